@@ -1,0 +1,1 @@
+"""How a checkpoint looks: one file per framework.  `_base.py` says what a format is."""

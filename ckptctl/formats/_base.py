@@ -1,0 +1,73 @@
+"""What a format is: it recognises a framework's layout from names, and proves it from headers.
+
+Recognising works on a listing plus small text files, so that a bucket needs one listing.  Proving
+opens heads, tails and indexes; it never reads payloads, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, NamedTuple
+
+from ckptctl.containers import prove_file
+from ckptctl.model import Checkpoint, Claim, Folder, Metadata
+from ckptctl.names import TENSOR_SUFFIXES
+from ckptctl.reading import Finding, Reader
+from ckptctl.registry import Registry
+
+
+class Pointer(NamedTuple):
+    """A file by which a framework names a checkpoint."""
+
+    file: str  # the tracker's name, relative to the folder
+    target: str  # what it names: a checkpoint's name, file or directory; only its last part counts
+
+
+class Format(ABC):
+    """One framework's layout.
+
+    Each `find` must be exact: no name is claimed by two frameworks.  `generic` formats (plain
+    tensor files and folders) are asked last, about names that no framework claims or owns.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line, for `list --formats` and docs/formats.md
+    source: ClassVar[str]  # project and files that the facts come from
+    example: ClassVar[Mapping[str, bytes]]  # path -> content: a run with one complete checkpoint
+    generic: ClassVar[bool] = False
+    scans_everything: ClassVar[bool] = False  # its trainer breaks on a strange name beside it
+    own_names: ClassVar[re.Pattern[str] | None] = None
+    """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""
+
+    @abstractmethod
+    def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
+        """Yield what the folder directly holds of this format; the reader's paths start there.
+
+        Raises OSError where a small file that decides about recognition cannot be read.
+        """
+
+    def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
+        """Return what the framework itself writes into the checkpoint as JSON or YAML.
+
+        Content that cannot be understood is `unread` in the result; OSError means that it could
+        not be read at all (VanishedError: it is gone, which is no error of the run).
+        """
+        return Metadata()
+
+    def pointers(self, folder: Folder, reader: Reader) -> Iterable[Pointer]:
+        """Yield what the framework's tracker files in the folder name.  Raises OSError."""
+        return ()
+
+    def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterable[Finding]:
+        """Yield what is wrong at structure level; nothing where all that is knowable is whole.
+
+        The reader's paths start at the run.  Raises OSError where a file cannot be read.
+        """
+        for path, entry in checkpoint.files.items():
+            if path not in checkpoint.sidecars and path.lower().endswith(TENSOR_SUFFIXES):
+                yield from prove_file(path, entry, reader)
+
+
+FORMATS: Registry[type[Format]] = Registry("ckptctl.formats")

@@ -1,0 +1,287 @@
+"""The nouns: what a listing saw, what a format claims, what a run holds, what was decided.
+
+Everything here is frozen and does no I/O.  Times are integers of nanoseconds since the Unix epoch
+(UTC), because file systems and object stores give no less; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+class Kind(StrEnum):
+    """What a checkpoint is on the store; sidecars change nothing about it."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    GROUP = "group"
+
+
+class State(StrEnum):
+    """How far a checkpoint can be trusted; see section 3 of the contract."""
+
+    COMPLETE = "complete"
+    SAVING = "saving"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+
+
+class Verdict(StrEnum):
+    """What a decision comes to."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
+class Unit(StrEnum):
+    """What a number counts."""
+
+    STEP = "step"
+    EPOCH = "epoch"
+
+
+class Entry(NamedTuple):
+    """One regular file, as the listing saw it."""
+
+    size: int
+    mtime_ns: int
+    device: int = 0
+    inode: int = 0  # 0: the store has no inodes, so no two names share bytes
+    links: int = 1
+    allocated: int = 0  # bytes on the medium
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One directory of a listing, with all that lies below it.
+
+    `path` is relative to the location that was listed ("" for itself), parts joined by "/".
+    A folder with an `error` could not be read: what it holds is unknown, not empty.
+    """
+
+    path: str
+    files: Mapping[str, Entry] = field(default_factory=dict)
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)  # symlink -> its text
+    others: tuple[str, ...] = ()  # FIFOs, sockets, devices: never opened, never touched
+    mtime_ns: int = 0
+    error: str | None = None
+    forbidden: bool = False  # the error was a lack of permission
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield every regular file below, as a path relative to this folder, and its entry."""
+        for name, entry in self.files.items():
+            yield prefix + name, entry
+        for name, folder in self.folders.items():
+            yield from folder.walk(f"{prefix}{name}/")
+
+    def tree(self, prefix: str = "") -> Iterator[tuple[str, Folder]]:
+        """Yield this folder and every one below, as a path relative to this one ("" first)."""
+        yield prefix.rstrip("/"), self
+        for name, folder in self.folders.items():
+            yield from folder.tree(f"{prefix}{name}/")
+
+    def errors(self) -> Iterator[tuple[str, str]]:
+        """Yield the (relative path, reason) of each folder below that could not be read."""
+        for path, folder in self.tree():
+            if folder.error is not None:
+                yield path, folder.error
+
+    def find(self, path: str) -> Entry | None:
+        """Return the entry of the regular file at a relative path, if there is one."""
+        *parents, name = path.split("/")
+        folder: Folder | None = self
+        for parent in parents:
+            folder = folder.folders.get(parent) if folder else None
+        return folder.files.get(name) if folder else None
+
+
+class Problem(NamedTuple):
+    """Something a person should know about a checkpoint or a run; a value, never an exception."""
+
+    code: str  # kebab-case, stable: other programs match on it
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What one source says of a checkpoint; None and empty mean that it says nothing."""
+
+    step: int | None = None
+    epoch: float | None = None
+    saved_ns: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    resumable: bool | None = None
+    problems: tuple[Problem, ...] = ()
+    unread: str | None = None  # why the source could not be understood: the guard `unread` keeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a format recognises in one folder: one checkpoint, or what a save left of one.
+
+    `members` are the names in the folder that are the checkpoint itself, without sidecars: one
+    directory, one file, or the files of a group.  `missing` says in words what is not there of
+    the whole grid or its marker; None where nothing is missing *by names and sizes*.
+    """
+
+    format: str
+    kind: Kind
+    name: str
+    members: tuple[str, ...]
+    key_file: str  # relative to the folder; for a directory it begins with the directory's name
+    family: str
+    step: int | None = None
+    epoch: float | None = None
+    counts: Unit | None = None  # unit of the number in the name, for joining logs
+    log_offset: int = 0  # a log's row for this checkpoint has number + log_offset
+    metrics: Mapping[str, float] = field(default_factory=dict)  # from the name
+    saved_ns: int | None = None  # from the name, where it states a time
+    named: bool = False  # a trainer's own copy under a fixed name
+    temporary: bool = False  # what an unfinished save left; never counted as a checkpoint
+    missing: str | None = None
+    marker: str | None = None  # the commit marker that is there, relative to the folder
+    expects_marker: bool = False  # the format commits by a marker
+    uncovered: tuple[str, ...] = ()  # files below that the marker does not cover
+    resumable: bool | None = None
+    claims_sidecars: tuple[str, ...] = ()  # metadata.json ... that are the framework's own
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reader's request to leave a checkpoint alone until a time."""
+
+    by: str
+    host: str
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of a checkpoint on another tier that was proven whole."""
+
+    tier: str
+    path: str
+    proven_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One saved training state, with all that is known of it; section 3 of the contract."""
+
+    run: str
+    name: str
+    path: str  # full: what a user can pass to another program
+    member: str  # relative to the run: the directory, the file, or the key file of a group
+    format: str
+    kind: Kind
+    family: str
+    step: int | None
+    epoch: float | None
+    saved_ns: int
+    stated: bool  # saved_ns comes from the framework or a sidecar, not from a file's time
+    bytes: int
+    files: Mapping[str, Entry]  # relative to the run, sidecars included
+    folders: tuple[str, ...]  # directories of its own, relative to the run, deepest first
+    key_file: str  # relative to the run
+    sidecars: tuple[str, ...]  # relative to the run; those beside it, shared ones included
+    state: State
+    resumable: bool | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    unranked: frozenset[str] = frozenset()  # metrics whose value is no measurement
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    pointers: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    doomed_ns: int | None = None
+    problems: tuple[Problem, ...] = ()
+    named: bool = False
+    temporary: bool = False
+    unread: str | None = None
+    marker: bool = False  # the commit marker that its format expects is there
+    expects_marker: bool = False
+    future: bool = False  # saved_ns is ahead of the clock
+
+    @property
+    def changed_ns(self) -> int:
+        """When a file of the checkpoint itself (sidecars aside) was last written."""
+        return max((e.mtime_ns for p, e in self.files.items() if p not in self.sidecars), default=0)
+
+    def value(self, metric: str) -> float | None:
+        """Return the metric if it is finite and a real measurement, else None."""
+        value = self.metrics.get(metric)
+        if value is None or not math.isfinite(value) or metric in self.unranked:
+            return None
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The checkpoints of one training directory: the unit that a policy is applied to.
+
+    `unread` are I/O errors within the run: a command that deletes refuses such a run.
+    """
+
+    name: str
+    location: str  # full path or URL of the directory
+    path: str  # relative to the location that was listed
+    checkpoints: tuple[Checkpoint, ...] = ()
+    leftovers: tuple[Checkpoint, ...] = ()  # temporary: what unfinished saves left
+    problems: tuple[Problem, ...] = ()
+    unread: tuple[str, ...] = ()
+    forbids_state: str | None = None  # a format found here that a state directory would break
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a checkpoint is kept: the rule's or guard's name, and its words."""
+
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A checkpoint with the reasons to keep it; without any it goes.
+
+    `short` says, for one that goes, what it would have taken to be kept.
+    """
+
+    checkpoint: Checkpoint
+    reasons: tuple[Reason, ...]
+    short: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Keep where there is a reason, else delete."""
+        return Verdict.KEEP if self.reasons else Verdict.DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision may know beside the checkpoints: the clock, and the settle time."""
+
+    now_ns: int
+    settle_ns: int = 15 * 60 * NS
+    await_metric_ns: int = 6 * 3600 * NS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A layout of the user's own, from `formats:`; `match` has named groups step, epoch, metrics."""
+
+    name: str
+    match: str
+    directory: bool = False

@@ -1,0 +1,1 @@
+"""What to keep: one file per rule, and the guards beside them."""
