@@ -1,0 +1,180 @@
+"""Local paths and shared file systems.  Everything goes through descriptors that follow no link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ckptctl.model import Entry, Folder
+from ckptctl.reading import Blob, TooLargeError, VanishedError
+from ckptctl.stores._base import Removed
+from ckptctl.stores._walk import entry_of, walk
+
+STATE_NAME = ".ckptctl"
+"""The directory of ckptctl's own records; never listed."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _LocalBlob:
+    """An open local file."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        return os.pread(self.fd, length, offset)
+
+
+class LocalStore:
+    """A directory of a mounted file system, held open: it stays the same one if it is renamed."""
+
+    def __init__(self, root: str) -> None:
+        """Open the directory.  Raises OSError where it is missing or no directory."""
+        self.root = os.path.abspath(root)
+        self.fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self.fd)
+
+    def listing(self, path: str = "", *, deep: bool = True) -> Folder:
+        """Return the directory and all below it; ckptctl's own records are left out."""
+        return walk(self.fd, path, deep=deep, skip=frozenset({STATE_NAME}))
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a whole small file."""
+        with self.open(path) as blob:
+            if blob.size > limit:
+                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
+            parts = []
+            at = 0
+            while at <= limit and (part := blob.read(at, max(blob.size + 1 - at, 1 << 16))):
+                parts.append(part)
+                at += len(part)
+            if at > limit:
+                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
+            return b"".join(parts)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Blob]:
+        """Open a regular file for reading at places; anything else is an OSError."""
+        with self.parent(path) as (folder, name), translated():
+            fd = os.open(name, _FILE, dir_fd=folder)
+            try:
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode):
+                    raise OSError(errno.EINVAL, "no regular file", path)
+                yield _LocalBlob(fd, found.st_size)
+            finally:
+                os.close(fd)
+
+    def stat(self, path: str) -> Entry | None:
+        """Return the entry of a regular file as it is now; None where there is none."""
+        try:
+            with self.parent(path) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, VanishedError):
+            return None
+        return entry_of(found) if stat.S_ISREG(found.st_mode) else None
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds a path, step by step, following no link.
+
+        Yields its descriptor and the last part of the path.  A part that is gone, or is a link
+        or a file by now, is a VanishedError.
+        """
+        *parts, name = path.split("/")
+        if any(part in {"", ".", ".."} for part in (*parts, name)):
+            raise OSError(errno.EINVAL, "no path below its run", path)
+        fd = self.fd
+        try:
+            for part in parts:
+                with translated():
+                    below = os.open(part, _DIRECTORY, dir_fd=fd)
+                if fd != self.fd:
+                    os.close(fd)
+                fd = below
+            yield fd, name
+        finally:
+            if fd != self.fd:
+                os.close(fd)
+
+    def remove_file(self, path: str) -> Removed:
+        """Remove one file or link; nothing where it is gone already."""
+        try:
+            with self.parent(path) as (folder, name):
+                return _remove_name(folder, name, path)
+        except VanishedError:
+            return Removed()
+
+    def remove_tree(self, path: str) -> Removed:
+        """Remove a directory with all below it, as far as it can be removed."""
+        try:
+            with self.parent(path) as (folder, name):
+                return _remove_folder(folder, name, path)
+        except VanishedError:
+            return Removed()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "no such file" and "a link or a file by now" into VanishedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP} and not isinstance(
+            error, VanishedError
+        ):
+            raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
+        raise
+
+
+def _remove_name(folder: int, name: str, path: str) -> Removed:
+    """Remove one name that is no directory, and count what its last link frees."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return Removed()
+    except OSError as error:
+        return Removed(0, (f"{path}: {error.strerror}",))
+    return Removed(found.st_blocks * 512 if found.st_nlink == 1 else 0)
+
+
+def _remove_folder(folder: int, name: str, path: str) -> Removed:
+    """Remove a directory by descriptors: one that is swapped for a link meanwhile is not followed."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+            return _remove_name(folder, name, path)
+        return (
+            Removed() if error.errno == errno.ENOENT else Removed(0, (f"{path}: {error.strerror}",))
+        )
+    removed = Removed()
+    try:
+        with os.scandir(fd) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_folder in names:
+            remove = _remove_folder if is_folder else _remove_name
+            removed = removed.plus(remove(fd, child, f"{path}/{child}"))
+    except OSError as error:
+        removed = removed.plus(Removed(0, (f"{path}: {error.strerror}",)))
+    finally:
+        os.close(fd)
+    if not removed.left:
+        try:
+            os.rmdir(name, dir_fd=folder)
+        except FileNotFoundError:
+            pass  # another process was faster; it is gone, which is what was asked
+        except OSError as error:
+            removed = removed.plus(Removed(0, (f"{path}: {error.strerror}",)))
+    return removed
