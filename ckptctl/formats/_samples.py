@@ -1,0 +1,39 @@
+"""Tiny valid files for the `example` of each format: built in memory, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping
+
+_EMPTY_DICT = b"\x80\x02}."  # what a pickle of {} looks like; nothing here ever reads one
+
+
+def torch_zip(records: Mapping[str, bytes] | None = None) -> bytes:
+    """Return a file as `torch.save` writes it: an uncompressed ZIP with one top folder."""
+    content = {"data.pkl": _EMPTY_DICT, "data/0": bytes(8), "version": b"3\n", **(records or {})}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    return buffer.getvalue()
+
+
+def safetensors(*tensors: str) -> bytes:
+    """Return a safetensors file that holds one float32 for each name (`weight` by default)."""
+    header = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * at, 4 * at + 4]}
+        for at, name in enumerate(tensors or ("weight",))
+    }
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(4 * len(header))
+
+
+def shard_index(shards: Mapping[str, Iterable[str]]) -> bytes:
+    """Return a Hugging Face index (`*.index.json`) of shard file -> names of its tensors."""
+    weights = {tensor: file for file, tensors in shards.items() for tensor in tensors}
+    return json.dumps(
+        {"metadata": {"total_size": 4 * len(weights)}, "weight_map": weights}
+    ).encode()
