@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from ckptctl.model import NS
 
@@ -14,8 +15,9 @@ _SIZES = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50,
 }  # fmt: skip
 _DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?(?:i?B)?)", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)"  # more digits than any size or age has
+_SIZE = re.compile(rf"{_NUMBER}\s*((?:[KMGTP](?:i?B)?|B)?)", re.IGNORECASE)
+_DURATION = re.compile(rf"{_NUMBER}\s*([smhdw])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = -62135596800  # 0001-01-01T00:00:00Z
 _LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last that has an RFC 3339 form
@@ -26,7 +28,7 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if not found:
         raise ValueError(f"{text!r} is no size: write 500GB, 1.5TiB or plain bytes")
-    return int(float(found[1]) * _SIZES[found[2].upper()])
+    return int(Decimal(found[1]) * _SIZES[found[2].upper()])
 
 
 def parse_duration(text: str) -> int:
@@ -36,7 +38,7 @@ def parse_duration(text: str) -> int:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError(f"{text!r} is no duration: write 90s, 15m, 6h, 7d or 2w")
-    return int(float(found[1]) * _DURATIONS[found[2]] * NS)
+    return int(Decimal(found[1]) * _DURATIONS[found[2]] * NS)
 
 
 def parse_time(value: object) -> int:
