@@ -1,0 +1,207 @@
+"""What a Trainer's directory holds, told from its names: is it one, what is not there, can it resume."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.model import Problem
+from ckptctl.names import TENSOR_SUFFIXES
+
+STATE = "trainer_state.json"
+"""The commit marker: written after weights, optimizer and the RNG of rank 0."""
+
+INCOMPLETE = "checkpoint-is-incomplete.txt"
+"""What transformers 5 leaves while it saves at a signal (trainer_jit_checkpoint.py)."""
+
+Names = Mapping[str, Sequence[str]]
+"""Folder within the directory ("" for itself) -> names of its files."""
+
+_FILES = re.compile(
+    r"trainer_state\.json|training_args\.bin|optimizer\.(?:pt|bin)|scheduler\.pt|scaler\.pt"
+    r"|(?:adapter_|generation_|tokenizer_)?config\.json|checkpoint-is-incomplete\.txt"
+    r"|(?:adapter_)?model\.safetensors|(?:pytorch|adapter)_model(?:_fsdp)?\.bin"
+    r"|.+-[0-9]{5,}-of-[0-9]{5,}\.(?:safetensors|bin)|.+\.(?:safetensors|bin)\.index\.json"
+    r"|rng_state(?:_[0-9]+)?\.pth|rank[0-9]+-of-[0-9]+-optimizer\.pt|zero_to_fp32\.py"
+)
+_FOLDERS = re.compile(r"global_step[0-9]+|pytorch_model_fsdp_[0-9]+|optimizer_[0-9]+")
+_PADDLE = re.compile(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
+_TAG = re.compile(r"global_step[0-9]+")
+_DCP = re.compile(r"(?:pytorch_model_fsdp|optimizer)_[0-9]+")
+_RNG = re.compile(r"rng_state_([0-9]+)\.pth")
+_XLA = re.compile(r"rank([0-9]+)-of-([0-9]+)-optimizer\.pt")
+_OPTIMIZER = re.compile(
+    r"optimizer\.(?:pt|bin)|optimizer\.pt_.*|rank[0-9]+-of-[0-9]+-optimizer\.pt"
+)
+_SHARD = re.compile(r"(?!shard-)(.+)-([0-9]{5,})-of-([0-9]{5,})(\.safetensors|\.bin)")
+_INDEX = re.compile(r"(.+)(\.safetensors|\.bin)\.index\.json")
+_ADAPTER = re.compile(r"adapter_model.*\.(?:safetensors|bin)")
+_NO_WEIGHTS = re.compile(
+    r"training_args\.bin|scheduler\.(?:pt|bin)|scaler\.pt|rng_state.*\.pth|optimizer[._].*|rank.*-optimizer\.pt",
+    re.DOTALL,
+)
+_KEYS = (r"trainer_state\.json", r".*\.index\.json", r"(?:.*/)?(?:adapter_|pytorch_)?model[^/]*")
+
+
+class Parts(NamedTuple):
+    """What the names in a directory tell."""
+
+    trainers: bool  # the Trainer's, and not of those that use the same directory names
+    missing: str | None = None  # of the whole grid, in words
+    resumable: bool = False  # an optimizer of any kind is there; `save_only_model` leaves it out
+    key: str = ""  # the key file: the marker, else an index, else weights
+    late: tuple[str, ...] = ()  # what may be written after the marker
+    problems: tuple[Problem, ...] = ()
+
+
+@lru_cache(maxsize=64)
+def read_parts(paths: tuple[str, ...]) -> Parts:
+    """Return what the paths of all files of a directory tell; most of a run's are the same."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        parent, _, name = path.rpartition("/")
+        names[parent].append(name)
+    if not _is_trainers(names):
+        return Parts(trainers=False)
+    return Parts(
+        trainers=True,
+        missing=next(_gaps(names), None),
+        resumable=any(_OPTIMIZER.fullmatch(name) for name in names[""])
+        or any(_TAG.fullmatch(f) or re.fullmatch(r"optimizer_[0-9]+", f) for f in names),
+        key=_key(sorted(paths)),
+        # the ranks write these without waiting for each other
+        late=tuple(name for name in names[""] if _RNG.fullmatch(name)),
+        problems=tuple(_leftovers(names)),
+    )
+
+
+def _is_trainers(names: Names) -> bool:
+    """Whether it is neither PaddleNLP's nor of LLaMA-Factory's v1 engine, and has HF content.
+
+    The v1 engine is told by its marker, its `rng_state/`, or its `metadata.json`.
+    """
+    files = names.get("", ())
+    if "CHECKPOINT_COMPLETE" in files or "rng_state" in names:
+        return False
+    if "metadata.json" in files and STATE not in files:
+        return False
+    if any(_PADDLE.fullmatch(name) for name in files):
+        return False
+    return any(_FILES.fullmatch(name) for name in files) or any(
+        _FOLDERS.fullmatch(folder) for folder in names
+    )
+
+
+def _gaps(names: Names) -> Iterator[str]:
+    """Yield what is not there, the plainest first."""
+    if INCOMPLETE in names[""]:
+        yield f"{INCOMPLETE} is still there"
+    if STATE not in names[""]:
+        yield f"no {STATE}, which is written last"
+    yield from _weights(names)
+    for folder in names:
+        yield from _shards(names[folder])
+    yield from _deepspeed(names)
+    for folder in names:
+        if _DCP.fullmatch(folder) and not any(f.endswith(".metadata") for f in names[folder]):
+            yield f"no {folder}/.metadata"
+    yield from _ranks(names)
+
+
+def _weights(names: Names) -> Iterator[str]:
+    spread = any(_FOLDERS.fullmatch(folder) for folder in names)
+    if not any(
+        file.lower().endswith(TENSOR_SUFFIXES)
+        and not _NO_WEIGHTS.fullmatch(f"{folder}/{file}".lstrip("/"))
+        for folder in names
+        for file in names[folder]
+    ):
+        yield "no weights"
+    for folder in names:
+        if "adapter_config.json" in names[folder] and not (
+            spread or any(_ADAPTER.fullmatch(file) for file in names[folder])
+        ):
+            yield f"no adapter_model beside {folder}/adapter_config.json".replace(" /", " ")
+
+
+def _shards(files: Sequence[str]) -> Iterator[str]:
+    """Yield a shard that is not there, if no set of shards of its kind is whole.
+
+    `shard-...` are those of `save_pretrained(distributed_checkpoint=True)`, which count otherwise.
+    """
+    sets: defaultdict[tuple[str, str], defaultdict[int, set[int]]]
+    sets = defaultdict(lambda: defaultdict(set))
+    for name in files:
+        if found := _SHARD.fullmatch(name):
+            sets[found[1], found[4]][int(found[3])].add(int(found[2]))
+    for (base, suffix), counts in sets.items():
+        if all(len(seen) < count for count, seen in counts.items()):
+            count, seen = max(counts.items())
+            first = next(i for i in range(1, count + 1) if i not in seen)
+            yield f"no shard {first} of {count} of {base}{suffix}"
+    for name in files:
+        found = _INDEX.fullmatch(name)
+        spread = any(file.startswith("shard-") for file in files)
+        if found and not spread and (found[1], found[2]) not in sets:
+            yield f"no shard that {name} names"
+
+
+def _deepspeed(names: Names) -> Iterator[str]:
+    tags = [folder for folder in names if _TAG.fullmatch(folder)]
+    if tags and "latest" not in names[""]:
+        yield f"no latest, which names {tags[0]}"
+    gaps = [f"{tag}/: no {text}" for tag in tags if (text := read_grid(names[tag]).missing)]
+    if tags and len(gaps) == len(tags):
+        yield gaps[0]
+
+
+def _ranks(names: Names) -> Iterator[str]:
+    ranks = _numbers(names, _RNG)
+    if ranks and "rng_state.pth" not in names[""]:
+        for rank in _hole(ranks, _world(names) or max(ranks) + 1):
+            yield f"no rng_state_{rank}.pth"
+    counts = {int(found[2]) for name in names[""] if (found := _XLA.fullmatch(name))}
+    for count in counts:
+        for rank in _hole(_numbers(names, _XLA), count):
+            yield f"no rank{rank}-of-{count}-optimizer.pt"
+
+
+def _leftovers(names: Names) -> Iterator[Problem]:
+    """Yield a problem for rank files that only an earlier, larger run can have left."""
+    ranks = _numbers(names, _RNG)
+    world = _world(names)
+    if "rng_state.pth" in names[""] and ranks:
+        text = "rng_state.pth of one process lies beside those of an earlier run of several"
+        yield Problem("leftover-rank", text)
+    elif world and ranks and max(ranks) >= world:
+        text = f"rng_state_{max(ranks)}.pth is of an earlier run: {world} ranks saved this one"
+        yield Problem("leftover-rank", text)
+
+
+def _hole(seen: set[int], count: int) -> Iterator[int]:
+    """Yield the first number below `count` that is not there."""
+    if sum(number < count for number in seen) < count:
+        yield next(number for number in range(count) if number not in seen)
+
+
+def _numbers(names: Names, pattern: re.Pattern[str]) -> set[int]:
+    return {int(found[1]) for name in names[""] if (found := pattern.fullmatch(name))}
+
+
+def _world(names: Names) -> int:
+    """Return the number of ranks where DeepSpeed's files tell it; else 0."""
+    grids = [read_grid(names[folder]) for folder in names if _TAG.fullmatch(folder)]
+    return grids[0].world if len(grids) == 1 and grids[0].missing is None else 0
+
+
+def _key(paths: Sequence[str]) -> str:
+    """Return the marker, else an index, else the first weights, else the first file of all."""
+    for wanted in _KEYS:
+        for path in paths:
+            if re.fullmatch(wanted, path, re.DOTALL):
+                return path
+    return paths[0]

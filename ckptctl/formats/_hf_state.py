@@ -1,0 +1,87 @@
+"""What the Trainer writes into `trainer_state.json`.
+
+Source: transformers, trainer_callback.py `TrainerState.save_to_json`; PaddleNLP has the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from ckptctl.formats._hf_parts import STATE
+from ckptctl.formats._json_stream import read_object
+from ckptctl.model import Metadata, Problem
+
+
+def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
+    """Return what `trainer_state.json` says of the checkpoint of a step.
+
+    The file is the commit marker: one that is torn, or is of another step, is `missing`.  Every row
+    of `log_history` with that step counts, a later one over an earlier.  Raises OSError.
+    """
+    metrics: dict[str, float] = {}
+
+    def take(row: object) -> None:
+        if isinstance(row, Mapping) and _count(row.get("step")) == step:
+            metrics.update(_numbers(row))
+
+    seen = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal seen
+        for chunk in chunks:
+            seen += len(chunk)
+            yield chunk
+
+    try:
+        state = read_object(counted(), {"log_history": take})
+    except (ValueError, RecursionError) as error:
+        if not seen:
+            return Metadata(missing=f"{STATE} is empty")
+        text = f"{STATE} cannot be understood: {error}"
+        return Metadata(missing=text, unread=text, problems=(Problem("metadata-unreadable", text),))
+    saved = _count(state.get("global_step"))
+    if saved is None or step is None:
+        return Metadata(missing=f"{STATE} states no global_step")
+    if saved != step:
+        return Metadata(missing=f"{STATE} is of step {saved}", step=saved)
+    epoch, problems = _epoch(state.get("epoch"))
+    best = state.get("best_model_checkpoint")
+    return Metadata(
+        step=saved,
+        epoch=epoch,
+        metrics=metrics,
+        points_to=best if isinstance(best, str) and best else None,
+        problems=problems,
+    )
+
+
+def _count(value: object) -> int | None:
+    """Return a whole number as an int; None for anything else, booleans too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+def _epoch(value: object) -> tuple[float | None, tuple[Problem, ...]]:
+    """Return the epoch, and the problem of one that is no number."""
+    if value is None:
+        return None, ()
+    numbers = _numbers({"": value})
+    if not numbers or not math.isfinite(numbers[""]):
+        return None, (Problem("metadata-value", f"{STATE}: the epoch is no number"),)
+    return numbers[""], ()
+
+
+def _numbers(row: Mapping[object, object]) -> dict[str, float]:
+    """Return the metrics of a row of the log: its numbers, without the two that place it."""
+    found: dict[str, float] = {}
+    for key, value in row.items():
+        if isinstance(key, str) and key not in {"step", "epoch"}:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            try:
+                found[key] = float(value)
+            except OverflowError:
+                continue  # an integer beyond all floats is no measurement
+    return found

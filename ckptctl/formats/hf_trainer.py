@@ -1,0 +1,116 @@
+"""Hugging Face Trainer, and what shares its layout: PEFT, TRL, axolotl, classic LLaMA-Factory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._hf_index import prove_indexes
+from ckptctl.formats._hf_parts import STATE, Parts, read_parts
+from ckptctl.formats._hf_state import read_state
+from ckptctl.formats._json_stream import chunks_of
+from ckptctl.formats._samples import safetensors, torch_zip
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
+
+_NAME = re.compile(r"checkpoint-([0-9]+)")
+_STAGED = re.compile(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
+
+
+@FORMATS.add("hf-trainer")
+class HfTrainer(Format):
+    """`checkpoint-N/`, committed by a `trainer_state.json` of step N, which is written last."""
+
+    name = "hf-trainer"
+    summary = "Hugging Face Trainer (PEFT, TRL, axolotl, classic LLaMA-Factory): checkpoint-N/"
+    source = (
+        "transformers 5.23, 4.44, 4.37: trainer.py _save_checkpoint, trainer_utils.py "
+        "get_last_checkpoint and rotate_checkpoints, trainer_jit_checkpoint.py"
+    )
+    own_names = _NAME
+    example: ClassVar[Mapping[str, bytes]] = {
+        "checkpoint-500/config.json": b"{}",
+        "checkpoint-500/model.safetensors": safetensors(),
+        "checkpoint-500/optimizer.pt": torch_zip(),
+        "checkpoint-500/rng_state.pth": torch_zip(),
+        "checkpoint-500/trainer_state.json": json.dumps(
+            {
+                "best_model_checkpoint": None,
+                "epoch": 1.5,
+                "global_step": 500,
+                "log_history": [{"epoch": 1.5, "eval_loss": 0.5, "step": 500}],
+            }
+        ).encode(),
+    }
+
+    def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
+        """Yield each directory with the Trainer's content, and those that 4.36 to 4.38 staged."""
+        for name, inside in folder.folders.items():
+            found = _NAME.fullmatch(name) or _STAGED.fullmatch(name)
+            if found is None:
+                continue
+            parts = read_parts(tuple(path for path, _ in inside.walk()))
+            if parts.trainers:
+                step = int(found[1]) if found[1] else None
+                yield _claim(name, parts, step, staged=found.re is _STAGED)
+
+    def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
+        """Return what `trainer_state.json` says, and whether it commits this step."""
+        directory = claim.members[0]
+        inside = folder.folders[directory]
+        entry = inside.files.get(STATE)
+        if entry is None or claim.temporary:
+            return Metadata()
+        try:
+            said = read_state(chunks_of(reader, f"{directory}/{STATE}", entry.size), claim.step)
+        except TooLargeError:
+            text = f"{directory}/{STATE} is larger than 1 GiB, so it was not read"
+            said = Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+        if said.missing is None and "latest" in inside.files:
+            said = replace(said, missing=_tag_lost(directory, inside, reader))
+        return said
+
+    def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
+        """Yield what is wrong with its tensor files, and what its shard indexes name in vain."""
+        yield from super().prove(checkpoint, reader)
+        yield from prove_indexes(checkpoint, reader)
+
+
+def _claim(name: str, parts: Parts, step: int | None, *, staged: bool) -> Claim:
+    """Return the claim of a directory that holds what the Trainer writes."""
+    missing = "the Trainer had not renamed it yet" if staged else parts.missing
+    marked = parts.key == STATE
+    return Claim(
+        format=HfTrainer.name,
+        kind=Kind.DIRECTORY,
+        name=name,
+        members=(name,),
+        key_file=f"{name}/{parts.key}",
+        family="checkpoint-#",
+        step=step,
+        counts=Unit.STEP,
+        temporary=staged,
+        missing=missing,
+        marker=f"{name}/{STATE}" if marked else None,
+        expects_marker=True,
+        uncovered=tuple(f"{name}/{file}" for file in parts.late),
+        resumable=parts.resumable if marked else None,
+        problems=parts.problems,
+    )
+
+
+def _tag_lost(directory: str, inside: Folder, reader: Reader) -> str | None:
+    """Return why the DeepSpeed states that `latest` names cannot be used; None where they can."""
+    try:
+        tag = reader.read(f"{directory}/latest", TRACKER_LIMIT).decode("utf-8", "replace").strip()
+    except TooLargeError:
+        tag = ""
+    if not tag or tag not in inside.folders:
+        return "no DeepSpeed states that latest names"
+    missing = read_grid(inside.folders[tag].files).missing
+    return f"{tag}/: no {missing}" if missing else None

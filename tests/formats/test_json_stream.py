@@ -1,0 +1,93 @@
+"""JSON in pieces: the same values as Python's `json`, wherever the pieces are cut."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptctl.formats._json_stream import read_object
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def cut(content: bytes, size: int) -> Iterator[bytes]:
+    for at in range(0, len(content), size):
+        yield content[at : at + size]
+
+
+@given(
+    st.dictionaries(st.text(), VALUES, max_size=4),
+    st.lists(VALUES, max_size=5),
+    st.integers(1, 40),
+    st.sampled_from([None, 2]),
+    st.booleans(),
+)
+def test_the_same_values_as_json(
+    value: dict[str, object], rows: list[object], size: int, indent: int | None, ascii_only: bool
+) -> None:
+    text = json.dumps({**value, "rows": rows}, indent=indent, ensure_ascii=ascii_only)
+    content = text.encode("utf-8", "surrogatepass" if ascii_only else "replace")
+    expected = json.loads(content)
+    taken: list[object] = []
+    found = read_object(cut(content, size), {"rows": taken.append})
+    assert taken == expected.pop("rows")
+    assert found == expected
+
+
+@given(st.dictionaries(st.text(), VALUES, min_size=1, max_size=3), st.data())
+def test_no_part_of_an_object_is_taken_for_the_whole(
+    value: dict[str, object], data: st.DataObject
+) -> None:
+    content = json.dumps(value).encode()
+    end = data.draw(st.integers(0, len(content) - 1))
+    with pytest.raises(ValueError, match=r"."):
+        read_object(cut(content[:end], 7))
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-5", "-1.5E+10", "NaN", "-Infinity", "0.1", "12345678901234567890"]
+)
+def test_a_number_cut_anywhere_is_one_number(text: str) -> None:
+    content = f'{{"a":{text}}}'.encode()
+    for size in range(1, len(content)):
+        assert repr(read_object(cut(content, size))) == repr(json.loads(content))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" ", b"[]", b"1", b"{} {}", b'{"a" 1}', b'{"a":1,}', b"{1:2}"]
+)
+def test_what_is_no_object(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_object(iter([content]))
+
+
+def test_a_long_log_is_never_in_memory_at_once() -> None:
+    row = json.dumps({"step": 1, "loss": 0.5, "text": "x" * 1000})
+    count = 0
+
+    def chunks() -> Iterator[bytes]:
+        yield b'{"log": ['
+        for _ in range(50):
+            yield ", ".join([row] * 1000).encode() + b", "
+        yield row.encode() + b"]}"
+
+    def take(_: object) -> None:
+        nonlocal count
+        count += 1
+
+    tracemalloc.start()
+    try:
+        assert read_object(chunks(), {"log": take}) == {}
+        assert count == 50_001
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
