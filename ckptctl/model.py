@@ -123,6 +123,8 @@ class Metadata:
     resumable: bool | None = None
     problems: tuple[Problem, ...] = ()
     unread: str | None = None  # why the source could not be understood: the guard `unread` keeps
+    missing: str | None = None  # why the checkpoint is not whole, where only the content can tell
+    points_to: str | None = None  # another checkpoint that it names (only the last part counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +147,14 @@ class Claim:
     counts: Unit | None = None  # unit of the number in the name, for joining logs
     log_offset: int = 0  # a log's row for this checkpoint has number + log_offset
     metrics: Mapping[str, float] = field(default_factory=dict)  # from the name
+    zeros: frozenset[str] = frozenset()  # of those, 0 where its framework may have logged nothing
     saved_ns: int | None = None  # from the name, where it states a time
     named: bool = False  # a trainer's own copy under a fixed name
     temporary: bool = False  # what an unfinished save left; never counted as a checkpoint
     missing: str | None = None
     marker: str | None = None  # the commit marker that is there, relative to the folder
     expects_marker: bool = False  # the format commits by a marker
+    committed: bool = False  # the name itself is the commit: it was renamed into place when whole
     uncovered: tuple[str, ...] = ()  # files below that the marker does not cover
     resumable: bool | None = None
     claims_sidecars: tuple[str, ...] = ()  # metadata.json ... that are the framework's own
@@ -198,7 +202,7 @@ class Checkpoint:
     state: State
     resumable: bool | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    unranked: frozenset[str] = frozenset()  # metrics whose value is no measurement
+    zeros: frozenset[str] = frozenset()  # metrics that only a name gives, as a bare 0 (see `best`)
     tags: tuple[str, ...] = ()
     pinned: bool = False
     pointers: tuple[str, ...] = ()
@@ -210,6 +214,7 @@ class Checkpoint:
     named: bool = False
     temporary: bool = False
     unread: str | None = None
+    proven: bool = False  # the state proves these very files whole at structure level
     marker: bool = False  # the commit marker that its format expects is there
     expects_marker: bool = False
     future: bool = False  # saved_ns is ahead of the clock
@@ -220,11 +225,9 @@ class Checkpoint:
         return max((e.mtime_ns for p, e in self.files.items() if p not in self.sidecars), default=0)
 
     def value(self, metric: str) -> float | None:
-        """Return the metric if it is finite and a real measurement, else None."""
+        """Return the metric if it is there and finite, else None."""
         value = self.metrics.get(metric)
-        if value is None or not math.isfinite(value) or metric in self.unranked:
-            return None
-        return value
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

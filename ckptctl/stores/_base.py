@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
+
+Stop = Callable[[], bool]
+"""Asked between small steps: whether to leave the rest for later."""
+
+
+def never() -> bool:
+    """Never stop."""
+    return False
 
 
 class Removed(NamedTuple):
@@ -37,8 +46,29 @@ class Store(Reader, Protocol):
     def stat(self, path: str) -> Entry | None:
         """Return the entry of a regular file as it is now; None where there is none."""
 
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """Return (device, inode) of whatever has this name now; None where nothing has."""
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that must not exist yet.  Raises FileExistsError where it does."""
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file whole or not at all, over another of its name; it is durable afterwards."""
+
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the end of a file, made where there is none; it is durable afterwards."""
+
+    def make_folder(self, path: str) -> None:
+        """Make a directory and its parents; nothing where it is there already."""
+
+    def rename_to(self, path: str, other: Store, target: str) -> None:
+        """Move one name into another store by one rename, over nothing that is there.
+
+        Raises FileExistsError where the target exists, OSError (EXDEV) where it is elsewhere.
+        """
+
     def remove_file(self, path: str) -> Removed:
         """Remove one file or link; nothing where it is gone already."""
 
-    def remove_tree(self, path: str) -> Removed:
-        """Remove a directory with all below it, as far as it can be removed."""
+    def remove_tree(self, path: str, stop: Stop = never) -> Removed:
+        """Remove a directory with all below it, as far as it can be removed or until `stop()`."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob, TooLargeError, VanishedError
-from ckptctl.stores._base import Removed
+from ckptctl.stores._base import Removed, Stop, Store, never
 from ckptctl.stores._walk import entry_of, walk
 
 STATE_NAME = ".ckptctl"
@@ -35,10 +35,18 @@ class _LocalBlob:
 class LocalStore:
     """A directory of a mounted file system, held open: it stays the same one if it is renamed."""
 
-    def __init__(self, root: str) -> None:
-        """Open the directory.  Raises OSError where it is missing or no directory."""
+    def __init__(self, root: str, fd: int | None = None) -> None:
+        """Open the directory, or take one that is open.  Raises OSError where there is none."""
         self.root = os.path.abspath(root)
-        self.fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.fd = (
+            os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
+        )
+
+    def below(self, path: str) -> LocalStore:
+        """Open a directory within this one, step by step, following no link.  Raises OSError."""
+        with self.parent(path) as (folder, name), translated():
+            fd = os.open(name, _DIRECTORY, dir_fd=folder)
+        return LocalStore(os.path.join(self.root, path), fd)
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -107,6 +115,83 @@ class LocalStore:
             if fd != self.fd:
                 os.close(fd)
 
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """Return (device, inode) of whatever has this name now; None where nothing has."""
+        try:
+            with self.parent(path) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, VanishedError):
+            return None
+        return found.st_dev, found.st_ino
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that must not exist yet.  Raises FileExistsError where it does."""
+        self._write(path, content, os.O_CREAT | os.O_EXCL)
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file whole or not at all, over another of its name; it is durable afterwards."""
+        beside = f"{path}.{os.getpid()}.new"
+        try:
+            self._write(beside, content, os.O_CREAT | os.O_TRUNC)
+            with self.parent(path) as (folder, name):
+                os.rename(name + f".{os.getpid()}.new", name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+        except OSError:
+            self.remove_file(beside)
+            raise
+
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the end of a file, made where there is none; it is durable afterwards."""
+        self._write(path, content, os.O_CREAT | os.O_APPEND)
+
+    def _write(self, path: str, content: bytes, how: int) -> None:
+        with self.parent(path) as (folder, name):
+            fd = os.open(
+                name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o644, dir_fd=folder
+            )
+            try:
+                self._as_owner(fd, 0o666)
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def make_folder(self, path: str) -> None:
+        """Make a directory and its parents; nothing where it is there already."""
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            with self.parent("/".join(parts[:count])) as (folder, name):
+                try:
+                    os.mkdir(name, 0o700, dir_fd=folder)
+                except FileExistsError:
+                    continue
+                fd = os.open(name, _DIRECTORY, dir_fd=folder)
+                try:
+                    self._as_owner(fd, 0o777)
+                finally:
+                    os.close(fd)
+
+    def _as_owner(self, fd: int, bits: int) -> None:
+        """Give what was just made the mode of this store's directory and, as root, its owner.
+
+        Others than owner and group never get to write.
+        """
+        model = os.fstat(self.fd)
+        if os.geteuid() == 0:
+            os.fchown(fd, model.st_uid, model.st_gid)
+        os.fchmod(fd, model.st_mode & bits & 0o775)
+
+    def rename_to(self, path: str, other: Store, target: str) -> None:
+        """Move one name into another local store by one rename, over nothing that is there."""
+        assert isinstance(other, LocalStore)  # noqa: S101 - only local stores have atomic renames
+        with self.parent(path) as (source, name), other.parent(target) as (folder, new):
+            if other.identity(target) is not None:
+                raise FileExistsError(errno.EEXIST, "already there", target)
+            with translated():
+                os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
+
     def remove_file(self, path: str) -> Removed:
         """Remove one file or link; nothing where it is gone already."""
         try:
@@ -115,11 +200,11 @@ class LocalStore:
         except VanishedError:
             return Removed()
 
-    def remove_tree(self, path: str) -> Removed:
-        """Remove a directory with all below it, as far as it can be removed."""
+    def remove_tree(self, path: str, stop: Stop = never) -> Removed:
+        """Remove a directory with all below it, as far as it can be removed or until `stop()`."""
         try:
             with self.parent(path) as (folder, name):
-                return _remove_folder(folder, name, path)
+                return _remove_folder(folder, name, path, stop)
         except VanishedError:
             return Removed()
 
@@ -149,7 +234,7 @@ def _remove_name(folder: int, name: str, path: str) -> Removed:
     return Removed(found.st_blocks * 512 if found.st_nlink == 1 else 0)
 
 
-def _remove_folder(folder: int, name: str, path: str) -> Removed:
+def _remove_folder(folder: int, name: str, path: str, stop: Stop) -> Removed:
     """Remove a directory by descriptors: one that is swapped for a link meanwhile is not followed."""
     try:
         fd = os.open(name, _DIRECTORY, dir_fd=folder)
@@ -164,8 +249,14 @@ def _remove_folder(folder: int, name: str, path: str) -> Removed:
         with os.scandir(fd) as entries:
             names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_folder in names:
-            remove = _remove_folder if is_folder else _remove_name
-            removed = removed.plus(remove(fd, child, f"{path}/{child}"))
+            if stop():
+                return removed.plus(Removed(0, (f"{path}: left for later",)))
+            below = f"{path}/{child}"
+            removed = removed.plus(
+                _remove_folder(fd, child, below, stop)
+                if is_folder
+                else _remove_name(fd, child, below)
+            )
     except OSError as error:
         removed = removed.plus(Removed(0, (f"{path}: {error.strerror}",)))
     finally:

@@ -1,0 +1,191 @@
+"""From what formats claim to checkpoints: metadata in its order of authority, state, pointers.
+
+Reads small files only, and of each family at most one tensor file's head (see `completeness`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ckptctl.completeness import Fact, state_of
+from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
+from ckptctl.logs import Log
+from ckptctl.merge import Sources, checkpoint_of
+from ckptctl.model import Checkpoint, Context, Entry, Folder, Kind, Metadata, Problem, Run, State
+from ckptctl.pace import in_order
+from ckptctl.pointing import links_of, named_by, targets
+from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
+from ckptctl.records import Record
+from ckptctl.sidecar import parse_sidecar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What belongs to a run but does not lie in its listing."""
+
+    records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+    log: Log = field(default_factory=Log)
+    problems: tuple[Problem, ...] = ()
+    unread: tuple[str, ...] = ()  # records that could not be read
+    log_unread: str | None = None  # a log that could not be understood
+    roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
+
+
+def annotate(
+    found: Found, name: str, location: str, reader: Reader, beside: Beside, context: Context
+) -> Run:
+    """Return the run of one folder.  `reader` starts at the location that was listed."""
+    folder = found.folder
+    below = Below(reader, folder.path)
+    gathered = in_order(lambda item: _gather(item, folder, below), found.items)
+    unread = [
+        *found.unread,
+        *beside.unread,
+        *(text for sources in gathered for text in sources.failed),
+    ]
+    last = _saved_last(found.items, gathered)
+    pointed = _pointed(found, gathered, beside)
+    checkpoints: list[Checkpoint] = []
+    for gained in gathered:
+        item = gained.item
+        try:
+            fact = state_of(
+                item.claim,
+                gained.own_files,
+                gained.own.missing,
+                last=item.name in last,
+                reader=below,
+                context=context,
+            )
+        except OSError as error:
+            unread.append(f"{error.filename or item.claim.key_file}: {error.strerror or error}")
+            fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
+        member = _path_of(item)
+        sources = replace(
+            gained,
+            records=beside.records.get(member, ()),
+            log=_logged(item, beside.log),
+            log_unread=beside.log_unread,
+            pointers=tuple(pointed.get(member, ())),
+        )
+        checkpoints.append(checkpoint_of(sources, fact, name, location, member, context))
+    scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
+    return Run(
+        name=name,
+        location=location,
+        path=folder.path,
+        checkpoints=tuple(c for c in checkpoints if not c.temporary),
+        leftovers=tuple(c for c in checkpoints if c.temporary),
+        problems=(*found.problems, *beside.problems),
+        unread=tuple(dict.fromkeys(unread)),
+        forbids_state=scanner,
+    )
+
+
+def _path_of(item: Item) -> str:
+    """Return a checkpoint's path within its run: a directory, a file, a group's key file."""
+    claim = item.claim
+    return claim.key_file if claim.kind is Kind.GROUP else claim.members[0]
+
+
+def _gather(item: Item, folder: Folder, reader: Reader) -> Sources:
+    """Read what lies beside and in one checkpoint."""
+    claim = item.claim
+    own_files: dict[str, Entry] = {}
+    folders: list[str] = []
+    for member in claim.members:
+        if (inside := folder.folders.get(member)) is not None:
+            own_files.update((f"{member}/{path}", entry) for path, entry in inside.walk())
+            folders += [f"{member}/{path}".rstrip("/") for path, _ in inside.tree()]
+        else:
+            own_files[member] = folder.files[member]
+    beside = sidecars_of(claim, folder)
+    inner = inner_sidecars(claim, folder)
+    failed: list[str] = []
+    read: list[Metadata] = []
+    for path in (*beside, *inner):
+        try:
+            read.append(parse_sidecar(path, reader.read(path, SIDECAR_LIMIT)))
+        except VanishedError:
+            continue
+        except TooLargeError:
+            text = f"{path} is larger than 16 MiB, so it was not read"
+            read.append(Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),)))
+        except OSError as error:
+            failed.append(f"{path}: {error.strerror or error}")
+    own = Metadata()
+    try:
+        own = item.format.metadata(claim, folder, reader)
+    except VanishedError:
+        pass  # deleted meanwhile: the next listing will not show it
+    except OSError as error:
+        failed.append(f"{error.filename or claim.name}: {error.strerror or error}")
+    return Sources(
+        item=item,
+        own_files=own_files,
+        sidecar_files={path: folder.files[path] for path in beside},
+        inner=tuple(inner),
+        folders=tuple(sorted(folders, key=lambda path: -path.count("/"))),
+        sidecars=tuple(read),
+        own=own,
+        failed=tuple(failed),
+    )
+
+
+def _saved_last(items: Sequence[Item], gathered: Sequence[Sources]) -> frozenset[str]:
+    """Return the names of those written last in each family: what is still being saved is there."""
+    newest: dict[str, tuple[int, int, str]] = {}
+    for item, sources in zip(items, gathered, strict=True):
+        changed = max((entry.mtime_ns for entry in sources.own_files.values()), default=0)
+        rank = (changed, item.claim.step or 0, item.name)
+        newest[item.claim.family] = max(newest.get(item.claim.family, rank), rank)
+    return frozenset(name for _, _, name in newest.values())
+
+
+def _logged(item: Item, log: Log) -> Mapping[str, float]:
+    """Return what a log says of a checkpoint, by the number in its name."""
+    claim = item.claim
+    number = claim.epoch if claim.counts == "epoch" else claim.step
+    if claim.counts is None or number is None or claim.named:
+        return {}
+    return log.at(claim.counts, int(number) + claim.log_offset)
+
+
+def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[str, list[str]]:
+    """Return, for each checkpoint's path, the links and trackers that name it."""
+    by_name: dict[str, str] = {}
+    by_member: dict[str, str] = {}
+    for item in found.items:
+        path = _path_of(item)
+        by_member.update((member, path) for member in item.claim.members)
+        by_name.setdefault(item.name, path)
+    names = {**by_name, **by_member}
+    pointed: defaultdict[str, list[str]] = defaultdict(list, named_by(found.pointers, names))
+    for link, target in targets(links_of(found.folder), beside.roots).items():
+        top = target.split("/", 1)[0]
+        if (member := by_member.get(top)) is not None and link.split("/", 1)[0] != top:
+            pointed[member].append(link)
+    for path, target in _best(gathered):
+        if (member := names.get(target.rstrip("/").rsplit("/", 1)[-1])) is not None:
+            pointed[member].append(path)
+    return pointed
+
+
+def _best(gathered: Iterable[Sources]) -> Iterable[tuple[str, str]]:
+    """Yield what the newest checkpoint's own metadata names (`best_model_checkpoint`)."""
+    naming = [
+        s
+        for s in gathered
+        if s.own.missing is None and s.item.claim.missing is None and not s.item.claim.temporary
+    ]
+    newest = max(naming, key=lambda s: s.item.claim.step or 0, default=None)
+    if newest is not None and newest.own.points_to is not None:
+        yield newest.item.claim.key_file, newest.own.points_to
+
+
+def shared_sidecars(checkpoints: Iterable[Checkpoint]) -> frozenset[str]:
+    """Return the sidecars that fit several checkpoints: they go with the last of them."""
+    count = Counter(path for checkpoint in checkpoints for path in checkpoint.sidecars)
+    return frozenset(path for path, times in count.items() if times > 1)

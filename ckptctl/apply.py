@@ -1,0 +1,190 @@
+"""Do what a plan says: the only thing that changes anything.
+
+Takes the lock, finishes what an interrupted prune left, then asks again before each deletion and
+yields what really happened.  A plan can be used once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Self
+
+from ckptctl.asking import Asking
+from ckptctl.deletion import FULL, Deleter
+from ckptctl.errors import CkptctlError, LockedError
+from ckptctl.lock import Clock, Lock, lock_folder
+from ckptctl.model import NS
+from ckptctl.plan import Action, Plan
+from ckptctl.report import Outcome
+from ckptctl.statedir import StateDirs, open_state
+from ckptctl.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What applying needs of the world: clocks, patience, and whether to stop."""
+
+    clock: Clock
+    seconds: Callable[[], float]  # monotonic
+    sleep: Callable[[float], None]
+    lock_wait_ns: int = 0
+    stopped: Callable[[], bool]  # a signal arrived: settle names, leave bytes
+    late: Callable[[], bool]  # --timeout has passed: begin nothing new
+
+
+class Applier:
+    """Applies the plan of one run, once."""
+
+    def __init__(self, run: LocalStore, dirs: StateDirs, world: Surroundings) -> None:
+        self._run = run
+        self._dirs = dirs
+        self._world = world
+        self._state: LocalStore | None = None
+        self._lock: Lock | None = None
+        self._count = itertools.count()
+        self._used = False
+
+    def __enter__(self) -> Self:
+        """Take the lock, waiting as long as allowed.  LockedError where another process has it."""
+        until = self._world.seconds() + self._world.lock_wait_ns / NS
+        while True:
+            try:
+                lock_folder(self._run.fd, self._run.root)
+                self._open()
+            except LockedError:
+                self._close()
+                if self._world.seconds() >= until or self._world.stopped():
+                    raise
+                self._world.sleep(0.2)
+            except BaseException:
+                self._close()
+                raise
+            else:
+                return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock back."""
+        self._close()
+
+    def _open(self) -> None:
+        """Open the state and take its lock; on a full disk there is only the directory's lock."""
+        self._state = open_state(self._run.root, self._dirs)
+        if self._state is None:
+            return
+        lock = Lock(self._state, self._world.clock)
+        try:
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._close_state()
+            return
+        self._lock = lock
+
+    def _close(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._close_state()
+
+    def _close_state(self) -> None:
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+    def _deleter(self) -> Deleter:
+        return Deleter(self._run, self._state, self._world.stopped, self._number)
+
+    def _number(self) -> str:
+        return f"{self._world.clock():x}-{os.getpid()}-{next(self._count)}"
+
+    def recover(self) -> Iterator[Outcome]:
+        """Finish what an interrupted prune left; its names are gone already."""
+        for intent, removed in self._deleter().recover():
+            status = "failed" if removed.left else "done"
+            error = removed.left[0] if removed.left else None
+            path = os.path.join(self._run.root, intent.member)
+            yield Outcome(intent.name, path, "clean", status, removed.freed, error)
+
+    def apply(self, plan: Plan, asking: Asking) -> Iterator[Outcome]:
+        """Do the plan's actions, each only if it is still right; yield what happened to each."""
+        if self._used:
+            raise ValueError("a plan can be used once")
+        self._used = True
+        users = Counter(path for c in plan.run.checkpoints for path in c.sidecars)
+        ended: str | None = None
+        for action in plan.actions:
+            if ended is None and self._world.stopped():
+                ended = "interrupted by a signal"
+            if ended is None and self._world.late():
+                ended = "not begun within --timeout"
+            if ended is None:
+                answer = self._ask(action, asking)
+                if answer is None:
+                    yield self._delete(action, users)
+                    asking.done()
+                    continue
+                if answer[1]:
+                    ended = answer[0]
+                yield _skipped(action, answer[0])
+                continue
+            yield _skipped(action, ended)
+
+    def _ask(self, action: Action, asking: Asking) -> tuple[str, bool] | None:
+        try:
+            if self._lock is not None:
+                self._lock.check()
+            answer = asking.about(action)
+        except LockedError as error:
+            return error.message, True
+        except OSError as error:
+            return f"the run cannot be read any more: {error.strerror or error}", True
+        return None if answer is None else (answer.text, answer.all)
+
+    def _delete(self, action: Action, users: Counter[str]) -> Outcome:
+        checkpoint = action.checkpoint
+        shared = frozenset(path for path in checkpoint.sidecars if users[path] > 1)
+        try:
+            removed = self._deleter().delete(checkpoint, shared)
+        except OSError as error:
+            return _failed(
+                action,
+                f"{error.filename or checkpoint.member}: {error.strerror or error}; it is untouched",
+            )
+        users.subtract(checkpoint.sidecars)
+        self._try_state_again()
+        if removed.left and not self._world.stopped():
+            left = f"its name is gone, but {len(removed.left)} files are left ({removed.left[0]}); the next prune tries again"
+            return Outcome(
+                checkpoint.name, checkpoint.path, action.doing, "failed", removed.freed, left
+            )
+        return Outcome(checkpoint.name, checkpoint.path, action.doing, "done", removed.freed)
+
+    def _try_state_again(self) -> None:
+        """After a deletion made room on a full disk, go on with journal and lock file."""
+        if self._state is None:
+            try:
+                self._open()
+            except (CkptctlError, OSError):
+                self._close_state()  # the kernel's lock on the directory still stands
+
+
+def pending(run: LocalStore, dirs: StateDirs) -> bool:
+    """Whether an interrupted prune left something to finish; reads only.  Raises OSError."""
+    for place in dirs.existing[:1]:
+        with closing(LocalStore(place)) as state:
+            return Deleter(run, state, lambda: False, str).pending()
+    return False
+
+
+def _skipped(action: Action, why: str) -> Outcome:
+    return Outcome(action.checkpoint.name, action.checkpoint.path, action.doing, "skipped", 0, why)
+
+
+def _failed(action: Action, why: str) -> Outcome:
+    return Outcome(action.checkpoint.name, action.checkpoint.path, action.doing, "failed", 0, why)

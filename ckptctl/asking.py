@@ -1,0 +1,159 @@
+"""Before each deletion it is asked again: is it still what was decided on, does nothing keep it now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptctl.decide import guarded
+from ckptctl.model import Checkpoint, Context, Entry, Kind, Reason, Run, State
+from ckptctl.plan import Action, Doing, Plan
+from ckptctl.reading import VanishedError
+from ckptctl.rules._base import Metric
+from ckptctl.stores.local import LocalStore
+
+_PATIENCE = 5
+"""A view of the run is used for this many times as long as it took to make."""
+
+_SHORTEST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why an action may not be done now; `all` where nothing of the run may be deleted any more."""
+
+    text: str
+    all: bool = False
+
+
+class Asking:
+    """A fresh view of one run, made anew when anything there has changed or some time has passed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: LocalStore,
+        *,
+        look: Callable[[], Run],
+        state_dirs: Sequence[str],
+        metrics: Sequence[Metric],
+        context: Callable[[], Context],
+        seconds: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._planned = {c.member: c for c in (*plan.run.checkpoints, *plan.run.leftovers)}
+        self._store = store
+        self._look = look
+        self._state_dirs = state_dirs
+        self._metrics = metrics
+        self._context = context
+        self._seconds = seconds
+        self._signature: object = None
+        self._until = 0.0
+        self._run: Run | None = None
+        self._known: dict[str, Checkpoint] = {}
+        self._guards: Mapping[str, tuple[Reason, ...]] = {}
+
+    def about(self, action: Action) -> Answer | None:
+        """Return why an action may not be done, None where it may.  Raises OSError."""
+        self._refresh()
+        assert self._run is not None  # noqa: S101 - the line above makes it
+        if self._run.unread:
+            return Answer(
+                f"something of the run cannot be read any more: {self._run.unread[0]}", all=True
+            )
+        for member in self._plan.keepers:
+            if member not in self._known or self._known[member].state is not State.COMPLETE:
+                return Answer(
+                    f"{member}, which the plan keeps as the newest, is gone or not whole any more",
+                    all=True,
+                )
+        planned = action.checkpoint
+        now = self._known.get(planned.member)
+        if now is None:
+            return Answer("it is gone already")
+        if not self._same(planned, now):
+            return Answer("it changed since it was decided on")
+        allowed = {"incomplete"} if action.doing is Doing.CLEAN else set()
+        for reason in self._guards.get(planned.member, ()):
+            if reason.rule not in allowed:
+                return Answer(f"kept by {reason.rule} now: {reason.text}")
+        family_keepers = [m for m in self._plan.keepers if self._known[m].family == planned.family]
+        for member in family_keepers:
+            if self._store.identity(self._known[member].key_file) is None:
+                return Answer(f"{member}, which the plan keeps as the newest, is gone", all=True)
+        return None
+
+    def done(self) -> None:
+        """Note that the last change of the directory was our own."""
+        self._signature = self._sign()
+
+    def _refresh(self) -> None:
+        if (
+            self._run is not None
+            and self._seconds() < self._until
+            and self._sign() == self._signature
+        ):
+            return
+        began = self._seconds()
+        self._signature = self._sign()
+        run = self._look()
+        self._run = replace(run, checkpoints=tuple(self._as_proven(c) for c in run.checkpoints))
+        self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}
+        self._guards = guarded(self._run, self._metrics, self._context())
+        taken = self._seconds() - began
+        self._until = self._seconds() + max(_SHORTEST_SECONDS, _PATIENCE * taken)
+
+    def _as_proven(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Keep what the proof of the plan found, while the files are those it was found for."""
+        planned = self._planned.get(checkpoint.member)
+        if (
+            planned is None
+            or planned.state is checkpoint.state
+            or planned.files != checkpoint.files
+        ):
+            return checkpoint
+        return (
+            replace(checkpoint, state=planned.state)
+            if checkpoint.state is State.COMPLETE
+            else checkpoint
+        )
+
+    def _sign(self) -> object:
+        """Return what changes when a name comes or goes, a record is written or a tracker rewritten."""
+        signs: list[object] = [os.fstat(self._store.fd).st_mtime_ns]
+        for place in self._state_dirs:
+            try:
+                signs.append(os.stat(os.path.join(place, "records")).st_mtime_ns)
+            except OSError:
+                signs.append(None)
+        pointers = {p for c in self._known.values() for p in c.pointers}
+        signs += [self._store.stat(path) for path in sorted(pointers)]
+        return signs
+
+    def _same(self, planned: Checkpoint, known: Checkpoint) -> bool:
+        """Whether the checkpoint's files on disk at this moment are those that were decided on."""
+        if planned.files.keys() != known.files.keys():
+            return False
+        now: dict[str, Entry | None] = {}
+        if planned.kind is Kind.DIRECTORY:
+            try:
+                inside = self._store.listing(planned.member)
+            except (VanishedError, FileNotFoundError):
+                return False
+            if any(True for _ in inside.errors()):
+                return False
+            now.update((f"{planned.member}/{path}", entry) for path, entry in inside.walk())
+        for path in planned.files:
+            if path not in now and not path.startswith(planned.member + "/"):
+                now[path] = self._store.stat(path)
+        return now.keys() == planned.files.keys() and all(
+            entry is not None and _content(entry) == _content(planned.files[path])
+            for path, entry in now.items()
+        )
+
+
+def _content(entry: Entry) -> tuple[int, int, int]:
+    """Return what tells a file from another; a new hard link to it changes nothing."""
+    return entry.size, entry.mtime_ns, entry.inode

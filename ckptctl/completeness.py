@@ -1,0 +1,80 @@
+"""How far a checkpoint is: complete, saving, incomplete or damaged; section 3 of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ckptctl.containers import Check, Verdict, check
+from ckptctl.model import Claim, Context, Entry, Kind, Problem, State
+from ckptctl.reading import Reader, VanishedError
+
+
+class Fact(NamedTuple):
+    """A state, and what a person should know about it."""
+
+    state: State
+    problems: tuple[Problem, ...] = ()
+
+
+def unfinished(changed_ns: int, context: Context) -> State:
+    """Return the state of what is not complete: still being written, or no longer."""
+    settling = context.now_ns - changed_ns < context.settle_ns
+    return State.SAVING if settling else State.INCOMPLETE
+
+
+def state_of(
+    claim: Claim,
+    own: Mapping[str, Entry],
+    missing: str | None,
+    *,
+    last: bool,
+    reader: Reader,
+    context: Context,
+) -> Fact:
+    """Return the state of one claim.
+
+    `own` are its files without sidecars; `missing` what its framework's own metadata says is not
+    there; `last` whether it was saved last in its family.  Raises OSError where the one file that
+    may have to be opened cannot be read.
+    """
+    changed = max((entry.mtime_ns for entry in own.values()), default=0)
+    lacking = claim.missing or missing
+    if lacking is None and claim.expects_marker and claim.marker is None:
+        lacking = "its commit marker is not there"
+    if lacking is not None:
+        return Fact(unfinished(changed, context), (Problem("incomplete", lacking),))
+    if claim.marker is not None:
+        return _marked(claim, own, context)
+    if claim.committed or not last:
+        return Fact(State.COMPLETE)
+    if claim.kind is Kind.FILE:
+        try:
+            checked = check(claim.key_file, own[claim.key_file], reader)
+        except VanishedError:
+            checked = Check(Verdict.TORN, "it vanished while it was looked at")
+        if checked.verdict is Verdict.TORN:
+            return Fact(
+                unfinished(changed, context), (Problem("torn", f"{claim.key_file} {checked.text}"),)
+            )
+        if checked.verdict is Verdict.WHOLE:
+            return Fact(State.COMPLETE)
+    if unfinished(changed, context) is State.SAVING:
+        return Fact(
+            State.SAVING, (Problem("settling", "its files changed within the settle time"),)
+        )
+    return Fact(State.COMPLETE)
+
+
+def _marked(claim: Claim, own: Mapping[str, Entry], context: Context) -> Fact:
+    """Let the marker decide; one that is older than a file it covers proves nothing for a while."""
+    assert claim.marker is not None  # noqa: S101 - the caller has looked
+    marker = own[claim.marker].mtime_ns
+    covered = ((entry.mtime_ns, path) for path, entry in own.items() if path not in claim.uncovered)
+    newest, path = max(covered)
+    if newest <= marker:
+        return Fact(State.COMPLETE)
+    text = f"{path} is newer than the commit marker {claim.marker}"
+    if unfinished(newest, context) is State.SAVING:
+        return Fact(State.SAVING, (Problem("marker-older", text),))
+    return Fact(State.COMPLETE, (Problem("marker-older", text),))

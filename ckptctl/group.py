@@ -1,0 +1,183 @@
+"""From a listing to runs: which names each format claims, and which folders are runs.
+
+Reads nothing but the small files by which some formats recognise or name their checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ckptctl import names
+from ckptctl.formats._base import FORMATS, Format, Pointer
+from ckptctl.formats._foreign import foreign
+from ckptctl.formats.own import OwnLayouts
+from ckptctl.model import Claim, Folder, Kind, Layout, Problem
+from ckptctl.reading import Below, Reader, VanishedError
+
+SIDECAR_ENDINGS = (".json", ".meta.json", ".metadata.json")
+SIDECAR_NAMES = ("metadata.json", "meta.json", "metrics.json", "checkpoint.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A claim, the format that made it, and the name that a user sees (unlike any other's)."""
+
+    format: Format
+    claim: Claim
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One folder that directly holds checkpoints, and what each format claims in it."""
+
+    folder: Folder
+    items: tuple[Item, ...]
+    pointers: tuple[Pointer, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def known_formats(layouts: Sequence[Layout] = ()) -> list[Format]:
+    """Return every format in the order in which they are asked: own layouts, frameworks, generic."""
+    formats: list[Format] = [OwnLayouts(tuple(layouts))] if layouts else []
+    return formats + sorted((kind() for kind in FORMATS), key=lambda f: (f.generic, f.name))
+
+
+def runs_below(
+    top: Folder, reader: Reader, formats: Sequence[Format], *, deep: bool
+) -> Iterator[Found]:
+    """Yield the runs: the folder itself if it holds checkpoints, else (or if `deep`) those below.
+
+    `reader` starts at the location; nothing inside a checkpoint is looked at.
+    """
+    found = look(top, reader, formats)
+    if found.items or found.unread:
+        yield found
+        if not deep:
+            return
+    members = {member for item in found.items for member in item.claim.members}
+    for name, folder in top.folders.items():
+        if name not in members:
+            yield from runs_below(folder, reader, formats, deep=True)
+
+
+def look(folder: Folder, reader: Reader, formats: Sequence[Format]) -> Found:
+    """Return what one folder directly holds; `unread` where something of that is unknown."""
+    below = Below(reader, folder.path)
+    unread = [f"{name or '.'}: {text}" for name, text in _unknown(folder, formats)]
+    claims: list[tuple[Format, Claim]] = []
+    taken: set[str] = set()
+    left = folder
+    for kind in formats:
+        if kind.generic and left is folder:
+            left = _left_over(folder, taken, formats)
+        try:
+            for claim in kind.find(left if kind.generic else folder, below):
+                if taken.isdisjoint(claim.members) and not _is_run(kind, claim, folder):
+                    claims.append((kind, claim))
+                    taken.update(claim.members)
+        except VanishedError:
+            pass  # gone since the listing: the next listing will tell
+        except OSError as error:
+            unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
+    pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
+    for _, claim in claims:
+        for member in claim.members:
+            for path, text in folder.folders[member].errors() if member in folder.folders else ():
+                unread.append(f"{member}/{path}: {text}".replace("/:", ":"))
+    return Found(
+        folder, tuple(_distinct(claims)), tuple(pointers), tuple(_strangers(folder, taken)),
+        tuple(unread + failed),
+    )  # fmt: skip
+
+
+def sidecars_of(claim: Claim, folder: Folder) -> list[str]:
+    """Return the sidecars beside a claim that are there, by its short name and by its files."""
+    if claim.temporary:
+        return []
+    wanted = [claim.name + ending for ending in SIDECAR_ENDINGS]
+    if claim.kind is not Kind.DIRECTORY:
+        wanted += [member + ".json" for member in claim.members]
+    return [
+        name for name in dict.fromkeys(wanted) if name in folder.files and name not in claim.members
+    ]
+
+
+def inner_sidecars(claim: Claim, folder: Folder) -> list[str]:
+    """Return the sidecars inside a directory, but for files that its format claims as its own."""
+    if claim.kind is not Kind.DIRECTORY:
+        return []
+    inside = folder.folders[claim.members[0]].files
+    return [
+        f"{claim.members[0]}/{name}"
+        for name in SIDECAR_NAMES
+        if name in inside and name not in claim.claims_sidecars
+    ]
+
+
+def _is_run(kind: Format, claim: Claim, folder: Folder) -> bool:
+    """Whether something below a claimed directory carries another number: then it is a run."""
+    if claim.kind is not Kind.DIRECTORY or claim.named or claim.temporary:
+        return False
+    inside = folder.folders.get(claim.members[0])
+    return inside is not None and foreign(inside, claim.step, claim.epoch, kind.parts) is not None
+
+
+def _left_over(folder: Folder, taken: set[str], formats: Iterable[Format]) -> Folder:
+    """Return the folder as the generic formats may see it: without what a framework claims or owns."""
+    owned = [kind.own_names for kind in formats if kind.own_names is not None]
+    files = {name: entry for name, entry in folder.files.items() if name not in taken}
+    folders = {
+        name: inside
+        for name, inside in folder.folders.items()
+        if name not in taken and not any(names.extends(name, pattern) for pattern in owned)
+    }
+    return replace(folder, files=files, folders=folders)
+
+
+def _unknown(folder: Folder, formats: Sequence[Format]) -> Iterator[tuple[str, str]]:
+    """Yield the errors that hide checkpoints of this folder: its own, and those of likely names."""
+    if folder.error is not None:
+        yield "", folder.error
+    for name, inside in folder.folders.items():
+        if inside.error is not None and (
+            names.parse(name, file=False).numbered
+            or any(kind.own_names and kind.own_names.fullmatch(name) for kind in formats)
+        ):
+            yield name, inside.error
+
+
+def _strangers(folder: Folder, taken: set[str]) -> Iterator[Problem]:
+    """Yield a problem for each unrelated folder that could not be opened."""
+    for name, inside in folder.folders.items():
+        if name not in taken:
+            for path, text in inside.errors():
+                yield Problem("folder-unreadable", f"{name}/{path}: {text}".replace("/:", ":"))
+
+
+def _pointers(
+    folder: Folder, below: Reader, formats: Iterable[Format]
+) -> tuple[list[Pointer], list[str]]:
+    found: list[Pointer] = []
+    failed = []
+    for kind in formats:
+        try:
+            found += kind.pointers(folder, below)
+        except VanishedError:
+            pass  # a tracker that is being replaced: it is read again before each deletion
+        except OSError as error:
+            failed.append(f"{error.filename or kind.name}: {error.strerror or error}")
+    return list(dict.fromkeys(found)), failed
+
+
+def _distinct(claims: list[tuple[Format, Claim]]) -> Iterator[Item]:
+    """Give files that share a name with another checkpoint their full file name."""
+    count = Counter(claim.name for _, claim in claims)
+    for kind, claim in claims:
+        if count[claim.name] > 1 and claim.kind is not Kind.DIRECTORY:
+            yield Item(kind, claim, claim.key_file)
+        else:
+            yield Item(kind, claim, claim.name)

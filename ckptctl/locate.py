@@ -1,0 +1,149 @@
+"""Open a location, and see whether it is a run, a directory of runs, or (inside) a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ckptctl import names
+from ckptctl.errors import UnreadableError, UsageError
+from ckptctl.formats._base import Format
+from ckptctl.group import Found, look
+from ckptctl.model import Folder
+from ckptctl.stores.local import LocalStore
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_NUMBERED = re.compile(r"(?:.*_)?\d+")
+_LEVELS = 6  # how far up a checkpoint that contains the location is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The checkpoint that a location is, or lies in."""
+
+    run: str  # full path of its run
+    member: str  # its path within the run
+    exact: bool  # the location is the checkpoint itself
+
+
+def local_path(location: str) -> str:
+    """Return the local path of a location.  UsageError for stores that are not local."""
+    found = _SCHEME.fullmatch(location)
+    if not found:
+        return location
+    if found[1].lower() in {"file", "local"}:
+        return found[2] or "/"
+    raise UsageError(
+        f"{found[1]}://: buckets and other stores are not supported yet by this version; nothing was changed",
+        "give a local path",
+    )
+
+
+def open_location(location: str) -> LocalStore:
+    """Open a local directory.  UnreadableError where it is missing or may not be read."""
+    path = local_path(location)
+    try:
+        store = LocalStore(path)
+    except FileNotFoundError:
+        raise UnreadableError(
+            f"{location}: does not exist; nothing was changed", "check the path and the mount"
+        ) from None
+    except OSError as error:
+        raise UnreadableError(
+            f"{location}: cannot be read ({error.strerror}); nothing was changed",
+            "check its permissions and the mount",
+        ) from error
+    return store
+
+
+def list_location(store: LocalStore) -> Folder:
+    """Return the whole listing of an open location.  UnreadableError where there is none."""
+    try:
+        return store.listing()
+    except OSError as error:
+        raise UnreadableError(
+            f"{store.root}: cannot be listed ({error.strerror}); nothing was changed",
+            "check its permissions and the mount",
+        ) from error
+
+
+def containing(location: str, formats: Sequence[Format]) -> Inside | None:
+    """Return the checkpoint that a local path is or lies in, if any.  Raises UsageError, OSError."""
+    path = os.path.abspath(local_path(location))
+    if not os.path.isdir(path) and os.path.lexists(path):
+        return _file(path, formats)
+    at = path
+    for _ in range(_LEVELS):
+        parent, name = os.path.split(at)
+        if not name:
+            return None
+        found = _claimed(parent, name, formats)
+        if found is not None:
+            return Inside(parent, name, exact=at == path)
+        at = parent
+    return None
+
+
+def _file(path: str, formats: Sequence[Format]) -> Inside:
+    """Return the checkpoint that a file is or belongs to.  UsageError where it is none."""
+    parent, name = os.path.split(path)
+    above = containing(parent, formats)
+    if above is not None:
+        return replace(above, exact=False)
+    store = LocalStore(parent)
+    try:
+        found = look(store.listing(deep=False), store, formats)
+    finally:
+        store.close()
+    for item in found.items:
+        if name in item.claim.members:
+            return Inside(parent, item.claim.key_file, exact=True)
+    raise UsageError(f"{path}: is neither a directory nor a checkpoint", "name the run's directory")
+
+
+def _claimed(parent: str, name: str, formats: Sequence[Format]) -> Found | None:
+    """Return what a directory claims, if the claim takes in one of its folders."""
+    try:
+        store = LocalStore(parent)
+    except OSError:
+        return None
+    try:
+        top = store.listing(deep=False)
+        if name not in top.folders or not _plausible(name, top):
+            return None
+        # A level or two shows most formats; only then is all below it read, which may be a lot.
+        shallow = (
+            _two_levels(store, name)
+            if not names.parse(name, file=False).numbered
+            else store.listing(name)
+        )
+        for inside in (shallow, None):
+            folder = store.listing(name) if inside is None else inside
+            found = look(replace(top, folders={name: folder}), store, formats)
+            if not any(name in item.claim.members for item in found.items):
+                return None
+        return found  # noqa: TRY300 - the other returns are in the loop
+    except OSError:
+        return None
+    finally:
+        store.close()
+
+
+def _plausible(name: str, top: Folder) -> bool:
+    """Whether a folder may be a checkpoint by its name, or because a tracker may name it."""
+    return (
+        names.parse(name, file=False).numbered
+        or bool(_NUMBERED.fullmatch(name))
+        or "=" in name
+        or name.endswith((".ckpt", "-last"))
+        or name == "release"
+        or "latest" in top.files
+    )
+
+
+def _two_levels(store: LocalStore, name: str) -> Folder:
+    first = store.listing(name, deep=False)
+    below = {child: store.listing(f"{name}/{child}", deep=False) for child in first.folders}
+    return replace(first, folders=below)

@@ -1,0 +1,186 @@
+"""One prune at a time on a run: a file made by one exclusive create, renewed while it is held.
+
+It names host, process and expiry.  Another process takes it over when it has expired, or when its
+process is gone on this very host (same boot, same process-id namespace, same start of the process:
+a container or a reused number is not taken for it).  The kernel's own lock on the run's directory
+is held besides, so that a full disk, where no file can be made, is no hole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+
+from ckptctl.errors import LockedError, UnreadableError
+from ckptctl.model import NS
+from ckptctl.reading import TRACKER_LIMIT, VanishedError
+from ckptctl.stores._base import Store
+from ckptctl.units import format_time
+
+FILE = "lock"
+LIFE_NS = 10 * 60 * NS
+"""How long a lock that nobody renews is respected."""
+
+_START_FIELD = 19  # of /proc/PID/stat, counted after the name in parentheses; see proc(5)
+
+Clock = Callable[[], int]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process of this host started, in the kernel's ticks; "" where there is none."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
+
+
+def _host() -> dict[str, str]:
+    """Return what tells this host, its boot, and its view of process ids from any other."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return {
+        "host": socket.gethostname(),
+        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "namespace": namespace,
+    }
+
+
+class Lock:
+    """The lock of one run, in its state directory (`store`)."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._token = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.  Raises LockedError where another process holds it, OSError on failure."""
+        for _ in range(3):
+            try:
+                self._store.create(FILE, self._content())
+            except FileExistsError:
+                self._take_over()
+                continue
+            except PermissionError as error:
+                raise UnreadableError(
+                    f"{self._store.root}: the lock cannot be written ({error.strerror}); nothing was changed",
+                    "run as the owner of that directory, or name another with --state-dir",
+                ) from error
+            self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
+            self._thread.start()
+            return
+        raise LockedError(
+            f"{self._store.root}: the lock changes hands; nothing was changed", "try again"
+        )
+
+    def _content(self) -> bytes:
+        pid = os.getpid()
+        return json.dumps(
+            {
+                "schema": "ckptctl/lock",
+                "version": 1,
+                **_host(),
+                "pid": pid,
+                "started": _started(pid),
+                "token": self._token,
+                "expires": format_time(self._clock() + LIFE_NS),
+                "expires_ns": self._clock() + LIFE_NS,
+            }
+        ).encode()
+
+    def _holder(self, path: str = FILE) -> dict[str, object] | None:
+        try:
+            value = json.loads(self._store.read(path, TRACKER_LIMIT))
+        except VanishedError:
+            return None
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _take_over(self) -> None:
+        """Move a dead holder's lock out of the way; LockedError where its holder lives."""
+        holder = self._holder()
+        if holder is None:
+            return
+        if not self._dead(holder):
+            who = f"process {holder.get('pid', '?')} on {holder.get('host', 'an unknown host')}"
+            raise LockedError(
+                f"{self._store.root}: locked by {who} until {holder.get('expires', '?')}; nothing was changed",
+                "wait with --lock-wait 10m; a lock whose process is gone is taken over by itself",
+            )
+        aside = f"{FILE}.{self._token}"
+        with contextlib.suppress(VanishedError):
+            self._store.rename_to(FILE, self._store, aside)
+            if self._holder(aside) != holder:  # another process took it over between our two looks
+                with contextlib.suppress(FileExistsError):
+                    self._store.rename_to(aside, self._store, FILE)
+            self._store.remove_file(aside)
+
+    def _dead(self, holder: dict[str, object]) -> bool:
+        expires = holder.get("expires_ns")
+        if not isinstance(expires, int):
+            # An unreadable lock may be one that is being written this moment: its age decides.
+            entry = self._store.stat(FILE)
+            return entry is not None and self._clock() - entry.mtime_ns > LIFE_NS
+        if expires < self._clock():
+            return True
+        here = _host()
+        pid = holder.get("pid")
+        if not isinstance(pid, int) or any(holder.get(key) != value for key, value in here.items()):
+            return False
+        return _started(pid) != holder.get("started")
+
+    def check(self) -> None:
+        """Prove that the lock is still ours.  LockedError where another process has it."""
+        holder = self._holder()
+        if holder is None or holder.get("token") != self._token:
+            raise LockedError(
+                f"{self._store.root}: the lock was lost to another process", "try again"
+            )
+
+    def _keep_renewing(self) -> None:
+        while not self._stop.wait(LIFE_NS / NS / 4):
+            with contextlib.suppress(OSError, LockedError):  # `check` tells before the next action
+                self.check()
+                self._store.replace(FILE, self._content())
+
+    def release(self) -> None:
+        """Give the lock back, if it is still ours."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with contextlib.suppress(OSError, LockedError):
+            self.check()
+            self._store.remove_file(FILE)
+
+
+def lock_folder(fd: int, path: str) -> None:
+    """Take the kernel's lock on an open directory; it goes with the descriptor.
+
+    LockedError where another process has it; a file system without such locks is no error.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(
+            f"{path}: locked by another process on this host; nothing was changed",
+            "wait with --lock-wait 10m",
+        ) from None
+    except OSError:
+        pass  # NFS has no flock on directories: the lock file is the lock there

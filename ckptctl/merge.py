@@ -1,0 +1,136 @@
+"""One checkpoint from all that is said of it: annotation, sidecar, framework, name, log; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ckptctl.completeness import Fact
+from ckptctl.group import Item
+from ckptctl.model import Checkpoint, Context, Entry, Kind, Metadata, Problem, State
+from ckptctl.records import Record
+from ckptctl.units import format_time
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """All that is known of one claim, source by source."""
+
+    item: Item
+    own_files: Mapping[str, Entry]  # relative to the run, sidecars beside it aside
+    sidecar_files: Mapping[str, Entry]  # beside it
+    inner: tuple[str, ...]  # sidecars inside it
+    folders: tuple[str, ...]  # its directories, deepest first
+    sidecars: tuple[Metadata, ...]
+    own: Metadata  # what the framework writes in it
+    failed: tuple[str, ...] = ()  # what could not be read
+    records: tuple[Record, ...] = ()
+    log: Mapping[str, float] = field(default_factory=dict)
+    log_unread: str | None = None
+    pointers: tuple[str, ...] = ()
+
+
+def checkpoint_of(
+    sources: Sources, fact: Fact, run: str, location: str, member: str, context: Context
+) -> Checkpoint:
+    """Return the checkpoint; `member` is its path within the run."""
+    item, claim = sources.item, sources.item.claim
+    files = {**sources.own_files, **sources.sidecar_files}
+    fitting = [record for record in sources.records if record.fits(sources.own_files)]
+    stale = [record for record in sources.records if record not in fitting]
+    said = (*sources.sidecars, sources.own)
+    keepers: tuple[Metadata | Record, ...] = (*sources.records, *said)
+    problems = [*fact.problems, *claim.problems, *(p for source in said for p in source.problems)]
+    metrics: dict[str, float] = {}
+    for layer in (
+        sources.log,
+        claim.metrics,
+        sources.own.metrics,
+        *(sidecar.metrics for sidecar in reversed(sources.sidecars)),
+        *(record.metrics for record in reversed(fitting)),
+    ):
+        metrics.update(layer)
+    stated_zero = claim.zeros - set(sources.own.metrics)
+    measured: tuple[Metadata | Record, ...] = (*sources.sidecars, *fitting)
+    for source in measured:
+        stated_zero -= set(source.metrics)
+    step = claim.step
+    if not claim.named:
+        others = [source.step for source in said if source.step is not None]
+        if step is None:
+            step = _first(others)
+        elif different := [other for other in others if other != step]:
+            text = f"its name says step {step}, its metadata step {different[0]}: the name counts"
+            problems.append(Problem("step-mismatch", text))
+    epoch = None if claim.named else _first((*(source.epoch for source in said), claim.epoch))
+    stated_ns = _first((*(source.saved_ns for source in said), claim.saved_ns))
+    saved_ns = stated_ns if stated_ns is not None else files[claim.key_file].mtime_ns
+    future = saved_ns > context.now_ns
+    if future:
+        text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
+        problems.append(Problem("future-time", text))
+    if any(record.metrics or record.proven or record.damaged for record in stale):
+        text = "its files are not those that its record was made for: metrics and proofs there are void"
+        problems.append(Problem("stale-record", text))
+    state = fact.state
+    if damage := _first(record.damaged for record in fitting):
+        state = State.DAMAGED
+        problems.append(Problem("damaged", damage))
+    unread = _first(
+        (*(source.unread for source in said), sources.log_unread if claim.counts else None)
+    )
+    return Checkpoint(
+        run=run,
+        name=item.name,
+        path=f"{location.rstrip('/')}/{member}",
+        member=member,
+        format=claim.format,
+        kind=claim.kind,
+        family=claim.family,
+        step=step,
+        epoch=epoch,
+        saved_ns=saved_ns,
+        stated=stated_ns is not None,
+        bytes=_bytes(files.values()),
+        files=files,
+        folders=sources.folders if claim.kind is Kind.DIRECTORY else (),
+        key_file=claim.key_file,
+        sidecars=(*sources.sidecar_files, *sources.inner),
+        state=state,
+        resumable=_first((*(source.resumable for source in said), claim.resumable)),
+        metrics=metrics,
+        zeros=frozenset(stated_zero),
+        tags=tuple(dict.fromkeys(tag for source in keepers for tag in source.tags)),
+        pinned=any(source.pinned for source in keepers),
+        pointers=sources.pointers,
+        aliases=tuple(alias for record in sources.records for alias in record.aliases),
+        holds=tuple(hold for record in sources.records for hold in record.holds),
+        problems=tuple(dict.fromkeys(problems)),
+        named=claim.named,
+        temporary=claim.temporary,
+        unread=unread,
+        proven=any(record.proven for record in fitting),
+        marker=claim.marker is not None,
+        expects_marker=claim.expects_marker,
+        future=future,
+    )
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _bytes(entries: Iterable[Entry]) -> int:
+    """Return the bytes of files, those of hard links to one inode once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for entry in entries:
+        if entry.inode:
+            if (entry.device, entry.inode) in seen:
+                continue
+            seen.add((entry.device, entry.inode))
+        total += entry.size
+    return total

@@ -1,0 +1,125 @@
+"""What ckptctl itself notes about checkpoints: pins, tags, annotations, holds, verification results.
+
+One small JSON file a checkpoint in `records/` of a state directory, keyed by the checkpoint's path
+within its run.  A record notes the sizes and times it was made for: where the files are others by
+now (a step saved anew after a rollback), what depends on the bytes is void, but pins, tags and
+holds still keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ckptctl.model import Entry, Hold
+from ckptctl.reading import SIDECAR_LIMIT, VanishedError
+from ckptctl.stores._base import Store
+
+FOLDER = "records"
+
+
+class RecordError(ValueError):
+    """A record of ours cannot be understood, so what it protects is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One checkpoint's record; `seen` is path -> (bytes, mtime in ns), empty where not noted."""
+
+    path: str
+    seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    aliases: tuple[str, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    proven: bool = False  # a verification found these very files whole at structure level or above
+    damaged: str | None = None  # what a verification found wrong with these very files
+
+    def fits(self, files: Mapping[str, Entry]) -> bool:
+        """Whether the files are those that the record was made for."""
+        return all(
+            path in files and (files[path].size, files[path].mtime_ns) == seen
+            for path, seen in self.seen.items()
+        )
+
+
+def file_name(path: str) -> str:
+    """Return the name of the record file for a checkpoint's path within its run."""
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:32] + ".json"
+
+
+def dump(record: Record) -> bytes:
+    """Return a record as its file holds it."""
+    return json.dumps(
+        {
+            "schema": "ckptctl/record",
+            "version": 1,
+            "path": record.path,
+            "seen": {path: list(seen) for path, seen in record.seen.items()},
+            "metrics": dict(record.metrics),
+            "tags": list(record.tags),
+            "pinned": record.pinned,
+            "aliases": list(record.aliases),
+            "holds": [{"by": h.by, "host": h.host, "until_ns": h.until_ns} for h in record.holds],
+            "proven": record.proven,
+            "damaged": record.damaged,
+        }
+    ).encode()
+
+
+def parse(content: bytes) -> Record:
+    """Return the record in a file.  RecordError where it cannot be understood."""
+    try:
+        value = json.loads(content)
+        if (value["schema"], value["version"]) != ("ckptctl/record", 1):
+            raise RecordError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
+        return Record(
+            path=str(value["path"]),
+            seen={path: (int(size), int(mtime)) for path, (size, mtime) in value["seen"].items()},
+            metrics={str(key): float(number) for key, number in value["metrics"].items()},
+            tags=tuple(map(str, value["tags"])),
+            pinned=bool(value["pinned"]),
+            aliases=tuple(map(str, value["aliases"])),
+            holds=tuple(
+                Hold(str(h["by"]), str(h["host"]), int(h["until_ns"])) for h in value["holds"]
+            ),
+            proven=bool(value["proven"]),
+            damaged=None if value["damaged"] is None else str(value["damaged"]),
+        )
+    except RecordError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError(f"cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def read_all(store: Store) -> list[Record]:
+    """Return the records in one state directory.
+
+    Raises OSError or RecordError, whose text names the file: what is kept is then unknown.
+    """
+    try:
+        names = store.listing(FOLDER, deep=False).files
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        if not name.endswith(".json"):
+            continue  # what a writer that died left beside the real ones
+        try:
+            found.append(parse(store.read(f"{FOLDER}/{name}", SIDECAR_LIMIT)))
+        except VanishedError:
+            continue
+        except RecordError as error:
+            raise RecordError(f"{FOLDER}/{name} {error}") from error
+    return found
+
+
+def by_path(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
+    """Return the records of each checkpoint path, the first state directory's first."""
+    found: dict[str, tuple[Record, ...]] = {}
+    for record in records:
+        found[record.path] = (*found.get(record.path, ()), record)
+    return found

@@ -1,0 +1,49 @@
+"""What a command has to tell about each run: data for people and programs alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptctl.errors import CkptctlError
+from ckptctl.model import Checkpoint, Decision, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What really happened to one action; `bytes` were freed on the medium."""
+
+    checkpoint: str
+    path: str
+    action: str  # delete, clean
+    status: str  # done, failed, skipped
+    bytes: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """One run as a command leaves it; a run with an `error` was left as it is."""
+
+    name: str
+    location: str
+    checkpoints: tuple[Checkpoint, ...] = ()  # of `list`
+    decisions: tuple[Decision, ...] = ()  # of `prune`
+    outcomes: tuple[Outcome, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    error: CkptctlError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A command's whole result."""
+
+    command: str  # list, prune
+    runs: tuple[RunReport, ...] = ()
+    problems: tuple[Problem, ...] = ()  # of the location, not of a run
+    dry_run: bool = False
+    unmatched: tuple[str, ...] = ()  # runs that no entry of the configuration matches
+
+    @property
+    def freed_bytes(self) -> int:
+        """Return the allocated bytes of inodes whose last link went."""
+        return sum(outcome.bytes for run in self.runs for outcome in run.outcomes)

@@ -1,0 +1,212 @@
+"""Where ckptctl keeps its own records of a run: never in a checkpoint, never where a trainer trips.
+
+In order: `--state-dir`; an existing `.ckptctl/` beside the run or in it; else beside the run if
+that is writable and on the same file system; else in the run, unless a format found there forbids
+it.  Finding reads only; `open_state` makes what is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ckptctl.deletion import FULL
+from ckptctl.errors import UnreadableError, UsageError
+from ckptctl.reading import TRACKER_LIMIT
+from ckptctl.stores.local import STATE_NAME, LocalStore
+from ckptctl.trust import trusted
+
+NOTE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirs:
+    """Directories of state for one run: those that exist, and where one may be made."""
+
+    existing: tuple[str, ...] = ()  # all are read; the lock is in the first
+    fresh: tuple[str, ...] = ()  # tried in order, where none exists
+    passed_over: tuple[str, ...] = ()  # found, but not to be trusted: the reasons
+    wanted: bool = False  # the user named the place
+    forbidden: str | None = None  # the format that keeps it out of the run's own directory
+
+
+def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -> StateDirs:
+    """Return where the state of a run lies or could lie; changes nothing.
+
+    `run` is the full path of its directory, `option` the value of `--state-dir`.
+    """
+    run = os.path.realpath(run)
+    parent, name = os.path.split(run)
+    owner = os.stat(run).st_uid
+    beside, inside = os.path.join(parent, STATE_NAME), os.path.join(run, STATE_NAME)
+    wanted = _wanted(os.path.abspath(option), name, run) if option else None
+    existing = [wanted] if wanted and os.path.isdir(wanted) else []
+    passed_over = []
+    for path in (*_of_run(beside, name, run), inside):
+        if not os.path.isdir(path):
+            continue
+        if reason := trusted(path, down_to=run, uid=uid, owner=owner):
+            passed_over.append(f"{path}: {reason}")
+        else:
+            existing.append(path)
+    fresh = [wanted] if wanted and wanted not in existing else []
+    if not wanted and not existing:
+        if (
+            parent != run
+            and not trusted(parent, down_to=run, uid=uid, owner=owner)
+            and _usable(beside, run, uid, owner)
+        ):
+            fresh.append(os.path.join(beside, name))
+        if not forbids:
+            fresh.append(inside)
+    return StateDirs(tuple(existing), tuple(fresh), tuple(passed_over), wanted is not None, forbids)
+
+
+def _usable(beside: str, run: str, uid: int, owner: int) -> bool:
+    """Whether a state directory of ours could be made in this one, if it is there at all."""
+    return not os.path.isdir(beside) or not trusted(beside, down_to=run, uid=uid, owner=owner)
+
+
+def _wanted(folder: str, name: str, run: str) -> str:
+    """Return the run's own directory in the one that `--state-dir` names, made already or not."""
+    inode = os.stat(run).st_ino
+    notes = {entry: _noted(os.path.join(folder, entry)) for entry in _names(folder)}
+    for entry, note in sorted(notes.items()):
+        if note is not None and inode == note[0]:
+            return os.path.join(folder, entry)
+    for entry, note in sorted(notes.items()):
+        if note is not None and run == note[1]:
+            return os.path.join(folder, entry)
+    return os.path.join(folder, f"{name}~{inode}" if notes.get(name) else name)
+
+
+def _of_run(beside: str, name: str, run: str) -> Iterator[str]:
+    """Yield the directories beside a run that are its own: by inode after a rename, or by name."""
+    inode = os.stat(run).st_ino
+    notes = {entry: _noted(os.path.join(beside, entry)) for entry in _names(beside)}
+    inodes = {entry: note[0] if note else None for entry, note in notes.items()}
+    for entry, seen in sorted(inodes.items(), key=lambda item: item[1] != inode):
+        if seen == inode or (entry == name and not _belongs_elsewhere(seen, run)):
+            yield os.path.join(beside, entry)
+
+
+def _names(path: str) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(path)
+    return []
+
+
+def _noted(path: str) -> tuple[int, str] | None:
+    """Return the inode and the path of the run that a state directory was made for, if it says so."""
+    try:
+        with open(os.path.join(path, NOTE), "rb") as file:
+            note = json.loads(file.read(TRACKER_LIMIT))
+        return int(note["inode"]), str(note["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _belongs_elsewhere(inode: int | None, run: str) -> bool:
+    """Whether another directory beside the run has that inode: the state went along with it."""
+    if inode is None or inode == os.stat(run).st_ino:
+        return False
+    with suppress(OSError), os.scandir(os.path.dirname(run)) as entries:
+        return any(
+            entry.inode() == inode and entry.is_dir(follow_symlinks=False) for entry in entries
+        )
+    return False
+
+
+def open_state(run: str, dirs: StateDirs) -> LocalStore | None:
+    """Open the state directory for writing, made if need be.
+
+    None where the disk is full, so that nothing can be written.  UnreadableError where what exists
+    cannot be written; UsageError where a format forbids the only place that is left.
+    """
+    run = os.path.realpath(run)
+    refusal: OSError | None = None
+    for path in dirs.existing[:1] or dirs.fresh:
+        try:
+            return _opened(path, run, existing=path in dirs.existing, wanted=dirs.wanted)
+        except OSError as error:
+            if error.errno in FULL:
+                return None
+            refusal = error
+    if dirs.forbidden:
+        raise UsageError(
+            f"{run}: no place for ckptctl's records: beside the run nothing can be written, and {dirs.forbidden} "
+            "breaks on strange names in it; nothing was changed",
+            "name a directory on the same file system with --state-dir",
+        )
+    why = f"{refusal.filename}: {refusal.strerror}" if refusal else "no directory may be made there"
+    raise UnreadableError(
+        f"{run}: ckptctl's state cannot be written ({why}); nothing was changed",
+        "run as the owner of that directory, or name another with --state-dir",
+    )
+
+
+def _opened(path: str, run: str, *, existing: bool, wanted: bool) -> LocalStore:
+    """Open one place.  Raises OSError where it cannot be written or is on another file system."""
+    if existing:
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not writable", path)
+        return LocalStore(path)
+    base = os.path.dirname(path) if os.path.basename(path) != STATE_NAME else path
+    made = not os.path.isdir(base)
+    os.makedirs(base, mode=0o700, exist_ok=True)
+    if made:
+        _like_the_run(base, run)
+    try:
+        if not wanted:
+            _prove_same_file_system(base, run)
+        if path != base:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            _like_the_run(path, run)
+        store = LocalStore(path)
+    except OSError:
+        if made:
+            with suppress(OSError):
+                os.rmdir(base)
+        raise
+    if store.stat(NOTE) is None:
+        found = os.stat(run)
+        note = {
+            "schema": "ckptctl/run",
+            "version": 1,
+            "name": os.path.basename(run),
+            "path": run,
+            "device": found.st_dev,
+            "inode": found.st_ino,
+        }
+        store.replace(NOTE, json.dumps(note).encode())
+    return store
+
+
+def _like_the_run(path: str, run: str) -> None:
+    """Give a directory of state the mode of the run's directory, and as root its owner."""
+    model = os.stat(run)
+    if os.geteuid() == 0:
+        os.chown(path, model.st_uid, model.st_gid)
+    os.chmod(path, model.st_mode & 0o2775 | 0o700)
+
+
+def _prove_same_file_system(base: str, run: str) -> None:
+    """Try a rename that cannot happen: onto `.` of the run.
+
+    The kernel looks at the mounts first (EXDEV) and only then at the target (EBUSY), so that this
+    tells what a real rename would meet, and touches nothing.
+    """
+    trial = os.path.join(base, f"trial.{os.getpid()}")
+    os.mkdir(trial)
+    try:
+        os.rename(trial, os.path.join(run, "."))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise
+    finally:
+        with suppress(OSError):
+            os.rmdir(trial)

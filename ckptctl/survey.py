@@ -1,0 +1,190 @@
+"""What a location holds: its runs, each with all that is known of its checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from ckptctl.annotate import Beside, annotate
+from ckptctl.errors import UsageError
+from ckptctl.formats._base import Format
+from ckptctl.group import Found, known_formats, look, runs_below
+from ckptctl.locate import Inside, containing, list_location, local_path, open_location
+from ckptctl.logs import Log, joined, parse_log
+from ckptctl.model import Context, Folder, Layout, Problem, Run
+from ckptctl.reading import FRAMEWORK_LIMIT
+from ckptctl.records import RecordError, by_path, read_all
+from ckptctl.statedir import StateDirs, find_state
+from ckptctl.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """An open location and the runs found in it, not read yet."""
+
+    location: str  # as the user wrote it
+    store: LocalStore
+    formats: tuple[Format, ...]
+    found: tuple[Found, ...]
+    problems: tuple[Problem, ...] = ()
+    only: str | None = None  # the location is this one checkpoint of the run
+
+    @property
+    def itself(self) -> bool:
+        """Whether the location itself is a run."""
+        return any(not found.folder.path for found in self.found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a run is to be read."""
+
+    context: Context
+    metrics_from: tuple[str, ...] = ()
+    state_dir: str | None = None
+    uid: int = 0
+
+
+def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False) -> Survey:
+    """List a location once and find its runs.
+
+    With `deep` also those below a location that is a run itself.  Raises UnreadableError where it
+    cannot be listed, UsageError where it is no location.
+    """
+    formats = known_formats(layouts)
+    inside = containing(location, formats)
+    if inside is not None and inside.exact:
+        return _one(location, inside, formats)
+    if inside is not None:
+        raise UsageError(
+            f"{location}: lies inside the checkpoint {inside.member} of the run {inside.run}; nothing was changed",
+            f"name the run: {inside.run}",
+        )
+    store = open_location(location)
+    top = list_location(store)
+    problems = []
+    if top.error is not None and not top.files and not top.folders:
+        problems.append(Problem("folder-unreadable", f"{location}: {top.error}"))
+    found = tuple(runs_below(top, store, formats, deep=deep))
+    if not found:
+        problems += [
+            Problem("folder-unreadable", f"{path or '.'}: {text}") for path, text in top.errors()
+        ]
+    return Survey(location, store, tuple(formats), found, tuple(problems))
+
+
+def _one(location: str, inside: Inside, formats: Sequence[Format]) -> Survey:
+    """Survey the run of one checkpoint, to look at that one only."""
+    store = open_location(inside.run)
+    found = next(iter(runs_below(list_location(store), store, formats, deep=False)))
+    return Survey(location, store, tuple(formats), (found,), (), inside.member)
+
+
+def name_of(view: Survey, found: Found) -> str:
+    """Return a run's name: its directory's, or its path below the location."""
+    return found.folder.path or os.path.basename(os.path.realpath(view.store.root)) or "/"
+
+
+def path_of(view: Survey, found: Found) -> str:
+    """Return the full path of a run's directory, spelled like the location."""
+    return (
+        os.path.join(view.store.root, found.folder.path) if found.folder.path else view.store.root
+    )
+
+
+def read_run(view: Survey, found: Found, reading: Reading) -> Run:
+    """Return one run with its checkpoints' metadata, state and pointers."""
+    path = path_of(view, found)
+    scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
+    dirs = find_state(path, option=reading.state_dir, uid=reading.uid, forbids=scanner)
+    beside = _beside(path, dirs, reading)
+    run = annotate(found, name_of(view, found), path, view.store, beside, reading.context)
+    if view.only is not None:
+        run = replace(
+            run,
+            checkpoints=tuple(c for c in run.checkpoints if c.member == view.only),
+            leftovers=(),
+        )
+    return run
+
+
+def look_again(view: Survey, found: Found, reading: Reading) -> Run:
+    """Return the run as it is now, from a new listing.  Raises OSError where there is none."""
+    return read_run(view, again(view, found), reading)
+
+
+def again(view: Survey, found: Found) -> Found:
+    """List one run anew.  Raises OSError where its directory is gone."""
+    return look(view.store.listing(found.folder.path), view.store, view.formats)
+
+
+def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
+    """Read what ckptctl noted about a run, and the logs that its policy names."""
+    records, unread = [], []
+    problems = [Problem("state-passed-over", text) for text in dirs.passed_over]
+    for place in dirs.existing:
+        try:
+            with closing(LocalStore(place)) as store:
+                records += read_all(store)
+        except (OSError, RecordError) as error:
+            unread.append(f"{place}: {error}")
+    logs: list[Log] = []
+    log_unread = None
+    for name in reading.metrics_from:
+        full = os.path.join(path, name)
+        try:
+            logs.append(parse_log(_read_log(full)))
+        except FileNotFoundError:
+            problems.append(
+                Problem("log-missing", f"{full}: the log does not exist, so it gives no metrics")
+            )
+        except ValueError as error:
+            log_unread = f"{full}: the log {error}"
+            problems.append(Problem("log-unreadable", log_unread))
+        except OSError as error:
+            unread.append(f"{full}: {error.strerror or error}")
+    return Beside(
+        records=by_path(records),
+        log=joined(logs),
+        problems=tuple(problems),
+        unread=tuple(unread),
+        log_unread=log_unread,
+        roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
+    )
+
+
+def _read_log(path: str) -> bytes:
+    """Return a log that the user named: it may lie outside the run.  Raises OSError."""
+    fd = os.open(local_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", path)
+        content = file.read(FRAMEWORK_LIMIT + 1)
+    if len(content) > FRAMEWORK_LIMIT:
+        raise ValueError("is larger than 1 GiB")
+    return content
+
+
+def run_root(view: Survey, found: Found) -> LocalStore:
+    """Open a run's own directory, step by step from the location, following no link."""
+    if not found.folder.path:
+        return LocalStore(view.store.root)
+    return view.store.below(found.folder.path)
+
+
+__all__ = [
+    "Folder",
+    "Reading",
+    "Survey",
+    "again",
+    "look_again",
+    "name_of",
+    "path_of",
+    "read_run",
+    "run_root",
+    "survey",
+]
