@@ -19,6 +19,11 @@ class Order(StrEnum):
     STATED = "stated"  # the time that the framework or a sidecar states
     SAVED = "saved"
 
+    @property
+    def shown(self) -> str:
+        """Its word for people: a time is a time, whoever states it."""
+        return self.value if self in {Order.STEP, Order.EPOCH} else "time"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
