@@ -37,3 +37,26 @@ def shard_index(shards: Mapping[str, Iterable[str]]) -> bytes:
     return json.dumps(
         {"metadata": {"total_size": 4 * len(weights)}, "weight_map": weights}
     ).encode()
+
+
+def dcp_metadata(sizes: Mapping[str, int]) -> bytes:
+    """Return what says, like the pickle `.metadata` of torch, which bytes of which files belong to it."""
+    entries = b"".join(
+        b"}(" + _text("relative_path") + _text(name) + _text("offset") + _number(0)
+        + _text("length") + _number(size) + b"u"
+        for name, size in sizes.items()
+    )  # fmt: skip
+    return b"\x80\x04](" + entries + b"e."
+
+
+def ocdbt_manifest() -> bytes:
+    """Return a manifest of tensorstore's OCDBT as far as it can be told from outside: kind, length."""
+    return b"\x0c\xdb\x3a\x2a" + struct.pack("<Q", 16) + bytes(4)
+
+
+def _text(value: str) -> bytes:
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"J" + struct.pack("<i", value)

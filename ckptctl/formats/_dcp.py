@@ -1,0 +1,88 @@
+"""A directory of torch.distributed.checkpoint (DCP): its data files and what commits them.
+
+Several frameworks save through it.  Source: pytorch, torch/distributed/checkpoint/filesystem.py
+`_FileSystemWriter.write_data` and `finish`: every rank writes `__R_F.distcp`, then the coordinator
+writes `.metadata.tmp` and renames it; without collectives each rank commits by `__R.metadata`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ckptctl.model import Entry
+
+METADATA = ".metadata"
+_DATA = re.compile(r"__([0-9]+)_[0-9]+\.distcp")
+_LOCAL = re.compile(r"__([0-9]+)\.metadata")
+_STAGED = re.compile(r"(?:__[0-9]+)?\.metadata\.tmp")
+
+
+class Commit(NamedTuple):
+    """What the names, sizes and times of one DCP directory say; names are relative to it."""
+
+    missing: str | None  # in words; None where all that names can tell is there
+    marker: str | None  # of several, the one that is furthest behind the files that it covers
+    key: str  # the marker (of several, the lowest rank's), else the lowest data file
+    uncovered: tuple[str, ...] = ()  # what the marker does not cover
+    ranks: frozenset[str] = frozenset()  # markers of the ranks, where each commits by its own
+
+
+def holds_data(files: Collection[str]) -> bool:
+    """Whether a directory holds data files of DCP."""
+    return any(_DATA.fullmatch(name) for name in files)
+
+
+def is_dcp_file(name: str) -> bool:
+    """Whether a file is DCP's own: its marker commits it."""
+    return any(kind.fullmatch(name) for kind in (_DATA, _LOCAL, _STAGED)) or name == METADATA
+
+
+def read_commit(files: Mapping[str, Entry]) -> Commit:
+    """Return what commits the files of a directory, and what is missing.
+
+    An empty data file is none that is missing: a rank whose tensors another one saves leaves one.
+    """
+    data = sorted((int(found[1]), name) for name in files if (found := _DATA.fullmatch(name)))
+    local = {int(found[1]): name for name in files if (found := _LOCAL.fullmatch(name))}
+    staged = min((name for name in files if _STAGED.fullmatch(name)), default=None)
+    first = data[0][1] if data else min(files, default="")
+    if METADATA in files:
+        others = tuple(name for name in files if not is_dcp_file(name))
+        commit = Commit(None, METADATA, METADATA, others)
+    elif local:
+        commit = _of_ranks(files, data, local)
+    else:
+        return Commit(f"no {METADATA}, which is written last", None, first)
+    if staged:
+        return commit._replace(missing=f"{staged} is there: a save is under way, or was cut off")
+    if commit.missing is None and not data:
+        return commit._replace(missing="no .distcp file")
+    if commit.missing is None and any(not files[m].size for m in (commit.key, *commit.ranks)):
+        return commit._replace(missing="its commit marker is empty")
+    return commit
+
+
+def _of_ranks(
+    files: Mapping[str, Entry], data: list[tuple[int, str]], local: Mapping[int, str]
+) -> Commit:
+    """Return the commit of a directory in which each rank has a marker of its own.
+
+    How many ranks there were is in no name: up to the highest seen, all are expected.
+    """
+    key = local[min(local)]
+    ranks = frozenset(local.values())
+    count = 1 + max([*local, *(rank for rank, _ in data)])
+    absent = next(rank for rank in range(count + 1) if rank not in local)
+    if absent < count:
+        return Commit(f"no __{absent}{METADATA}, by which rank {absent} commits", None, key)
+
+    def lead(rank: int) -> int:
+        written = [files[name].mtime_ns for owner, name in data if owner == rank]
+        return files[local[rank]].mtime_ns - max(written, default=0)
+
+    behind = min(local, key=lead)
+    own = {local[behind], *(name for owner, name in data if owner == behind)}
+    uncovered = tuple(name for name in files if name not in own)
+    return Commit(None, local[behind], key, uncovered, ranks)

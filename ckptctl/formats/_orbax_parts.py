@@ -1,0 +1,148 @@
+"""What lies in an Orbax step: its metadata, its items, and the manifests of its arrays."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+
+from ckptctl import names
+from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.model import Checkpoint, Entry, Folder, Metadata, Problem
+from ckptctl.reading import Blob, Finding, Reader, TooLargeError
+
+STEP_METADATA = "_CHECKPOINT_METADATA"
+COMMITTED = "commit_success.txt"
+_MANIFEST = b"\x0c\xdb\x3a\x2a"  # tensorstore, kvstore/ocdbt/format/manifest.cc kManifestMagic
+_HEAD = struct.Struct("<4sQ")
+_NUMBER = re.compile(r"(?:.+_)?[0-9]+", re.DOTALL)
+
+
+def is_step(name: str, inside: Folder) -> bool:
+    """Whether a directory whose name ends in a number is a step, by what it holds.
+
+    `step_prefix` may be any word, so `exp_12/` is a step only where a manager saved it: with
+    metadata of its own and items below.  A tree saved right into it is one experiment's state.
+    One that holds steps is a run, however it is called.
+    """
+    described = STEP_METADATA in inside.files
+    numbered = {n: deep for n, deep in inside.folders.items() if _NUMBER.fullmatch(n)}
+    if any(STEP_METADATA in deep.files for deep in numbered.values()):
+        return False
+    if described and not _is_tree(inside):
+        return True
+    if not name.isdecimal() and not names.parse(name, file=False).numbered:
+        return False
+    if any(_is_tree(deep) for deep in numbered.values()):
+        return False
+    return _is_tree(inside) or any(_is_tree(item) for item in inside.folders.values())
+
+
+def items_of(inside: Folder) -> dict[str, Folder]:
+    """Return the items of a step, by folder; "" where a tree was saved right into it."""
+    found = {
+        folder: item
+        for folder, item in inside.folders.items()
+        if ".orbax-checkpoint-tmp" not in folder and any(True for _ in item.walk())
+    }
+    return {"": inside} if _is_tree(inside) else found
+
+
+def parts_of(inside: Folder) -> frozenset[str]:
+    """Return what every step of a run should have: its items, and each process's part of one.
+
+    Metrics are no such item: they may be given for some steps only.
+    """
+    items = items_of(inside)
+    parts = {
+        f"{name}/{folder}".lstrip("/")
+        for name, item in items.items()
+        for folder in item.folders
+        if folder.startswith("ocdbt.process_")
+    }
+    return frozenset(parts | (set(items) - {"", "metrics"}))
+
+
+def read_step(name: str, inside: Folder, reader: Reader) -> Metadata:
+    """Return what `_CHECKPOINT_METADATA` says: it is written first, and again at the end."""
+    path = f"{name}/{STEP_METADATA}"
+    said = _read(path, inside.find(STEP_METADATA), reader)
+    if isinstance(said, Metadata):
+        return said
+    committed = said.get("commit_timestamp_nsecs", 0)
+    missing = None
+    if committed is None:
+        missing = f"{STEP_METADATA} has no commit_timestamp_nsecs: it was never finalised"
+    metrics = said.get("metrics")
+    return Metadata(
+        saved_ns=committed if type(committed) is int and committed > 0 else None,
+        metrics=dict(_numbers(metrics)) if isinstance(metrics, Mapping) else {},
+        missing=missing,
+    )
+
+
+def read_metrics(name: str, inside: Folder, reader: Reader) -> Metadata:
+    """Return the metrics that the manager was given, from the item `metrics`."""
+    said = _read(f"{name}/metrics/metrics", inside.find("metrics/metrics"), reader)
+    return said if isinstance(said, Metadata) else Metadata(metrics=dict(_numbers(said)))
+
+
+def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
+    """Yield each metadata file that is no JSON, and each manifest that is missing or cut off."""
+    for path, entry in checkpoint.files.items():
+        directory, _, file = path.rpartition("/")
+        if path in checkpoint.sidecars:
+            continue
+        if file in {STEP_METADATA, "_METADATA"}:
+            try:
+                said = read_object(chunks_of(reader, path, entry.size))
+            except (ValueError, TooLargeError) as error:
+                yield Finding(path, "metadata-unreadable", f"cannot be understood: {error}")
+                continue
+            manifest = f"{directory}/manifest.ocdbt"
+            if said.get("use_ocdbt") is True and manifest not in checkpoint.files:
+                yield Finding(manifest, "manifest-missing", f"is not there, but {path} needs it")
+        elif file == "manifest.ocdbt":
+            with reader.open(path) as blob:
+                if (wrong := _manifest_fault(blob)) is not None:
+                    yield Finding(path, "manifest-damaged", wrong)
+
+
+def _is_tree(inside: Folder) -> bool:
+    """Whether a tree was saved right into a directory; TensorFlow's `checkpoint` is none."""
+    if "_METADATA" in inside.files or "manifest.ocdbt" in inside.files:
+        return True
+    arrays = any(".zarray" in deep.files for deep in inside.folders.values())
+    alone = len(inside.files) == 1 and not inside.folders
+    return "checkpoint" in inside.files and (arrays or alone)
+
+
+def _read(path: str, entry: Entry | None, reader: Reader) -> dict[str, object] | Metadata:
+    """Return the object in a file of JSON; what to say of it where that cannot be understood."""
+    if entry is None:
+        return Metadata()
+    try:
+        return read_object(chunks_of(reader, path, entry.size))
+    except TooLargeError:
+        text = f"{path} is larger than 1 GiB, so it was not read"
+    except ValueError as error:
+        text = f"{path} cannot be understood: {error}"
+    return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+
+
+def _numbers(said: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a tree of metrics, by their keys joined with "/"."""
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{key}", float(value)
+
+
+def _manifest_fault(blob: Blob) -> str | None:
+    """Return what is wrong with a manifest: it begins with its kind and its own length."""
+    head = blob.read(0, _HEAD.size)
+    if len(head) < _HEAD.size or not head.startswith(_MANIFEST):
+        return "is no OCDBT manifest"
+    _, length = _HEAD.unpack(head)
+    return None if length == blob.size else f"has {blob.size} bytes, but should have {length}"

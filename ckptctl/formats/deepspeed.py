@@ -1,0 +1,164 @@
+"""DeepSpeed: a tag directory of rank files in a save directory, named by `latest`."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from ckptctl import names
+from ckptctl.formats._base import FORMATS, Format, Pointer
+from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._samples import torch_zip
+from ckptctl.model import Claim, Folder, Kind
+from ckptctl.reading import TRACKER_LIMIT, Reader
+
+_TAG = re.compile(r"global_step[0-9]+")
+_LATEST = "latest"
+_TRACKERS = (_LATEST, "latest_universal")
+_EXPERTS = re.compile(
+    r"(?P<owner>(?:layer_[0-9]+_)?expert_)(?P<rank>[0-9]+)_mp_rank_(?P<mp>[0-9]+)_model_states\.pt"
+    r"|(?P<optim>expp_rank_)(?P<ep>[0-9]+)_mp_rank_(?P<emp>[0-9]+)_optim_states\.pt"
+)
+_MODEL = re.compile(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
+_STATES = re.compile(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
+
+
+@FORMATS.add("deepspeed")
+class DeepSpeed(Format):
+    """`global_stepN/`, another numbered tag, or whatever tag `latest` names.
+
+    There is no marker within: `latest` is written after all ranks, but only names the last one.
+    """
+
+    name = "deepspeed"
+    summary = "DeepSpeed: global_stepN/ or the tag that latest names, ZeRO 0 to 3, pipeline, MoE"
+    source = (
+        "DeepSpeed: deepspeed/runtime/engine.py save_checkpoint, _get_ckpt_name; "
+        "runtime/pipe/module.py ckpt_layer_path; checkpoint/ds_to_universal.py"
+    )
+    own_names = _TAG
+    example: ClassVar[Mapping[str, bytes]] = {
+        "latest": b"global_step500",
+        "global_step500/mp_rank_00_model_states.pt": torch_zip(),
+        "global_step500/zero_pp_rank_0_mp_rank_00_optim_states.pt": torch_zip(),
+        "global_step500/zero_pp_rank_1_mp_rank_00_optim_states.pt": torch_zip(),
+    }
+
+    def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
+        """Yield the tags.  Raises OSError where `latest`, or what it names, cannot be read."""
+        tags = {name: inside for name, inside in folder.folders.items() if _is_tag(inside)}
+        unread = [name for name, inside in folder.folders.items() if inside.error is not None]
+        latest = _read(_LATEST, folder, reader) if tags or unread else None
+        if latest in unread:
+            raise OSError(errno.EACCES, folder.folders[latest].error, latest)
+        chosen = {name: found for name in tags if (found := _name_of(name, pointed=name == latest))}
+        lost = _lost(chosen, tags, latest)
+        for name, found in chosen.items():
+            yield _claim(name, found, tags[name], lost.get(name))
+
+    def pointers(self, folder: Folder, reader: Reader) -> Iterable[Pointer]:
+        """Yield what `latest` and `latest_universal` name."""
+        for file in _TRACKERS:
+            if target := _read(file, folder, reader):
+                yield Pointer(file, target)
+
+
+def _read(tracker: str, folder: Folder, reader: Reader) -> str | None:
+    """Return the tag that a tracker names; None where there is none, or it is no tracker."""
+    entry = folder.files.get(tracker)
+    if entry is None or entry.size > TRACKER_LIMIT:
+        return None
+    text = reader.read(tracker, TRACKER_LIMIT).decode("utf-8", "replace").strip()
+    return text or None
+
+
+def _is_tag(inside: Folder) -> bool:
+    """Whether a directory holds rank files; a universal one (`zero/PARAMETER/`) is none."""
+    return "zero" not in inside.folders and any(_STATES.fullmatch(file) for file in inside.files)
+
+
+def _name_of(name: str, *, pointed: bool) -> names.Name | None:
+    """Return what the name of a tag says; None where it is no checkpoint by its name.
+
+    `best_...` is kept and replaced by the trainer itself (OpenRLHF), so it has no number.
+    """
+    found = names.parse(name, file=False)
+    if name.startswith("best"):
+        return names.Name(spans=found.spans)
+    extended = _TAG.match(name) is not None and _TAG.fullmatch(name) is None
+    if pointed or (found.numbered and not found.copy and not extended):
+        return found
+    return None
+
+
+def _lost(
+    chosen: Mapping[str, names.Name], tags: Mapping[str, Folder], latest: str | None
+) -> dict[str, str]:
+    """Return the files that tags lack and their neighbours have; `latest` vouches for one tag."""
+    families: dict[str, list[Saved]] = {}
+    for name, found in chosen.items():
+        number = found.step if found.step is not None else found.epoch
+        if number is not None:
+            parts = frozenset(file for file in tags[name].files if _STATES.fullmatch(file))
+            family = names.family(name, "", found.spans)
+            families.setdefault(family, []).append(Saved(number, name, parts))
+    vouched = {latest} if latest else set()
+    return {n: file for one in families.values() for n, file in lost_parts(one, vouched).items()}
+
+
+def _claim(name: str, found: names.Name, inside: Folder, lost: str | None) -> Claim:
+    grid = read_grid(inside.files)
+    return Claim(
+        format=DeepSpeed.name,
+        kind=Kind.DIRECTORY,
+        name=name,
+        members=(name,),
+        key_file=f"{name}/{_key(inside.files)}",
+        family=names.family(name, "", found.spans),
+        step=found.step,
+        epoch=found.epoch,
+        counts=found.counts,
+        metrics=found.metrics,
+        named=name.startswith("best"),
+        missing=_missing(inside, grid.missing, lost),
+        resumable=True if grid.world else None,  # without ZeRO the model states hold the optimizer
+    )
+
+
+def _key(files: Iterable[str]) -> str:
+    """Return the model file of the lowest rank, else the first file of states."""
+    states = sorted(file for file in files if _STATES.fullmatch(file))
+    models = [(int(m[2]), int(m[1] or 0), m[0]) for file in states if (m := _MODEL.fullmatch(file))]
+    return min(models)[2] if models else states[0]
+
+
+def _missing(inside: Folder, hole: str | None, lost: str | None) -> str | None:
+    if hole:
+        return f"no {hole}"
+    for file, entry in inside.files.items():
+        if _STATES.fullmatch(file) and not entry.size:
+            return f"{file} is empty"
+    if expert := _expert_hole(inside.files):
+        return f"no {expert}"
+    return f"no {lost}, unlike those saved around it" if lost else None
+
+
+def _expert_hole(files: Iterable[str]) -> str | None:
+    """Return an expert's file that is not there: each layer has every expert for every mp rank."""
+    grids: dict[str, set[tuple[int, int]]] = {}
+    for file in files:
+        if found := _EXPERTS.fullmatch(file):
+            owner = found["owner"] or found["optim"]
+            place = (int(found["rank"] or found["ep"]), int(found["mp"] or found["emp"]))
+            grids.setdefault(owner, set()).add(place)
+    for owner, seen in sorted(grids.items()):
+        rows, columns = (1 + max(place[axis] for place in seen) for axis in (0, 1))
+        if len(seen) < rows * columns:
+            row, column = next(
+                (r, c) for r in range(rows) for c in range(columns) if (r, c) not in seen
+            )
+            return f"{owner}{row} of mp rank {column}"
+    return None

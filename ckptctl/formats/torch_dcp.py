@@ -1,0 +1,108 @@
+"""Plain torch.distributed.checkpoint directories, torchtitan's among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from ckptctl import names
+from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._dcp import METADATA, holds_data, read_commit
+from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.reading import Finding, Reader
+
+_TITAN = re.compile(r"step-[0-9]+")
+_OTHERS = re.compile(r"iter_[0-9]{7,}|.+\.ckpt", re.DOTALL)
+"""Names of Megatron-LM and Lightning, which save through DCP."""
+_NEMO = re.compile(r".+--.*=.+", re.DOTALL)
+_SIGNS = ("trainer_state.json", "common.pt", "meta.pt")
+"""Files beside the data by which Hugging Face, Megatron Core and Lightning FSDP are told."""
+
+
+@FORMATS.add("torch-dcp")
+class TorchDcp(Format):
+    """A directory with `__R_F.distcp` files whose name carries a step or an epoch."""
+
+    name = "torch-dcp"
+    summary = "torch.distributed.checkpoint, torchtitan: a numbered directory with .distcp files"
+    source = (
+        "pytorch: torch/distributed/checkpoint/filesystem.py; "
+        "torchtitan: components/checkpointer/base.py _find_load_step"
+    )
+    example: ClassVar[Mapping[str, bytes]] = {
+        "step-1000/.metadata": dcp_metadata({"__0_0.distcp": len(torch_zip())}),
+        "step-1000/__0_0.distcp": torch_zip(),
+        "step-1000/__1_0.distcp": b"",
+    }
+
+    def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
+        """Yield each numbered directory with data files; one without a number nothing names.
+
+        torchtitan counts a `step-N` that has lost its data files, so they are not asked for there.
+        """
+        claims: list[Claim] = []
+        saved: dict[str, list[Saved]] = {}
+        for name, inside in folder.folders.items():
+            found = names.parse(name, file=False)
+            if not found.numbered or found.copy or _is_others(name, inside):
+                continue
+            titan = _TITAN.fullmatch(name) is not None and METADATA in inside.files
+            if not titan and not holds_data(inside.files):
+                continue
+            commit = read_commit(inside.files)
+            claim = _claim(name, found, inside)
+            claims.append(claim)
+            if commit.ranks:
+                number = found.step if found.step is not None else found.epoch or 0
+                one = Saved(number, name, commit.ranks)
+                saved.setdefault(claim.family, []).append(one)
+        lost = {name: file for one in saved.values() for name, file in lost_parts(one).items()}
+        for claim in claims:
+            if claim.missing is None and claim.name in lost:
+                yield replace(claim, missing=f"no {lost[claim.name]}, unlike those saved around it")
+            else:
+                yield claim
+
+    def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
+        """Yield each data file that `.metadata` names in vain or that is cut off."""
+        yield from prove_dcp(checkpoint, reader)
+
+
+def _is_others(name: str, inside: Folder) -> bool:
+    """Whether a directory with DCP files is one of a framework that has a format of its own."""
+    if _OTHERS.fullmatch(name) or any(sign in inside.files for sign in _SIGNS):
+        return True
+    return _NEMO.fullmatch(name) is not None and "metadata.json" in inside.files
+
+
+def _claim(name: str, found: names.Name, inside: Folder) -> Claim:
+    commit = read_commit(inside.files)
+    return Claim(
+        format=TorchDcp.name,
+        kind=Kind.DIRECTORY,
+        name=name,
+        members=(name,),
+        key_file=f"{name}/{commit.key}",
+        family=names.family(name, "", found.spans),
+        step=found.step,
+        epoch=found.epoch,
+        counts=found.counts,
+        metrics=found.metrics,
+        missing=commit.missing,
+        marker=f"{name}/{commit.marker}" if commit.marker else None,
+        expects_marker=True,
+        uncovered=_uncovered(name, inside, commit.uncovered),
+    )
+
+
+def _uncovered(name: str, inside: Folder, beside: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the paths that no marker of DCP covers: what others put beside or below its files."""
+    below = [
+        f"{folder}/{path}" for folder, deep in inside.folders.items() for path, _ in deep.walk()
+    ]
+    return tuple(f"{name}/{path}" for path in (*beside, *below))
