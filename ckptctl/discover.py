@@ -36,8 +36,7 @@ def find_config(
     In order: the one named (`--config`), `$CKPTCTL_CONFIG`, `ckptctl.yaml` in a local location or
     a parent of it, `$XDG_CONFIG_HOME/ckptctl/config.yaml`, `/etc/ckptctl/config.yaml`.  Of those
     searched for, one that others could have written is passed over with a warning (see `trust`).
-    A location that holds runs of several owners is judged by its own owner: who goes on to a run
-    of another one asks `trusted` again with that owner.
+    A location is judged by its own owner; each run in it is to be asked about by `not_for`.
     """
     named = named or environ.get("CKPTCTL_CONFIG") or None
     if named is not None:
@@ -52,6 +51,22 @@ def find_config(
             return Found(file, searched=True, warnings=tuple(warnings))
         warnings.append(f"{file} is passed over: {reason}; name it with --config to use it")
     return Found(None, searched=True, warnings=tuple(warnings))
+
+
+def not_for(found: Found, run: str, uid: int) -> str | None:
+    """Return why a configuration that counts for a location does not for a run in it, if so.
+
+    One directory may hold runs of several owners: a user's policy is not to delete what is
+    another's because root, whose job cleans up for all, found it above both.
+    """
+    run = run.removeprefix("file://")
+    if found.file is None or not found.searched or "://" in run:
+        return None
+    run = os.path.realpath(run)
+    top = os.path.realpath(os.path.dirname(os.path.abspath(found.file)))
+    above = run == top or run.startswith(top.rstrip("/") + "/")
+    owner = _owner(run)
+    return trusted(found.file, run if above else None, uid, uid if owner is None else owner)
 
 
 def _candidates(

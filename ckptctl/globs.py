@@ -6,7 +6,7 @@ import re
 
 _TOKEN = re.compile(
     r"(?P<deep>(?:(?<=/)|^)\*\*/)|(?P<any>\*\*+)|(?P<star>\*)|(?P<one>\?)"
-    r"|\[(?P<not>[!^]?)(?P<set>\]?[^\]/]+)\]|(?P<text>.)",
+    r"|\[(?P<not>[!^]?)(?P<set>\][^\]/]*|[^\]/]+)\]|(?P<text>.)",
     re.DOTALL,
 )
 

@@ -154,7 +154,7 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path, depth, line)
         tag = getattr(event, "tag", None)
-        if tag is not None and tag != "!":  # "!" says no more than: as it stands
+        if tag is not None:
             name = tag.replace("tag:yaml.org,2002:", "!!")
             self.faults.append(Fault(line, path, f"has the tag {quote(name)}: tags are not read"))
         anchor = getattr(event, "anchor", None)

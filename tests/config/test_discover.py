@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.discover import Found, find_config
+from ckptctl.discover import Found, find_config, not_for
 
 ME = os.getuid()
 TEXT = "version: 1\n"
@@ -112,3 +112,29 @@ def test_a_dangling_link_is_told(places: Path) -> None:
     found = find(places)
     assert found.file is None
     assert "cannot be examined" in found.warnings[0]
+
+
+@pytest.mark.skipif(ME != 0, reason="only root can give files to other users")
+def test_one_users_configuration_is_not_for_anothers_run(places: Path) -> None:
+    """Root cleans up a directory of alice's, in which bob has a run too."""
+    alice, bob = 4242, 4243
+    mine = write(places / "proj/ckptctl.yaml")
+    for name in ("proj", "proj/exp", "proj/exp/run", "proj/ckptctl.yaml"):
+        os.chown(places / name, alice, -1)
+    (places / "proj/exp/his").mkdir(mode=0o755)
+    os.chown(places / "proj/exp/his", bob, -1)
+    found = find(places, str(places / "proj/exp"))
+    assert found.file == mine
+    assert not_for(found, str(places / "proj/exp/run"), ME) is None
+    told = not_for(found, str(places / "proj/exp/his"), ME)
+    assert told is not None
+    assert f"belongs to uid {alice}" in told
+    assert not_for(Found(mine), str(places / "proj/exp/his"), ME) is None  # named by the caller
+
+
+def test_a_configuration_for_all_is_for_every_run(places: Path) -> None:
+    write(places / "etc/ckptctl/config.yaml")
+    found = find(places)
+    assert not_for(found, str(places / "proj/exp/run"), ME) is None
+    assert not_for(found, "s3://bucket/run", ME) is None
+    assert not_for(Found(None, searched=True), str(places / "proj/exp/run"), ME) is None
