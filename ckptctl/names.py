@@ -164,7 +164,6 @@ def parse(stem: str, *, file: bool) -> Name:
         spans.append(last)
         end = last[1]
     spans += value_spans(body)
-    rest = re.split(r"[^a-z]+", masked[end:].lower()) if end else []
     return Name(
         step=step,
         epoch=epoch,
@@ -172,8 +171,13 @@ def parse(stem: str, *, file: bool) -> Name:
         shard=shard,
         spans=tuple(spans),
         metrics=pairs(body),
-        copy=any(word in _COPIES for word in rest) or body.endswith("~"),
+        copy=bool(end and says_copy(masked[end:])) or body.endswith("~"),
     )
+
+
+def says_copy(rest: str) -> bool:
+    """Whether what follows the numbers of a name makes it a user's copy (`-best`, ` (copy)`)."""
+    return any(word in _COPIES for word in re.split(r"[^a-z]+", rest.lower()))
 
 
 def parse_number(text: str) -> float:

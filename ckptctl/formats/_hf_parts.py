@@ -54,7 +54,10 @@ class Parts(NamedTuple):
     missing: str | None = None  # of the whole grid, in words
     resumable: bool = False  # an optimizer of any kind is there; `save_only_model` leaves it out
     key: str = ""  # the key file: the marker, else an index, else weights
-    late: tuple[str, ...] = ()  # what may be written after the marker
+    rng: frozenset[str] = frozenset()  # of the ranks, which do not wait for each other to write it
+    surplus: tuple[
+        str, ...
+    ] = ()  # of these, those beyond the ranks that the optimizer's files tell
     problems: tuple[Problem, ...] = ()
 
 
@@ -73,8 +76,8 @@ def read_parts(paths: tuple[str, ...]) -> Parts:
         resumable=any(_OPTIMIZER.fullmatch(name) for name in names[""])
         or any(_TAG.fullmatch(f) or re.fullmatch(r"optimizer_[0-9]+", f) for f in names),
         key=_key(sorted(paths)),
-        # the ranks write these without waiting for each other
-        late=tuple(name for name in names[""] if _RNG.fullmatch(name)),
+        rng=frozenset(name for name in names[""] if _RNG.fullmatch(name)),
+        surplus=tuple(_surplus(names)),
         problems=tuple(_leftovers(names)),
     )
 
@@ -170,15 +173,17 @@ def _ranks(names: Names) -> Iterator[str]:
             yield f"no rank{rank}-of-{count}-optimizer.pt"
 
 
-def _leftovers(names: Names) -> Iterator[Problem]:
-    """Yield a problem for rank files that only an earlier, larger run can have left."""
-    ranks = _numbers(names, _RNG)
+def _surplus(names: Names) -> Iterator[str]:
     world = _world(names)
-    if "rng_state.pth" in names[""] and ranks:
+    for rank in sorted(_numbers(names, _RNG)):
+        if world and rank >= world:
+            yield f"rng_state_{rank}.pth"
+
+
+def _leftovers(names: Names) -> Iterator[Problem]:
+    """Yield a problem for the rank files of an earlier run, where this one was of one process."""
+    if "rng_state.pth" in names[""] and _numbers(names, _RNG):
         text = "rng_state.pth of one process lies beside those of an earlier run of several"
-        yield Problem("leftover-rank", text)
-    elif world and ranks and max(ranks) >= world:
-        text = f"rng_state_{max(ranks)}.pth is of an earlier run: {world} ranks saved this one"
         yield Problem("leftover-rank", text)
 
 

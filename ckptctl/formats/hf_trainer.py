@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state
 from ckptctl.formats._json_stream import chunks_of
+from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
@@ -50,6 +52,8 @@ class HfTrainer(Format):
 
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
         """Yield each directory with the Trainer's content, and those that 4.36 to 4.38 staged."""
+        ranks: list[Saved] = []
+        claims: list[Claim] = []
         for name, inside in folder.folders.items():
             found = _NAME.fullmatch(name) or _STAGED.fullmatch(name)
             if found is None:
@@ -57,7 +61,14 @@ class HfTrainer(Format):
             parts = read_parts(tuple(path for path, _ in inside.walk()))
             if parts.trainers:
                 step = int(found[1]) if found[1] else None
-                yield _claim(name, parts, step, staged=found.re is _STAGED)
+                staged = found.re is _STAGED
+                claims.append(_claim(name, inside, parts, step, staged=staged))
+                if step is not None and not staged:
+                    ranks.append(Saved(step, name, parts.rng))
+        lost = _lost_ranks(ranks)
+        for claim in claims:
+            missing = claim.missing or lost.get(claim.name)
+            yield claim if missing == claim.missing else replace(claim, missing=missing)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return what `trainer_state.json` says, and whether it commits this step."""
@@ -76,14 +87,17 @@ class HfTrainer(Format):
         return said
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
-        """Yield what is wrong with its tensor files, and what its shard indexes name in vain."""
-        yield from super().prove(checkpoint, reader)
+        """Yield what is wrong with its tensor files, and what its indexes name in vain."""
+        yield from prove_dcp(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
 
 
-def _claim(name: str, parts: Parts, step: int | None, *, staged: bool) -> Claim:
+def _claim(name: str, inside: Folder, parts: Parts, step: int | None, *, staged: bool) -> Claim:
     """Return the claim of a directory that holds what the Trainer writes."""
-    missing = "the Trainer had not renamed it yet" if staged else parts.missing
+    missing, problems = parts.missing, parts.problems
+    if parts.surplus and missing is None:
+        missing, found = _judge_surplus(inside, parts.surplus)
+        problems += found
     marked = parts.key == STATE
     return Claim(
         format=HfTrainer.name,
@@ -95,13 +109,38 @@ def _claim(name: str, parts: Parts, step: int | None, *, staged: bool) -> Claim:
         step=step,
         counts=Unit.STEP,
         temporary=staged,
-        missing=missing,
+        missing="the Trainer had not renamed it yet" if staged else missing,
         marker=f"{name}/{STATE}" if marked else None,
         expects_marker=True,
-        uncovered=tuple(f"{name}/{file}" for file in parts.late),
+        uncovered=tuple(f"{name}/{file}" for file in sorted(parts.rng)),
         resumable=parts.resumable if marked else None,
-        problems=parts.problems,
+        problems=problems,
     )
+
+
+def _judge_surplus(
+    inside: Folder, surplus: Iterable[str]
+) -> tuple[str | None, tuple[Problem, ...]]:
+    """Tell RNG states that an earlier, larger run left from those whose optimizer states are lost.
+
+    DeepSpeed writes `latest` before any rank goes on to write its RNG state.
+    """
+    latest = inside.files["latest"].mtime_ns
+    for file in surplus:
+        if inside.files[file].mtime_ns >= latest:
+            return f"no optimizer states of the rank of {file}", ()
+    text = f"{', '.join(surplus)}: of an earlier run with more ranks"
+    return None, (Problem("leftover-rank", text),)
+
+
+def _lost_ranks(saved: Iterable[Saved]) -> dict[str, str]:
+    """Return which checkpoints lack an RNG state that those before and after it both have.
+
+    The first and the last say nothing: a run may have gone on with fewer ranks.
+    """
+    order = sorted(saved)
+    lost = lost_parts(order)
+    return {one.name: f"no {lost[one.name]}" for one in order[1:-1] if one.name in lost}
 
 
 def _tag_lost(directory: str, inside: Folder, reader: Reader) -> str | None:

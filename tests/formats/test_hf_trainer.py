@@ -191,7 +191,7 @@ def zero3(step: int, tag: str, ranks: int) -> dict[str, bytes | str]:
         )
     }
     rng = {f"rng_state_{rank}.pth": torch_zip() for rank in range(ranks)}
-    tree = whole(step, {**states, **rng, "latest": tag.encode(), "zero_to_fp32.py": b""})
+    tree = whole(step, {**states, "latest": tag.encode(), "zero_to_fp32.py": b"", **rng})
     return without(tree, "/model.safetensors", "optimizer.pt", "rng_state.pth")
 
 
@@ -208,10 +208,39 @@ def test_deepspeed_states_under_another_name_are_missing(tmp_path: Path) -> None
 
 
 def test_rank_files_of_an_earlier_larger_run_are_a_problem_not_damage(tmp_path: Path) -> None:
-    extra = {f"checkpoint-5/rng_state_{rank}.pth": torch_zip() for rank in range(4)}
-    claim = claims(tmp_path, {**zero3(5, "global_step5", 2), **extra})["checkpoint-5"]
+    extra = {f"checkpoint-5/rng_state_{rank}.pth": torch_zip() for rank in (2, 3)}
+    make_tree(tmp_path, extra, age=3600)
+    claim = claims(tmp_path, zero3(5, "global_step5", 2))["checkpoint-5"]
     assert claim.missing is None
     assert [problem.code for problem in claim.problems] == ["leftover-rank"]
+
+
+def test_optimizer_states_of_the_highest_rank_are_missed(tmp_path: Path) -> None:
+    tree = zero3(5, "global_step5", 3)
+    lost = [path for path in tree if "zero_pp_rank_2" in path]
+    claim = claims(tmp_path, without(tree, *lost))["checkpoint-5"]
+    assert claim.missing == "no optimizer states of the rank of rng_state_2.pth"
+
+
+def test_one_process_after_a_run_of_several(tmp_path: Path) -> None:
+    claim = claims(tmp_path, whole(5, {"rng_state_1.pth": torch_zip()}))["checkpoint-5"]
+    assert claim.missing is None
+    assert [problem.code for problem in claim.problems] == ["leftover-rank"]
+
+
+def ranks(step: int, count: int) -> dict[str, bytes | str]:
+    rng = {f"rng_state_{rank}.pth": torch_zip() for rank in range(count)}
+    return without(whole(step, rng), "rng_state.pth")
+
+
+def test_a_highest_rank_that_those_before_and_after_have_is_missed(tmp_path: Path) -> None:
+    found = claims(tmp_path, {**ranks(9, 4), **ranks(10, 3), **ranks(11, 4)})
+    assert found["checkpoint-10"].missing == "no rng_state_3.pth"
+
+
+def test_a_run_may_go_on_with_fewer_ranks(tmp_path: Path) -> None:
+    found = claims(tmp_path, {**ranks(9, 4), **ranks(10, 4), **ranks(11, 2)})
+    assert [claim.missing for claim in found.values()] == [None, None, None]
 
 
 def test_epoch_metrics_and_best(tmp_path: Path) -> None:
