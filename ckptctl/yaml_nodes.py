@@ -80,7 +80,7 @@ def join(path: str, part: str | int) -> str:
     """Return the key path with a key or an index added: `policies.default.keep[2]`."""
     if isinstance(part, int):
         return f"{path}[{part}]"
-    key = part if re.fullmatch(r"[\w-]+", part) else quote(part)
+    key = part if re.fullmatch(r"[\w-]{1,60}", part) else quote(part)
     return f"{path}.{key}" if path else key
 
 

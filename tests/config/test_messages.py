@@ -358,6 +358,8 @@ def test_control_characters_and_long_texts_do_not_reach_the_terminal() -> None:
     [line] = errors('version: 1\npolicies: {p: {settle: "\\e[31m' + "x" * 1000 + '"}}\n')
     assert line.isprintable()
     assert len(line) < 200
+    [line] = errors(f"version: 1\n{'k' * 1000}: 1\n")
+    assert len(line) < 200
 
 
 def test_secrets_are_not_shown() -> None:
