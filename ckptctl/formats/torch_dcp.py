@@ -11,6 +11,7 @@ from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._lightning_name import is_nemos
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
@@ -19,7 +20,6 @@ from ckptctl.reading import Finding, Reader
 _TITAN = re.compile(r"step-[0-9]+")
 _OTHERS = re.compile(r"iter_[0-9]{7,}|.+\.ckpt", re.DOTALL)
 """Names of Megatron-LM and Lightning, which save through DCP."""
-_NEMO = re.compile(r".+--.*=.+", re.DOTALL)
 _SIGNS = ("trainer_state.json", "common.pt", "meta.pt")
 """Files beside the data by which Hugging Face, Megatron Core and Lightning FSDP are told."""
 
@@ -75,9 +75,8 @@ class TorchDcp(Format):
 
 def _is_others(name: str, inside: Folder) -> bool:
     """Whether a directory with DCP files is one of a framework that has a format of its own."""
-    if _OTHERS.fullmatch(name) or any(sign in inside.files for sign in _SIGNS):
-        return True
-    return _NEMO.fullmatch(name) is not None and "metadata.json" in inside.files
+    named = _OTHERS.fullmatch(name) is not None or is_nemos(name)
+    return named or any(sign in inside.files for sign in _SIGNS)
 
 
 def _claim(name: str, found: names.Name, inside: Folder) -> Claim:

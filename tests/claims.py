@@ -1,0 +1,82 @@
+"""What one format says of a directory: for the tests of formats, on real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ckptctl.formats._base import Format, Pointer
+from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
+from ckptctl.reading import Finding
+from ckptctl.stores.local import LocalStore
+from tests.trees import make_tree
+
+Tree = Mapping[str, bytes | str]
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[tuple[Folder, LocalStore]]:
+    store = LocalStore(str(root))
+    try:
+        yield store.listing(), store
+    finally:
+        store.close()
+
+
+def claims_of(kind: type[Format], root: Path, tree: Tree | None = None) -> dict[str, Claim]:
+    make_tree(root, tree or {})
+    with opened(root) as (folder, store):
+        return {claim.name: claim for claim in kind().find(folder, store)}
+
+
+def claim_of(kind: type[Format], root: Path, tree: Tree | None = None) -> Claim:
+    (claim,) = claims_of(kind, root, tree).values()
+    return claim
+
+
+def metadata_of(kind: type[Format], root: Path, tree: Tree | None = None) -> Metadata:
+    claim = claim_of(kind, root, tree)
+    with opened(root) as (folder, store):
+        return kind().metadata(claim, folder, store)
+
+
+def pointers_of(kind: type[Format], root: Path, tree: Tree | None = None) -> list[Pointer]:
+    make_tree(root, tree or {})
+    with opened(root) as (folder, store):
+        return list(kind().pointers(folder, store))
+
+
+def findings_of(kind: type[Format], root: Path, tree: Tree | None = None) -> list[Finding]:
+    claim = claim_of(kind, root, tree)
+    with opened(root) as (folder, store):
+        return list(kind().prove(checkpoint_of(claim, folder), store))
+
+
+def files_of(claim: Claim, folder: Folder) -> dict[str, Entry]:
+    return {
+        path: entry for path, entry in folder.walk() if path.split("/")[0] in set(claim.members)
+    }
+
+
+def checkpoint_of(claim: Claim, folder: Folder) -> Checkpoint:
+    files = files_of(claim, folder)
+    return Checkpoint(
+        run="run",
+        name=claim.name,
+        path=claim.name,
+        member=claim.members[0],
+        format=claim.format,
+        kind=claim.kind,
+        family=claim.family,
+        step=claim.step,
+        epoch=claim.epoch,
+        saved_ns=0,
+        stated=False,
+        bytes=sum(entry.size for entry in files.values()),
+        files=files,
+        folders=(),
+        key_file=claim.key_file,
+        sidecars=(),
+        state=State.COMPLETE,
+    )

@@ -1,0 +1,88 @@
+"""What every format must keep to: tried on its own example, written to a real directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._base import FORMATS, Format
+from tests.claims import claims_of, files_of, findings_of, metadata_of, opened, pointers_of
+from tests.trees import make_tree
+
+FRAMEWORKS = [kind for kind in FORMATS if not kind.generic]
+EVERY = pytest.mark.parametrize("kind", list(FORMATS), ids=lambda kind: kind.name)
+
+
+def test_each_is_registered_by_its_name() -> None:
+    assert FORMATS.names() == [kind.name for kind in FORMATS]
+
+
+@EVERY
+def test_it_says_what_it_is_and_how_we_know(kind: type[Format]) -> None:
+    for words in (kind.summary, kind.source):
+        assert words.strip()
+        assert "\n" not in words
+
+
+@EVERY
+def test_its_example_is_one_checkpoint_of_it(kind: type[Format], tmp_path: Path) -> None:
+    (claim,) = claims_of(kind, tmp_path, kind.example).values()
+    assert claim.format == kind.name
+    assert not claim.temporary
+    with opened(tmp_path) as (folder, _):
+        files = files_of(claim, folder)
+    assert claim.key_file in files
+    assert set(claim.members) == {path.split("/")[0] for path in files}
+    assert set(claim.uncovered) <= set(files)
+
+
+@EVERY
+def test_its_example_is_complete(kind: type[Format], tmp_path: Path) -> None:
+    (claim,) = claims_of(kind, tmp_path, kind.example).values()
+    assert claim.missing is None
+    if claim.expects_marker:
+        assert claim.marker in kind.example
+    said = metadata_of(kind, tmp_path)
+    assert (said.missing, said.unread, said.problems) == (None, None, ())
+    assert findings_of(kind, tmp_path) == []
+
+
+@EVERY
+def test_its_trackers_name_its_example(kind: type[Format], tmp_path: Path) -> None:
+    (claim,) = claims_of(kind, tmp_path, kind.example).values()
+    for pointer in pointers_of(kind, tmp_path):
+        assert pointer.file in kind.example
+        assert pointer.target.rstrip("/").rpartition("/")[2] in {claim.name, *claim.members}
+
+
+@pytest.mark.parametrize("other", FRAMEWORKS, ids=lambda kind: kind.name)
+@EVERY
+def test_no_framework_claims_what_is_anothers(
+    kind: type[Format], other: type[Format], tmp_path: Path
+) -> None:
+    if other is not kind:
+        assert claims_of(other, tmp_path, kind.example) == {}
+
+
+@EVERY
+def test_it_takes_numbers_of_any_length(kind: type[Format], tmp_path: Path) -> None:
+    """No name that a listing may hold stops it: neither its own with a long number, nor a strange one."""
+    long = "98765432109876543210"
+    make_tree(tmp_path, {f"{name}{long}/{file}": b"" for name, file in STRANGE})
+    with opened(tmp_path) as (folder, store):
+        for claim in kind().find(folder, store):
+            assert claim.missing is not None or claim.step == int(long), claim
+        list(kind().pointers(folder, store))
+
+
+STRANGE = [
+    ("step-", f"__{'9' * 20}_0.distcp"),
+    ("step_", f"__{'9' * 20}.metadata"),
+    ("global_step", f"zero_pp_rank_{'9' * 20}_mp_rank_{'9' * 20}_optim_states.pt"),
+    ("iter_", f"mp_rank_{'9' * 20}_{'9' * 20}/model_optim_rng.pt"),
+    ("", "_CHECKPOINT_METADATA"),
+    ("checkpoint-", f"rng_state_{'9' * 20}.pth"),
+    ("epoch=", "meta.pt"),
+    ("\x1b[31m", "\n"),
+]
