@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptctl.formats._json_stream import read_object
@@ -24,6 +24,7 @@ def cut(content: bytes, size: int) -> Iterator[bytes]:
         yield content[at : at + size]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(), VALUES, max_size=4),
     st.lists(VALUES, max_size=5),
@@ -43,6 +44,7 @@ def test_the_same_values_as_json(
     assert found == expected
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES, min_size=1, max_size=3), st.data())
 def test_no_part_of_an_object_is_taken_for_the_whole(
     value: dict[str, object], data: st.DataObject
