@@ -49,26 +49,33 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
     for path in (*_of_run(beside, name, run), inside):
         if not os.path.isdir(path):
             continue
-        if reason := trusted(path, down_to=run, uid=uid, owner=owner):
+        if reason := _distrusted(path, run, uid, owner):
             passed_over.append(f"{path}: {reason}")
         else:
             existing.append(path)
     fresh = [wanted] if wanted and wanted not in existing else []
     if not wanted and not existing:
-        if (
-            parent != run
-            and not trusted(parent, down_to=run, uid=uid, owner=owner)
-            and _usable(beside, run, uid, owner)
-        ):
+        if parent != run and _usable(beside, run, uid, owner):
             fresh.append(os.path.join(beside, name))
         if not forbids:
             fresh.append(inside)
     return StateDirs(tuple(existing), tuple(fresh), tuple(passed_over), wanted is not None, forbids)
 
 
+def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:
+    """Return why a state directory beside a run, or in it, may not be obeyed; None if it may."""
+    base = path if os.path.basename(path) == STATE_NAME else os.path.dirname(path)
+    reason = trusted(base, run, uid, owner)
+    if reason is None and path != base:
+        reason = trusted(path, None, uid, owner)
+    return reason
+
+
 def _usable(beside: str, run: str, uid: int, owner: int) -> bool:
-    """Whether a state directory of ours could be made in this one, if it is there at all."""
-    return not os.path.isdir(beside) or not trusted(beside, down_to=run, uid=uid, owner=owner)
+    """Whether a state directory made beside the run now would be obeyed the next time."""
+    if os.path.isdir(beside):
+        return trusted(beside, run, uid, owner) is None
+    return trusted(run, None, uid, owner) is None
 
 
 def _wanted(folder: str, name: str, run: str) -> str:

@@ -15,7 +15,7 @@ from ckptctl.formats._base import Format
 from ckptctl.group import Found, known_formats, look, runs_below
 from ckptctl.locate import Inside, containing, list_location, local_path, open_location
 from ckptctl.logs import Log, joined, parse_log
-from ckptctl.model import Context, Folder, Layout, Problem, Run
+from ckptctl.model import Context, Layout, Problem, Run
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs, find_state
@@ -32,6 +32,11 @@ class Survey:
     found: tuple[Found, ...]
     problems: tuple[Problem, ...] = ()
     only: str | None = None  # the location is this one checkpoint of the run
+
+    @property
+    def by_name(self) -> dict[str, Format]:
+        """Return the formats by the names that checkpoints carry."""
+        return {name: kind for kind in self.formats for name in kind.names()}
 
     @property
     def itself(self) -> bool:
@@ -174,17 +179,3 @@ def run_root(view: Survey, found: Found) -> LocalStore:
     if not found.folder.path:
         return LocalStore(view.store.root)
     return view.store.below(found.folder.path)
-
-
-__all__ = [
-    "Folder",
-    "Reading",
-    "Survey",
-    "again",
-    "look_again",
-    "name_of",
-    "path_of",
-    "read_run",
-    "run_root",
-    "survey",
-]

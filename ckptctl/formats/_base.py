@@ -41,6 +41,10 @@ class Format(ABC):
     own_names: ClassVar[re.Pattern[str] | None] = None
     """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names that its claims carry as their format."""
+        return (self.name,)
+
     @abstractmethod
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
         """Yield what the folder directly holds of this format; the reader's paths start there.

@@ -1,0 +1,124 @@
+"""The app: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+import typer.main
+
+from ckptctl.cli import config
+from ckptctl.cli.demo import demo
+from ckptctl.cli.list_runs import ListOptions, list_runs
+from ckptctl.cli.options import with_common
+from ckptctl.cli.policy_options import PolicyOptions, rule_parameters
+from ckptctl.cli.prune import PruneOptions, prune
+from ckptctl.cli.runtime import write
+from ckptctl.errors import CkptctlError, Interrupted, UsageError
+from ckptctl.ui.data import error_data
+from ckptctl.ui.messages import format_error
+
+EPILOG = "Exit codes: 0 done; 2 usage; 3 locked; 4 refused; 5 partial; 6 damaged; 7 unreadable; 8 no match."
+
+
+def build() -> typer.Typer:
+    """Return the app with all its commands."""
+    app = typer.Typer(
+        name="ckptctl",
+        help="Keep the right checkpoints, and delete the others safely.",
+        epilog=EPILOG,
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(version)
+    app.command("list")(with_common(list_runs, options=ListOptions))
+    app.command("prune")(
+        with_common(
+            prune, extra=rule_parameters(), options=PruneOptions, policy_options=PolicyOptions
+        )
+    )
+    app.command("demo")(demo)
+    app.add_typer(config.app, name="config")
+    return app
+
+
+def version(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    """Keep the right checkpoints, and delete the others safely."""
+    if version:
+        from ckptctl import __version__  # noqa: PLC0415 - __main__ answers the common case
+
+        write(f"ckptctl {__version__}\n")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error ends here, without a traceback."""
+    as_json = _wants_json(arguments)
+    try:
+        code = typer.main.get_command(build())(
+            args=list(arguments), prog_name="ckptctl", standalone_mode=False
+        )
+    except Interrupted as error:
+        _tell(error, as_json=as_json)
+        return 128 + error.signal
+    except CkptctlError as error:
+        _tell(error, as_json=as_json)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the reader has gone: say no more
+        return 0
+    except typer.Abort:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last resort, where every error becomes words
+        return _last_resort(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _last_resort(error: Exception, *, as_json: bool) -> int:
+    """Put into words what typer says of a command line, and what nobody expected."""
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        hint = "`ckptctl COMMAND --help` lists what there is"
+        _tell(UsageError(str(message()), hint), as_json=as_json)
+        return UsageError.code
+    if os.environ.get("CKPTCTL_DEBUG") == "1":
+        traceback.print_exc()
+    text = f"unexpected error: {type(error).__name__}: {error}"
+    _tell(CkptctlError(text, "please report it, with what CKPTCTL_DEBUG=1 prints"), as_json=as_json)
+    return CkptctlError.code
+
+
+def _tell(error: CkptctlError, *, as_json: bool) -> None:
+    """Say what went wrong: on stdout as JSON where that was asked for, else on stderr."""
+    if as_json:
+        write(json.dumps(error_data(error)) + "\n")
+        return
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    sys.stderr.write(format_error(error, colour=colour))
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for JSON, even where it is otherwise wrong."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        one in {"--json", "-ojson", "--output=json", "-o=json"}
+        or (one in {"-o", "--output"} and two == "json")
+        for one, two in pairs
+    )

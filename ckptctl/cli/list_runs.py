@@ -1,0 +1,142 @@
+"""`ckptctl list`: what is there, in what state, and what marks it carries."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from ckptctl.cli.options import Common, Location
+from ckptctl.cli.runtime import Session
+from ckptctl.config import policy_for
+from ckptctl.errors import CkptctlError, UnreadableError, UsageError
+from ckptctl.flags import PolicyFlags
+from ckptctl.group import known_formats
+from ckptctl.model import Checkpoint, Problem, Run, State
+from ckptctl.report import Report, RunReport
+from ckptctl.survey import Reading, name_of, path_of, read_run, survey
+from ckptctl.ui.render import render_formats
+
+_FIXED = {
+    "step": lambda c: (c.step is not None, c.step or 0),
+    "time": lambda c: c.saved_ns,
+    "bytes": lambda c: c.bytes,
+    "name": lambda c: c.name,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """The options of `list` alone."""
+
+    sort: Annotated[
+        str,
+        typer.Option("--sort", metavar="step|time|bytes|name|METRIC", help="Order of the rows."),
+    ] = "step"
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order round.")] = False
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state", metavar="STATE", help="Only complete, saving, incomplete or damaged ones."
+        ),
+    ] = None
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="Only those with this tag.")
+    ] = None
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="Add a column for a metric; repeatable."),
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Show only the last N of each run.")
+    ] = None
+    formats: Annotated[
+        bool, typer.Option("--formats", help="Print which formats are recognised.")
+    ] = False
+    max_keys: Annotated[
+        int,
+        typer.Option(
+            "--max-keys", metavar="N", help="Refuse a bucket listing of more keys than this."
+        ),
+    ] = 1_000_000
+
+
+def list_runs(common: Common, options: ListOptions, location: Location = None) -> None:
+    """List the checkpoints below a location, whatever framework wrote them."""
+    session = Session(common=common)
+    session.open(location or ".")
+    if options.formats:
+        session.print(render_formats(known_formats(), common.format))
+        return
+    if options.state is not None and options.state not in list(State):
+        raise UsageError(f"--state: {options.state!r} is none of {', '.join(State)}")
+    if options.limit is not None and options.limit < 1:
+        raise UsageError("--limit: must be at least 1")
+    flags = PolicyFlags(settle=common.settle, metrics_from=common.metrics_from or ()).draft()
+    layouts = session.config.formats if session.config else ()
+    with session.progress() as progress:
+        progress.started("listing")
+        view = survey(session.locate(location), layouts, deep=common.recursive)
+        reports = []
+        for found in view.found:
+            name, path = name_of(view, found), path_of(view, found)
+            policy = policy_for(session.config, name, path, flags) or flags.policy()
+            reading = Reading(
+                context=session.context(policy.settle_ns, policy.await_metric_ns),
+                metrics_from=policy.metrics_from,
+                state_dir=common.state_dir,
+                uid=os.geteuid(),
+            )
+            try:
+                run = read_run(view, found, reading)
+            except CkptctlError as error:
+                reports.append(RunReport(name=name, location=path, error=error))
+                continue
+            chosen = _chosen(run.checkpoints, options)
+            reports.append(_report(run, found.unread, chosen))
+    session.end(
+        Report(command="list", runs=tuple(reports), problems=view.problems),
+        tuple(options.metric or ()),
+    )
+
+
+def _report(run: Run, unlisted: tuple[str, ...], chosen: tuple[Checkpoint, ...]) -> RunReport:
+    """Return the report of a run: what could not be listed is an error, what not be read a problem."""
+    error = None
+    if unlisted:
+        error = UnreadableError(
+            f"{run.location}: something of it cannot be read: {unlisted[0]}",
+            "check its permissions",
+        )
+    unread = tuple(Problem("unreadable", text) for text in run.unread)
+    return RunReport(
+        name=run.name,
+        location=run.location,
+        checkpoints=chosen,
+        problems=(*run.problems, *unread),
+        error=error,
+    )
+
+
+def _chosen(checkpoints: tuple[Checkpoint, ...], options: ListOptions) -> tuple[Checkpoint, ...]:
+    """Return the rows that were asked for, in the order that was asked for."""
+    rows = [
+        c
+        for c in checkpoints
+        if options.state in {None, c.state} and options.tag in (None, *c.tags)
+    ]
+    sort = options.sort
+    if sort == "step":
+        rows.sort(key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.name))
+    elif sort in _FIXED:
+        rows.sort(key=_FIXED[sort])
+    else:
+        if not any(sort in c.metrics for c in rows) and rows:
+            there = ", ".join(sorted({name for c in rows for name in c.metrics})) or "none"
+            raise UsageError(f"--sort: no checkpoint has {sort!r}; the metrics there are: {there}")
+        rows.sort(key=lambda c: (c.value(sort) is not None, c.value(sort) or 0.0))
+    if options.reverse:
+        rows.reverse()
+    return tuple(rows[-options.limit :] if options.limit else rows)

@@ -1,0 +1,220 @@
+"""Everything impure, made once: clocks, streams, signals, the user; and a command's way through."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+import typer
+
+from ckptctl.apply import Surroundings
+from ckptctl.cli.options import Common, Output
+from ckptctl.config import Config, load
+from ckptctl.discover import find_config
+from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
+from ckptctl.model import Context
+from ckptctl.report import Report
+from ckptctl.ui.data import error_data, report_data
+from ckptctl.ui.log import ActionLog
+from ckptctl.ui.messages import say
+from ckptctl.ui.progress import Progress
+from ckptctl.ui.render import render
+from ckptctl.units import parse_duration
+
+
+class Signals:
+    """SIGINT and SIGTERM: raised at once while only reading, noted while something changes."""
+
+    def __init__(self) -> None:
+        self.arrived: int | None = None
+        self.changing = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on)
+
+    def _on(self, number: int, _: FrameType | None) -> None:
+        first = self.arrived is None
+        self.arrived = number
+        if not self.changing and first:
+            raise Interrupted(number)
+
+    def stopped(self) -> bool:
+        """Whether a signal has arrived."""
+        return self.arrived is not None
+
+
+@dataclass(kw_only=True)
+class Session:
+    """One call of one command."""
+
+    common: Common
+    signals: Signals = field(default_factory=Signals)
+    config: Config | None = None
+    log: ActionLog | None = None
+    warnings: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def open(self, location: str) -> None:
+        """Open the files named on the command line, drop root, and read the configuration."""
+        if self.common.format not in list(Output):
+            raise UsageError(f"--output: {self.common.format!r} is none of {', '.join(Output)}")
+        if self.common.jobs is not None and self.common.jobs < 1:
+            raise UsageError("--jobs: must be at least 1")
+        if self.common.storage_option:
+            raise UsageError(
+                "--storage-option: stores that take options are not supported yet by this version"
+            )
+        self.duration("--lock-wait", self.common.lock_wait)
+        self.duration("--timeout", self.common.timeout)
+        named = None if self.common.no_config else self.common.config
+        if named is not None:
+            self.config = load(named)
+        if self.common.log_file is not None:
+            self.log = ActionLog(self.common.log_file, dict(os.environ), time.time_ns)
+        if self.common.as_user is not None:
+            become(self.common.as_user)
+        if named is None and not self.common.no_config:
+            found = find_config(location, os.environ, os.geteuid())
+            self.warnings += found.warnings
+            self.config = load(found.file) if found.file else None
+
+    def locate(self, location: str | None) -> str:
+        """Return the location meant: `@TIER/run` by the configuration, else as it was written."""
+        if location is None:
+            return "."
+        if not location.startswith("@"):
+            return location
+        if self.config is None:
+            raise UsageError(f"{location}: there is no configuration that could name a tier")
+        name, _, rest = location[1:].partition("/")
+        url = self.config.tier(name).url
+        return f"{url.rstrip('/')}/{rest}" if rest else url
+
+    def duration(self, flag: str, text: str | None) -> int:
+        """Return the nanoseconds of a flag's duration, 0 where it is not given."""
+        if text is None:
+            return 0
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            raise UsageError(f"{flag}: {error}") from None
+
+    def context(self, settle_ns: int, await_metric_ns: int) -> Context:
+        """Return the clock as it is now, with what a policy says of settling and waiting."""
+        return Context(time.time_ns(), settle_ns, await_metric_ns)
+
+    def late(self) -> bool:
+        """Whether --timeout has passed."""
+        limit = self.duration("--timeout", self.common.timeout)
+        return self.common.timeout is not None and (time.monotonic() - self.began) * 1e9 >= limit
+
+    def surroundings(self) -> Surroundings:
+        """Return what applying a plan needs of the world."""
+        return Surroundings(
+            clock=time.time_ns,
+            seconds=time.monotonic,
+            sleep=time.sleep,
+            lock_wait_ns=self.duration("--lock-wait", self.common.lock_wait),
+            stopped=self.signals.stopped,
+            late=self.late,
+        )
+
+    def progress(self) -> Progress:
+        """Return what shows progress on stderr, or does nothing."""
+        wanted = interactive() and not (self.common.quiet or self.common.no_progress)
+        return Progress(sys.stderr, enabled=wanted)
+
+    def say(self, text: str) -> None:
+        """Write a message for people to stderr, unless --quiet."""
+        say(text, stream=sys.stderr, quiet=self.common.quiet)
+
+    def print(self, text: str) -> None:
+        """Write a command's own text to stdout."""
+        write(text)
+
+    def end(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
+        """Write a command's result, and leave with its exit code where that is not 0.
+
+        A single run gives its own code; with several one that failed makes the whole partial.
+        """
+        code, error = verdict(report)
+        if self.signals.arrived is not None:
+            code, error = 128 + self.signals.arrived, Interrupted(self.signals.arrived)
+        if error is not None and self.common.format == "json":
+            write(json.dumps({**report_data(report), **error_data(error)}) + "\n")
+        else:
+            self.show(report, metric_columns)
+        if code:
+            raise typer.Exit(code)
+
+    def show(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
+        """Write a command's result to stdout, and its warnings to stderr."""
+        for warning in self.warnings:
+            self.say(f"warning: {warning}")
+        self.warnings.clear()
+        terminal = sys.stdout.isatty()
+        write(
+            render(
+                report,
+                self.common.format,
+                width=_width(),
+                colour=terminal and "NO_COLOR" not in os.environ,
+                now_ns=time.time_ns(),
+                verbose=self.common.verbose,
+                metric_columns=metric_columns,
+                null=self.common.null,
+            )
+        )
+
+
+def verdict(report: Report) -> tuple[int, CkptctlError | None]:
+    """Return the exit code of a report, and the error where it is that of a single run."""
+    errors = [run.error for run in report.runs if run.error is not None]
+    if errors and len(report.runs) == 1:
+        return errors[0].code, errors[0]
+    unfinished = any(outcome.status != "done" for run in report.runs for outcome in run.outcomes)
+    return (PartialError.code if errors or unfinished else 0), None
+
+
+def write(text: str) -> None:
+    """Write to stdout, names with undecodable bytes as those bytes."""
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
+
+
+def interactive() -> bool:
+    """Whether a person sits there: stdin and stderr both are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def become(name: str) -> None:
+    """Drop root for good: uid, gid and groups of a user.  UsageError for nobody, unknown or root."""
+    try:
+        user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise UsageError(f"--as-user: there is no user {name!r}; nothing was touched") from None
+    if user.pw_uid == 0:
+        raise UsageError("--as-user: root is whom it must not be; nothing was touched")
+    if os.geteuid() == user.pw_uid:
+        return
+    try:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except PermissionError:
+        raise UsageError(f"--as-user: only root can become {name}; nothing was touched") from None
+
+
+def _width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 120 if not sys.stdout.isatty() else 80
