@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from ckptctl.deletion import FULL
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.reading import TRACKER_LIMIT
 from ckptctl.stores.local import STATE_NAME, LocalStore
-from ckptctl.trust import trusted
+from ckptctl.trust import private_group, trusted
 
 NOTE = "run.json"
 
@@ -29,7 +30,7 @@ class StateDirs:
 
     existing: tuple[str, ...] = ()  # all are read; the lock is in the first
     fresh: tuple[str, ...] = ()  # tried in order, where none exists
-    passed_over: tuple[str, ...] = ()  # found, but not to be trusted: the reasons
+    passed_over: tuple[tuple[str, str], ...] = ()  # found, but not to be obeyed, and why
     wanted: bool = False  # the user named the place
     forbidden: str | None = None  # the format that keeps it out of the run's own directory
 
@@ -50,7 +51,7 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
         if not os.path.isdir(path):
             continue
         if reason := _distrusted(path, run, uid, owner):
-            passed_over.append(f"{path}: {reason}")
+            passed_over.append((path, reason))
         else:
             existing.append(path)
     fresh = [wanted] if wanted and wanted not in existing else []
@@ -65,17 +66,29 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
 def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:
     """Return why a state directory beside a run, or in it, may not be obeyed; None if it may."""
     base = path if os.path.basename(path) == STATE_NAME else os.path.dirname(path)
-    reason = trusted(base, run, uid, owner)
+    may_write = _writers_of(run)
+    reason = trusted(base, run, uid, owner, may_write)
     if reason is None and path != base:
-        reason = trusted(path, None, uid, owner)
+        reason = trusted(path, None, uid, owner, may_write)
     return reason
 
 
 def _usable(beside: str, run: str, uid: int, owner: int) -> bool:
     """Whether a state directory made beside the run now would be obeyed the next time."""
     if os.path.isdir(beside):
-        return trusted(beside, run, uid, owner) is None
-    return trusted(run, None, uid, owner) is None
+        return trusted(beside, run, uid, owner, _writers_of(run)) is None
+    return trusted(run, None, uid, owner, _writers_of(run)) is None
+
+
+def _writers_of(run: str) -> Callable[[int, int], bool]:
+    """Return which groups may write to the state of a run: a private one, and that of the run.
+
+    Who can write to the run's directory can delete its checkpoints without us: a project's shared
+    directory (mode 2775) is the group's own.
+    """
+    found = os.stat(run)
+    shared = found.st_gid if found.st_mode & stat.S_IWGRP else None
+    return lambda uid, gid: gid == shared or private_group(uid, gid)
 
 
 def _wanted(folder: str, name: str, run: str) -> str:

@@ -17,7 +17,7 @@ from ckptctl.locate import Inside, containing, list_location, local_path, open_l
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.model import Context, Layout, Problem, Run
 from ckptctl.reading import FRAMEWORK_LIMIT
-from ckptctl.records import RecordError, by_path, read_all
+from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs, find_state
 from ckptctl.stores.local import LocalStore
 
@@ -129,8 +129,16 @@ def again(view: Survey, found: Found) -> Found:
 
 def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
     """Read what ckptctl noted about a run, and the logs that its policy names."""
-    records, unread = [], []
-    problems = [Problem("state-passed-over", text) for text in dirs.passed_over]
+    records: list[Record] = []
+    unread: list[str] = []
+    problems: list[Problem] = []
+    for place, reason in dirs.passed_over:
+        problems.append(
+            Problem(
+                "state-passed-over", f"{place}: {reason}; of it only pins, tags and holds count"
+            )
+        )
+        records += _keeping(place)
     for place in dirs.existing:
         try:
             with closing(LocalStore(place)) as store:
@@ -160,6 +168,18 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
         log_unread=log_unread,
         roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
     )
+
+
+def _keeping(place: str) -> list[Record]:
+    """Return what a state directory that is not to be obeyed asks to keep: that does no harm."""
+    try:
+        with closing(LocalStore(place)) as store:
+            return [
+                Record(path=r.path, tags=r.tags, pinned=r.pinned, aliases=r.aliases, holds=r.holds)
+                for r in read_all(store)
+            ]
+    except (OSError, RecordError):
+        return []
 
 
 def _read_log(path: str) -> bytes:

@@ -82,7 +82,7 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
         reports = []
         for found in view.found:
             name, path = name_of(view, found), path_of(view, found)
-            policy = policy_for(session.config, name, path, flags) or flags.policy()
+            policy = policy_for(session.config_of(path), name, path, flags) or flags.policy()
             reading = Reading(
                 context=session.context(policy.settle_ns, policy.await_metric_ns),
                 metrics_from=policy.metrics_from,

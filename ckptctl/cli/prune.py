@@ -84,7 +84,8 @@ def prune(
     session = Session(common=common)
     session.open(location or ".")
     flags = flags_of(extra, policy_options, common.settle, common.metrics_from).draft()
-    config = load_policy(policy_options.policy) if policy_options.policy else session.config
+    named = load_policy(policy_options.policy) if policy_options.policy else None
+    config = named or session.config
     if config is None and flags.keep is None:
         raise UsageError(
             "no rule says what to keep; nothing was deleted",
@@ -96,7 +97,7 @@ def prune(
             session.locate(location), config.formats if config else (), deep=common.recursive
         )
         _refuse_by_place(view, recursive=common.recursive)
-        runs = [_Prune(session, config, flags, view, found).decided() for found in view.found]
+        runs = [_Prune(session, named, flags, view, found).decided() for found in view.found]
     if not options.dry_run:
         if interactive() and not options.yes and any(run.plan and run.plan.actions for run in runs):
             session.show(_report(view, runs, dry_run=True))
@@ -143,7 +144,7 @@ class _Prune:
     """One run on its way through a prune; an error leaves it as it is."""
 
     session: Session
-    config: Config | None
+    config: Config | None  # that of --policy, which counts whoever it belongs to
     flags: Draft
     view: Survey
     found: Found
@@ -161,7 +162,8 @@ class _Prune:
     def decided(self) -> _Prune:
         """Read, decide, prove and plan; changes nothing."""
         try:
-            policy = policy_for(self.config, name_of(self.view, self.found), self.path, self.flags)
+            config = self.config or self.session.config_of(self.path)
+            policy = policy_for(config, name_of(self.view, self.found), self.path, self.flags)
             if policy is not None and (policy.grace_ns or policy.require_copies or policy.copy_to):
                 raise UsageError(
                     f"{self.path}: its policy asks for grace or copies: not yet; nothing was changed"

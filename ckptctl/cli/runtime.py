@@ -16,7 +16,7 @@ import typer
 from ckptctl.apply import Surroundings
 from ckptctl.cli.options import Common, Output
 from ckptctl.config import Config, load
-from ckptctl.discover import find_config
+from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import Context
 from ckptctl.report import Report
@@ -55,6 +55,7 @@ class Session:
     common: Common
     signals: Signals = field(default_factory=Signals)
     config: Config | None = None
+    found: Found | None = None
     log: ActionLog | None = None
     warnings: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
@@ -79,9 +80,16 @@ class Session:
         if self.common.as_user is not None:
             become(self.common.as_user)
         if named is None and not self.common.no_config:
-            found = find_config(location, os.environ, os.geteuid())
-            self.warnings += found.warnings
-            self.config = load(found.file) if found.file else None
+            self.found = find_config(location, os.environ, os.geteuid())
+            self.warnings += self.found.warnings
+            self.config = load(self.found.file) if self.found.file else None
+
+    def config_of(self, run: str) -> Config | None:
+        """Return the configuration as far as it counts for a run: not one of another owner."""
+        if self.found is not None and (reason := not_for(self.found, run, os.geteuid())):
+            self.warnings.append(f"{self.found.file} does not count for {run}: {reason}")
+            return None
+        return self.config
 
     def locate(self, location: str | None) -> str:
         """Return the location meant: `@TIER/run` by the configuration, else as it was written."""
