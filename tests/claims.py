@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ckptctl.formats._base import Format, Pointer
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
@@ -80,3 +83,24 @@ def checkpoint_of(claim: Claim, folder: Folder) -> Checkpoint:
         sidecars=(),
         state=State.COMPLETE,
     )
+
+
+def agrees(kind: type[Format], root: Path, known: list[dict[str, Any]]) -> None:
+    """Compare what a format finds in a run of the corpus with what is known to be there."""
+    found = claims_of(kind, root)
+    assert set(found) == {one["name"] for one in known}
+    with opened(root) as (folder, store):
+        for one in known:
+            claim = found[one["name"]]
+            said = kind().metadata(claim, folder, store)
+            for key in ("kind", "step", "epoch", "family"):
+                assert getattr(claim, key) == one[key], (one["name"], key)
+            assert set(files_of(claim, folder)) == set(one["files"])
+            whole = claim.missing is None and said.missing is None
+            assert whole is (one["state"] == "complete"), (one["name"], claim.missing)
+            assert whole or one["state"] == "incomplete"
+            assert set(said.metrics) == set(one["metrics"])
+            for metric, told in one["metrics"].items():
+                assert said.metrics[metric] == pytest.approx(told["value"], abs=told["tolerance"])
+            if whole:
+                assert list(kind().prove(checkpoint_of(claim, folder), store)) == []
