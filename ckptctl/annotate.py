@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ckptctl.completeness import Fact, state_of
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
 from ckptctl.logs import Log
-from ckptctl.merge import Sources, checkpoint_of
+from ckptctl.merge import Sources, changed_ns, checkpoint_of
 from ckptctl.model import Checkpoint, Context, Entry, Folder, Kind, Metadata, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import links_of, named_by, targets
@@ -55,6 +55,7 @@ def annotate(
                 item.claim,
                 gained.own_files,
                 gained.own.missing,
+                changed_ns=changed_ns(gained),
                 last=item.name in last,
                 reader=below,
                 context=context,
@@ -128,6 +129,9 @@ def _gather(item: Item, folder: Folder, reader: Reader) -> Sources:
         sidecar_files={path: folder.files[path] for path in beside},
         inner=tuple(inner),
         folders=tuple(sorted(folders, key=lambda path: -path.count("/"))),
+        folder_ns=max(
+            (folder.folders[m].mtime_ns for m in claim.members if m in folder.folders), default=0
+        ),
         sidecars=tuple(read),
         own=own,
         failed=tuple(failed),
@@ -138,8 +142,7 @@ def _saved_last(items: Sequence[Item], gathered: Sequence[Sources]) -> frozenset
     """Return the names of those written last in each family: what is still being saved is there."""
     newest: dict[str, tuple[int, int, str]] = {}
     for item, sources in zip(items, gathered, strict=True):
-        changed = max((entry.mtime_ns for entry in sources.own_files.values()), default=0)
-        rank = (changed, item.claim.step or 0, item.name)
+        rank = (changed_ns(sources), item.claim.step or 0, item.name)
         newest[item.claim.family] = max(newest.get(item.claim.family, rank), rank)
     return frozenset(name for _, _, name in newest.values())
 

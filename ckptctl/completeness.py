@@ -28,6 +28,7 @@ def state_of(
     own: Mapping[str, Entry],
     missing: str | None,
     *,
+    changed_ns: int,
     last: bool,
     reader: Reader,
     context: Context,
@@ -35,15 +36,14 @@ def state_of(
     """Return the state of one claim.
 
     `own` are its files without sidecars; `missing` what its framework's own metadata says is not
-    there; `last` whether it was saved last in its family.  Raises OSError where the one file that
+    there; `changed_ns` when it last changed; `last` whether it was saved last in its family.  Raises OSError where the one file that
     may have to be opened cannot be read.
     """
-    changed = max((entry.mtime_ns for entry in own.values()), default=0)
     lacking = claim.missing or missing
     if lacking is None and claim.expects_marker and claim.marker is None:
         lacking = "its commit marker is not there"
     if lacking is not None:
-        return Fact(unfinished(changed, context), (Problem("incomplete", lacking),))
+        return Fact(unfinished(changed_ns, context), (Problem("incomplete", lacking),))
     if claim.marker is not None:
         return _marked(claim, own, context)
     if claim.committed or not last:
@@ -55,11 +55,12 @@ def state_of(
             checked = Check(Verdict.TORN, "it vanished while it was looked at")
         if checked.verdict is Verdict.TORN:
             return Fact(
-                unfinished(changed, context), (Problem("torn", f"{claim.key_file} {checked.text}"),)
+                unfinished(changed_ns, context),
+                (Problem("torn", f"{claim.key_file} {checked.text}"),),
             )
         if checked.verdict is Verdict.WHOLE:
             return Fact(State.COMPLETE)
-    if unfinished(changed, context) is State.SAVING:
+    if unfinished(changed_ns, context) is State.SAVING:
         return Fact(
             State.SAVING, (Problem("settling", "its files changed within the settle time"),)
         )

@@ -24,6 +24,7 @@ class Sources:
     sidecar_files: Mapping[str, Entry]  # beside it
     inner: tuple[str, ...]  # sidecars inside it
     folders: tuple[str, ...]  # its directories, deepest first
+    folder_ns: int  # its directory's mtime, 0 where it has none
     sidecars: tuple[Metadata, ...]
     own: Metadata  # what the framework writes in it
     failed: tuple[str, ...] = ()  # what could not be read
@@ -67,7 +68,7 @@ def checkpoint_of(
             problems.append(Problem("step-mismatch", text))
     epoch = None if claim.named else _first((*(source.epoch for source in said), claim.epoch))
     stated_ns = _first((*(source.saved_ns for source in said), claim.saved_ns))
-    saved_ns = stated_ns if stated_ns is not None else files[claim.key_file].mtime_ns
+    saved_ns = stated_ns if stated_ns is not None else _key_time(sources)
     future = saved_ns > context.now_ns
     if future:
         text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
@@ -96,6 +97,7 @@ def checkpoint_of(
         stated=stated_ns is not None,
         bytes=_bytes(files.values()),
         files=files,
+        changed_ns=changed_ns(sources),
         folders=sources.folders if claim.kind is Kind.DIRECTORY else (),
         key_file=claim.key_file,
         sidecars=(*sources.sidecar_files, *sources.inner),
@@ -117,6 +119,17 @@ def checkpoint_of(
         expects_marker=claim.expects_marker,
         future=future,
     )
+
+
+def changed_ns(sources: Sources) -> int:
+    """Return when a file of the checkpoint itself was last written; of an empty directory, its time."""
+    return max((entry.mtime_ns for entry in sources.own_files.values()), default=sources.folder_ns)
+
+
+def _key_time(sources: Sources) -> int:
+    """Return the time of the key file; of a directory that lacks it, that of its last change."""
+    key = sources.own_files.get(sources.item.claim.key_file)
+    return changed_ns(sources) if key is None else key.mtime_ns
 
 
 def _first(values: Iterable[T | None]) -> T | None:

@@ -193,6 +193,7 @@ class Checkpoint:
     step: int | None
     epoch: float | None
     saved_ns: int
+    changed_ns: int  # when a file of its own (sidecars aside) was last written
     stated: bool  # saved_ns comes from the framework or a sidecar, not from a file's time
     bytes: int
     files: Mapping[str, Entry]  # relative to the run, sidecars included
@@ -218,11 +219,6 @@ class Checkpoint:
     marker: bool = False  # the commit marker that its format expects is there
     expects_marker: bool = False
     future: bool = False  # saved_ns is ahead of the clock
-
-    @property
-    def changed_ns(self) -> int:
-        """When a file of the checkpoint itself (sidecars aside) was last written."""
-        return max((e.mtime_ns for p, e in self.files.items() if p not in self.sidecars), default=0)
 
     def value(self, metric: str) -> float | None:
         """Return the metric if it is there and finite, else None."""

@@ -50,6 +50,7 @@ def checkpoint(now_ns: int = NOW, **said: Any) -> Checkpoint:
         kind=Kind.FILE,
         family=family,
         saved_ns=saved_ns,
+        changed_ns=saved_ns,
         bytes=1000,
         files={member: Entry(size=1000, mtime_ns=saved_ns)},
         folders=(),
