@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             part = base / "corpus.part"
-            with tarfile.open(PACKED / "corpus.tar.xz") as archive:
-                archive.extractall(part, filter="tar")
+            _unpack(part)
             part.rename(root)
     return root
+
+
+def _unpack(root: Path) -> None:
+    """Unpack with owner and links as `tar -xp --no-same-owner` would, and times to the nanosecond."""
+    with tarfile.open(PACKED / "corpus.tar.xz") as archive:
+        archive.extractall(root, filter="data")
+        for member in reversed(archive.getmembers()):
+            when = int(Decimal(member.pax_headers["mtime"]) * 10**9)
+            os.utime(root / member.name, ns=(when, when), follow_symlinks=False)
 
 
 @pytest.fixture(scope="session")
