@@ -29,13 +29,13 @@ def is_step(name: str, inside: Folder) -> bool:
     numbered = {n: deep for n, deep in inside.folders.items() if _NUMBER.fullmatch(n)}
     if any(STEP_METADATA in deep.files for deep in numbered.values()):
         return False
-    if described and not _is_tree(inside):
+    if described and not is_tree(inside):
         return True
     if not name.isdecimal() and not names.parse(name, file=False).numbered:
         return False
-    if any(_is_tree(deep) for deep in numbered.values()):
+    if any(is_tree(deep) for deep in numbered.values()):
         return False
-    return _is_tree(inside) or any(_is_tree(item) for item in inside.folders.values())
+    return is_tree(inside) or any(is_tree(item) for item in inside.folders.values())
 
 
 def items_of(inside: Folder) -> dict[str, Folder]:
@@ -45,7 +45,7 @@ def items_of(inside: Folder) -> dict[str, Folder]:
         for folder, item in inside.folders.items()
         if ".orbax-checkpoint-tmp" not in folder and any(True for _ in item.walk())
     }
-    return {"": inside} if _is_tree(inside) else found
+    return {"": inside} if is_tree(inside) else found
 
 
 def parts_of(inside: Folder) -> frozenset[str]:
@@ -108,7 +108,7 @@ def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
                     yield Finding(path, "manifest-damaged", wrong)
 
 
-def _is_tree(inside: Folder) -> bool:
+def is_tree(inside: Folder) -> bool:
     """Whether a tree was saved right into a directory; TensorFlow's `checkpoint` is none."""
     if "_METADATA" in inside.files or "manifest.ocdbt" in inside.files:
         return True

@@ -12,8 +12,9 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind
-from ckptctl.reading import TRACKER_LIMIT, Reader
+from ckptctl.reading import Reader
 
 _TAG = re.compile(r"global_step[0-9]+")
 _LATEST = "latest"
@@ -50,34 +51,33 @@ class DeepSpeed(Format):
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
         """Yield the tags.  Raises OSError where `latest`, or what it names, cannot be read."""
         tags = {name: inside for name, inside in folder.folders.items() if _is_tag(inside)}
-        unread = [name for name, inside in folder.folders.items() if inside.error is not None]
-        latest = _read(_LATEST, folder, reader) if tags or unread else None
-        if latest in unread:
-            raise OSError(errno.EACCES, folder.folders[latest].error, latest)
+        closed = [name for name, inside in folder.folders.items() if inside.error is not None]
+        latest, failed = None, None
+        try:
+            latest = read_tracker(_LATEST, folder, reader) if tags or closed else None
+        except OSError as error:
+            failed = error
         chosen = {name: found for name in tags if (found := _name_of(name, pointed=name == latest))}
         lost = _lost(chosen, tags, latest)
         for name, found in chosen.items():
             yield _claim(name, found, tags[name], lost.get(name))
+        if latest in closed:
+            failed = OSError(errno.EACCES, folder.folders[latest].error, latest)
+        if failed is not None:
+            raise failed
 
     def pointers(self, folder: Folder, reader: Reader) -> Iterable[Pointer]:
         """Yield what `latest` and `latest_universal` name."""
         for file in _TRACKERS:
-            if target := _read(file, folder, reader):
+            if target := read_tracker(file, folder, reader):
                 yield Pointer(file, target)
-
-
-def _read(tracker: str, folder: Folder, reader: Reader) -> str | None:
-    """Return the tag that a tracker names; None where there is none, or it is no tracker."""
-    entry = folder.files.get(tracker)
-    if entry is None or entry.size > TRACKER_LIMIT:
-        return None
-    text = reader.read(tracker, TRACKER_LIMIT).decode("utf-8", "replace").strip()
-    return text or None
 
 
 def _is_tag(inside: Folder) -> bool:
     """Whether a directory holds rank files; a universal one (`zero/PARAMETER/`) is none."""
-    return "zero" not in inside.folders and any(_STATES.fullmatch(file) for file in inside.files)
+    return "zero" not in inside.folders and any(
+        file.endswith("_states.pt") and _STATES.fullmatch(file) for file in inside.files
+    )
 
 
 def _name_of(name: str, *, pointed: bool) -> names.Name | None:

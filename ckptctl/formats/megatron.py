@@ -13,8 +13,9 @@ from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._megatron_ranks import holds_ranks, rank_files, read_ranks
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
-from ckptctl.reading import SIDECAR_LIMIT, TRACKER_LIMIT, Finding, Reader, TooLargeError
+from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 TRACKER = "latest_checkpointed_iteration.txt"
 CONFIG = "metadata.json"
@@ -76,13 +77,18 @@ class Megatron(Format):
             for name, inside in found.items()
             if (step := _NAME.fullmatch(name)) and holds_ranks(inside) and not _is_dist(inside)
         ]
-        target = _read_tracker(folder, reader)
-        vouched = {_target_name(target)} if target else set()
+        target, failed = None, None
+        try:
+            target = _read_tracker(folder, reader)
+        except OSError as error:
+            failed = error
+        tracker = int(target) if target and target != _RELEASE else None
+        lost = lost_parts(ranks, {_target_name(target)} if target else ())
         cores = {name for name, inside in found.items() if _is_core(inside)}
         for name, inside in found.items():
-            tracker = int(target) if target and target != _RELEASE else None
-            own = _Own(tracker, bool(cores - {name}), lost_parts(ranks, vouched))
-            yield _claim(name, inside, own)
+            yield _claim(name, inside, _Own(tracker, bool(cores - {name}), lost))
+        if failed is not None:
+            raise failed
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return whether `metadata.json` is Megatron Core's: anything else commits nothing."""
@@ -131,11 +137,8 @@ def _is_zarr(inside: Folder) -> bool:
 
 def _read_tracker(folder: Folder, reader: Reader) -> str | None:
     """Return what the tracker says: digits, or `release`; None where there is none to go by."""
-    entry = folder.files.get(TRACKER)
-    if entry is None or entry.size > TRACKER_LIMIT:
-        return None
-    text = reader.read(TRACKER, TRACKER_LIMIT).decode("utf-8", "replace").strip()
-    return text if re.fullmatch(r"[0-9]{1,40}|release", text) else None
+    text = read_tracker(TRACKER, folder, reader)
+    return text if text and re.fullmatch(r"[0-9]{1,40}|release", text) else None
 
 
 def _target_name(target: str) -> str:

@@ -15,6 +15,7 @@ from ckptctl.formats._orbax_parts import (
     COMMITTED,
     STEP_METADATA,
     is_step,
+    is_tree,
     items_of,
     parts_of,
     prove_items,
@@ -29,6 +30,8 @@ _NAME = re.compile(r"(?:.+_)?[0-9]+", re.DOTALL)
 _STAGED = re.compile(
     r"(?P<final>(?:.+_)?(?P<step>[0-9]+))\.orbax-checkpoint-tmp(?:-[0-9]+)?", re.DOTALL
 )
+
+_OWN = frozenset({STEP_METADATA, COMMITTED})
 
 
 @FORMATS.add("orbax")
@@ -129,6 +132,9 @@ def _claim(name: str, inside: Folder, *, described: bool) -> Claim:
         marker=f"{name}/{COMMITTED}" if marked else None,
         expects_marker=expects,
         committed=not expects,
+        uncovered=()
+        if "" in items
+        else tuple(f"{name}/{file}" for file in inside.files.keys() - _OWN),
     )
 
 
@@ -147,12 +153,9 @@ def _missing(
         return "no item"
     if described and not inside.files[STEP_METADATA].size:
         return f"{STEP_METADATA} is empty"
-    lacking = next(
-        (n for n, item in items.items() if expects and COMMITTED not in item.files), None
-    )
-    if lacking and any(COMMITTED in item.files for item in items.values()):
-        return f"no {lacking}/{COMMITTED}".replace("//", "/")
-    return None
+    commits = {item for item, deep in items.items() if COMMITTED in deep.files}
+    lacking = next((n for n, deep in items.items() if n not in commits and is_tree(deep)), None)
+    return f"no {lacking}/{COMMITTED}" if lacking and commits else None
 
 
 def _key(inside: Folder) -> str:

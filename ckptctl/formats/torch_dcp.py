@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._dcp import METADATA, holds_data, read_commit
+from ckptctl.formats._dcp import METADATA, Commit, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._lightning_name import is_nemos
 from ckptctl.formats._neighbours import Saved, lost_parts
@@ -48,6 +48,8 @@ class TorchDcp(Format):
         claims: list[Claim] = []
         saved: dict[str, list[Saved]] = {}
         for name, inside in folder.folders.items():
+            if not names.has_number_word(name):
+                continue
             found = names.parse(name, file=False)
             if not found.numbered or found.copy or _is_others(name, inside):
                 continue
@@ -55,7 +57,7 @@ class TorchDcp(Format):
             if not titan and not holds_data(inside.files):
                 continue
             commit = read_commit(inside.files)
-            claim = _claim(name, found, inside)
+            claim = _claim(name, found, commit, inside)
             claims.append(claim)
             if commit.ranks:
                 number = found.step if found.step is not None else found.epoch or 0
@@ -79,8 +81,7 @@ def _is_others(name: str, inside: Folder) -> bool:
     return named or any(sign in inside.files for sign in _SIGNS)
 
 
-def _claim(name: str, found: names.Name, inside: Folder) -> Claim:
-    commit = read_commit(inside.files)
+def _claim(name: str, found: names.Name, commit: Commit, inside: Folder) -> Claim:
     return Claim(
         format=TorchDcp.name,
         kind=Kind.DIRECTORY,

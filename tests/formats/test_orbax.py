@@ -186,6 +186,12 @@ def test_an_item_that_was_not_renamed(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_user_puts_into_a_step_is_no_part_of_it(tmp_path: Path) -> None:
+    tree = new("1000", {"eval.txt": b"", "plots/loss.png": b"x"})
+    claim = claim_of(Orbax, tmp_path, tree)
+    assert (claim.missing, claim.uncovered) == (None, ("1000/eval.txt",))
+
+
 def test_metadata_that_the_other_steps_have(tmp_path: Path) -> None:
     tree = {**old("100"), **old("200")}
     del tree["100/_CHECKPOINT_METADATA"]
