@@ -75,6 +75,7 @@ def checkpoint_of(claim: Claim, folder: Folder) -> Checkpoint:
         step=claim.step,
         epoch=claim.epoch,
         saved_ns=0,
+        changed_ns=max(entry.mtime_ns for entry in files.values()),
         stated=False,
         bytes=sum(entry.size for entry in files.values()),
         files=files,

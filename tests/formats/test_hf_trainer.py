@@ -358,7 +358,7 @@ def proven(root: Path) -> list[Finding]:
     files = dict(store.listing().walk())
     checkpoint = Checkpoint(
         run="", name="checkpoint-5", path=str(root), member="checkpoint-5", format="hf-trainer",
-        kind=Kind.DIRECTORY, family="checkpoint-#", step=5, epoch=None, saved_ns=0, stated=False,
+        kind=Kind.DIRECTORY, family="checkpoint-#", step=5, epoch=None, saved_ns=0, changed_ns=0, stated=False,
         bytes=0, files=files, folders=(), key_file="checkpoint-5/trainer_state.json", sidecars=(),
         state=State.COMPLETE,
     )  # fmt: skip
