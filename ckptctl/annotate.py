@@ -72,6 +72,9 @@ def annotate(
             pointers=tuple(pointed.get(member, ())),
         )
         checkpoints.append(checkpoint_of(sources, fact, name, location, member, context))
+    checkpoints.sort(
+        key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)
+    )
     scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
     return Run(
         name=name,

@@ -134,6 +134,7 @@ class Applier:
                 yield _skipped(action, answer[0])
                 continue
             yield _skipped(action, ended)
+        self._deleter().tidy()
 
     def _ask(self, action: Action, asking: Asking) -> tuple[str, bool] | None:
         try:

@@ -139,9 +139,14 @@ class Deleter:
                     id=name, name=name, kind=Kind.FILE, member="", inode=0, files={}, bytes=0
                 )
                 finished.append((nameless, removed))
-        if not journal.open_intents():
-            journal.clear()
         return finished
+
+    def tidy(self) -> None:
+        """Forget the journal once nothing in it is open."""
+        if self.state is not None:
+            journal = Journal(self.state)
+            if not journal.open_intents():
+                journal.clear()
 
     def pending(self) -> bool:
         """Whether an interrupted prune left something to finish."""

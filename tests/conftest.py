@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import Ckptctl, runner
+
 PACKED = Path(__file__).parent / "corpus"
 
 
@@ -45,3 +47,9 @@ def truth() -> Mapping[str, list[dict[str, object]]]:
     """What is in each run of the corpus, by the run's directory: see tests/corpus/README.md."""
     content = json.loads((PACKED / "truth.json").read_text())
     return {run["dir"]: run["checkpoints"] for run in content["runs"]}
+
+
+@pytest.fixture
+def ckptctl(tmp_path_factory: pytest.TempPathFactory) -> Ckptctl:
+    """The program in a process of its own, with a home directory that is empty."""
+    return runner(tmp_path_factory.mktemp("home"))
