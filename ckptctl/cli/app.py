@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from ckptctl.cli import config
+from ckptctl.cli import config, converting
 from ckptctl.cli.demo import demo
 from ckptctl.cli.list_runs import ListOptions, list_runs
 from ckptctl.cli.options import with_common
@@ -67,6 +67,7 @@ def version(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here, without a traceback."""
     as_json = _wants_json(arguments)
+    converting.install()
     try:
         code = typer.main.get_command(build())(
             args=list(arguments), prog_name="ckptctl", standalone_mode=False
