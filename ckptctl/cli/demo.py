@@ -15,7 +15,7 @@ from ckptctl.demo import make_run
 _RULES = ("--keep-last", "3", "--keep-best", "2", "--metric", "val_ppl")
 _WALK = (
     (
-        "What is there. step_9000 is still being written, so it is no checkpoint yet; train.log is none.",
+        "What is there. step_9000 is still being written, so no rule counts it; train.log is no checkpoint.",
         ("list",),
     ),
     (
