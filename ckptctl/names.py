@@ -7,10 +7,11 @@ names uses the same functions with the spans of its own numbers, so that familie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ckptctl.model import Unit
+from ckptctl.model import NS, Unit
 
 Span = tuple[int, int]
 
@@ -20,75 +21,59 @@ TENSOR_SUFFIXES = (
 )  # fmt: skip
 """Endings of files that hold tensors, longest first: they make a directory one that holds some."""
 
+_PARTS = (
+    "model", "net", "weights", "state", "optimizer", "optim", "scheduler", "ema", "generator",
+    "discriminator",
+)  # fmt: skip
+_COPIES = frozenset(
+    {
+        "bak", "backup", "bkp", "copy", "old", "orig", "original", "keep", "kept", "best", "save",
+        "saved", "tmp", "temp", "partial", "broken", "bad", "final", "pinned", "trash", "deleted",
+        "promoted", "archive",
+    }
+)  # fmt: skip
+_FLAGS = re.IGNORECASE | re.ASCII
 _SEP = r"[-_=.+ ]?"
-_STEP = re.compile(
-    rf"(?<![A-Za-z])(?:global[-_]?step|steps?|iteration|iters?|updates?|ckpt|checkpoint|snapshot){_SEP}"
-    r"(\d+)(?:\.0+)?(?![\dA-Za-z]|\.\d|[eE][-+]?\d)",
-    re.IGNORECASE,
+_STEPS = r"(?:global[-_]?step|steps?|iteration|iters?|updates?|ckpt|checkpoint|snapshot)"
+_EPOCHS = r"(?:epochs?|ep)"
+_RANKS = r"(?:rank|shard|part)[-_=.]?"
+_IN_GRID = re.compile(rf"{_RANKS}\d|\d-of-\d", _FLAGS)
+# After the number comes no fraction, and no letter (`7B`, `10k`) but that of another such word.
+_ENDED = rf"(?:\.0+)?(?!\d|\.\d|(?!(?:{_STEPS}|{_EPOCHS}){_SEP}\d)[A-Za-z])"
+_STEP = re.compile(rf"(?<![A-Za-z]){_STEPS}{_SEP}(\d+){_ENDED}", _FLAGS)
+_EPOCH = re.compile(rf"(?<![A-Za-z]){_EPOCHS}{_SEP}(\d+){_ENDED}", _FLAGS)
+_RANK = re.compile(rf"(?<![A-Za-z]){_RANKS}(\d+)(?![\dA-Za-z]|\.\d)", _FLAGS)
+_SHARD = re.compile(r"(?<!\d)(\d+)-of-(\d+)(?!\d)", re.ASCII)
+_VERSION = re.compile(r"(?<=.)-v(\d+)\Z", re.ASCII)
+_PART = rf"(?:(?:{'|'.join(_PARTS)}|(?-i:[GD]))(?![A-Za-z]))"
+_CLOSING = re.compile(rf"(?:[-_. \0]*{_PART})+[-_. \0]*?(?P<number>\d+)[-_. \0]*", _FLAGS)
+_LIKELY = re.compile(
+    rf"(?<![A-Za-z])(?:(?:{_STEPS}|{_EPOCHS}){_SEP}|{_PART}(?:[-_. ]|{_RANKS}\d++|\d++-of-\d++)*+)\d",
+    _FLAGS,
 )
-_EPOCH = re.compile(
-    rf"(?<![A-Za-z])(?:epochs?|ep){_SEP}(\d+)(?:\.0+)?(?![\dA-Za-z]|\.\d)", re.IGNORECASE
-)
-_RANK = re.compile(r"(?<![A-Za-z])(?:rank|shard|part)[-_=.]?(\d+)(?![\dA-Za-z])", re.IGNORECASE)
-_SHARD = re.compile(r"(?<!\d)(\d+)-of-(\d+)(?!\d)")
-_VERSION = re.compile(r"(?<=.)-v(\d+)$")
-_DAY = r"(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+_MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _DATE = re.compile(
-    rf"(?<!\d)(?:{_DAY}|(?:0[1-9]|[12]\d|3[01])[-.](?:0[1-9]|1[0-2])[-.](?:19|20)\d\d)"
-    r"(?:[T_+ -]?(?:[01]\d|2[0-3])([-:.]?)[0-5]\d(?:\2[0-5]\d(?:\.\d+)?)?Z?)?(?!\d)"
+    rf"(?<!\d)(?<!\d\.)(?:(?P<year>(?:19|20)\d\d)(?P<sep>[-_.]?)(?P<month>{_MONTH})(?P=sep)(?P<day>{_DAY})"
+    rf"|(?:{_DAY}(?P<dm>[-_.]){_MONTH}(?P=dm)|{_MONTH}(?P<md>[-_.]){_DAY}(?P=md))(?:19|20)\d\d"
+    rf"|2\d(?P<ym>[-_.]){_MONTH}(?P=ym){_DAY}|(?:19|20)\d\d-{_MONTH}(?!-of-))"
+    r"(?:[T_+ -]?(?P<hour>[01]\d|2[0-3])(?P<colon>[-:.]?)(?P<minute>[0-5]\d)"
+    r"(?:(?P=colon)(?P<second>[0-5]\d)(?P<fraction>\.\d+)?)?Z?)?(?!\d)",
+    re.ASCII,
 )
-_HASH = re.compile(r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])")
+_HASH = re.compile(
+    r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])", re.ASCII
+)
+_NUMBER = r"(?:(?:\d+\.\d+|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
 _VALUE = re.compile(
-    r"(?<=[A-Za-z])(?:[=_-]?(?P<number>(?<=[=_])[-+](?:\d+\.\d+|\.\d+|\d+[eE][-+]?\d+)(?:[eE][-+]?\d+)?"
-    r"|(?:\d+\.\d+|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
-    r"|[=_-](?P<special>[-+]?(?:nan|inf))|=(?P<zero>0))(?![0-9A-Za-z]|\.\d)"
+    rf"(?:(?:(?<=[A-Za-z])\d*[=_-]|=)(?P<number>[-+]?{_NUMBER}|[-+]?(?:[Nn]a[Nn]|[Ii]nf))"
+    rf"|(?<=[A-Za-z])(?P<glued>{_NUMBER})|=(?P<zero>0))(?![0-9A-Za-z]|\.\d)",
+    re.ASCII,
 )
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z][A-Za-z0-9]*)*\Z", re.ASCII)
 _PAIR = re.compile(
-    r"(?:^|(?<=[-_ ]))(?P<key>[A-Za-z][^=\-]*?)=(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+    r"(?:^|(?<=[-_ ]))(?P<key>[A-Za-z][^=\-\0]*?)=(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
     r"|[-+]?inf|nan)(?=[-_ ]|$)"
 )
-_PARTS = frozenset(
-    [
-        "model",
-        "net",
-        "weights",
-        "state",
-        "optim",
-        "optimizer",
-        "scheduler",
-        "ema",
-        "generator",
-        "discriminator",
-    ]
-)
-_COPIES = frozenset(
-    [
-        "bak",
-        "backup",
-        "bkp",
-        "copy",
-        "old",
-        "orig",
-        "original",
-        "keep",
-        "kept",
-        "best",
-        "save",
-        "saved",
-        "tmp",
-        "temp",
-        "partial",
-        "broken",
-        "bad",
-        "final",
-        "pinned",
-        "trash",
-        "deleted",
-        "promoted",
-        "archive",
-    ]
-)
-_NUMBER_WORDS = ("step", "iter", "update", "ckpt", "checkpoint", "snapshot", "ep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +82,13 @@ class Name:
 
     step: int | None = None
     epoch: int | None = None
-    ranks: tuple[int, ...] = ()  # of a rank file, one number for each rank word
+    ranks: tuple[int, ...] = ()  # one number for each rank word
+    rank_words: tuple[str, ...] = ()  # those words: rank, shard or part
     shard: tuple[int, int] | None = None  # (i, n) of `i-of-n`
+    grid: tuple[Span, ...] = ()  # where ranks and shard stand
     spans: tuple[Span, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    saved_ns: int | None = None  # where it states a date with a time of day, taken for UTC
     copy: bool = False  # a user's copy of something: no checkpoint
 
     @property
@@ -126,51 +114,47 @@ def split_suffix(name: str, suffixes: Iterable[str] = TENSOR_SUFFIXES) -> tuple[
 
 
 def has_number_word(name: str) -> bool:
-    """Tell cheaply whether `parse` could find a step or an epoch after a word in the name."""
-    lowered = name.lower()
-    return any(word in lowered for word in _NUMBER_WORDS)
+    """Tell cheaply whether `parse` could find a step or an epoch in a name."""
+    return _LIKELY.search(name) is not None
+
+
+def has_rank_word(name: str) -> bool:
+    """Tell cheaply whether `parse` could find a rank or a shard in a name."""
+    return _IN_GRID.search(name) is not None
 
 
 def parse(stem: str, *, file: bool) -> Name:
     """Read a name without its suffix; `file` also allows a number that ends a name of parts."""
     version = _VERSION.search(stem)
     body = stem[: version.start()] if version else stem
-    spans: list[Span] = []
-    dates = [found.span() for found in _DATE.finditer(body)]
-    spans += dates
-    masked = _mask(body, dates)
-    shard: tuple[int, int] | None = None
-    for found in _SHARD.finditer(masked):
-        shard = (int(found[1]), int(found[2]))
-        spans.append(found.span())
-    masked = _mask(masked, spans)
-    ranks = []
-    for found in _RANK.finditer(masked):
-        ranks.append(int(found[1]))
-        spans.append(found.span(1))
-        masked = _mask(masked, [found.span()])
-    step = epoch = None
-    end = 0
-    for found in _STEP.finditer(masked):
-        step = int(found[1])
-        spans.append(found.span(1))
-        end = max(end, found.end())
-    for found in _EPOCH.finditer(masked):
-        epoch = int(found[1])
-        spans.append(found.span(1))
-        end = max(end, found.end())
-    if step is None and epoch is None and file and (last := _closing_number(masked)):
-        step = int(masked[last[0] : last[1]])
-        spans.append(last)
-        end = last[1]
-    spans += value_spans(body)
+    grid = [found.span() for found in _SHARD.finditer(body)]
+    shard = next(((int(f[1]), int(f[2])) for f in _SHARD.finditer(body)), None)
+    masked = _mask(body, grid)
+    dates = list(_DATE.finditer(masked))
+    masked = _mask(masked, [found.span() for found in dates])
+    ranks = list(_RANK.finditer(masked))
+    grid += [found.span(1) for found in ranks]
+    masked = _mask(masked, [found.span() for found in ranks])
+    steps, epochs = list(_STEP.finditer(masked)), list(_EPOCH.finditer(masked))
+    numbers = [found.span(1) for found in (*steps, *epochs)]
+    step = int(steps[-1][1]) if steps else None
+    epoch = int(epochs[-1][1]) if epochs else None
+    end = max((found.end() for found in (*steps, *epochs)), default=0)
+    if file and not end and not dates and (closing := _CLOSING.fullmatch(masked)):
+        step, end = int(closing["number"]), len(masked)
+        numbers.append(closing.span("number"))
     return Name(
         step=step,
         epoch=epoch,
-        ranks=tuple(ranks),
+        ranks=tuple(int(found[1]) for found in ranks),
+        rank_words=tuple(re.split("[^a-z]", found[0].lower())[0] for found in ranks),
         shard=shard,
-        spans=tuple(spans),
-        metrics=pairs(body),
+        grid=tuple(grid),
+        spans=(*grid, *(found.span() for found in dates), *numbers, *value_spans(body)),
+        metrics=_metrics(_mask(masked, numbers)),
+        saved_ns=next(
+            (ns for found in reversed(dates) if (ns := _moment(found)) is not None), None
+        ),
         copy=bool(end and says_copy(masked[end:])) or body.endswith("~"),
     )
 
@@ -178,6 +162,24 @@ def parse(stem: str, *, file: bool) -> Name:
 def says_copy(rest: str) -> bool:
     """Whether what follows the numbers of a name makes it a user's copy (`-best`, ` (copy)`)."""
     return any(word in _COPIES for word in re.split(r"[^a-z]+", rest.lower()))
+
+
+def extends(name: str, own: re.Pattern[str]) -> bool:
+    """Whether a name extends a framework's own by what is no part, number or metric: a user's copy.
+
+    `checkpoint-500-best` and `iter_0001000.bak` do; `step_5-ema` and `step_5_loss_0.1` are other
+    things of step 5.
+    """
+    found = own.match(name)
+    if found is None or own.fullmatch(name) or name[found.end()].isalnum():
+        return False
+    rest = name[found.end() :]
+    kinds = (_SHARD, _RANK, _STEP, _EPOCH, _DATE)
+    known = [match.span() for kind in kinds for match in kind.finditer(rest)]
+    known += [(at, end) for at, _, end in _keyed(rest)]
+    words = [word for word in re.split(r"[^A-Za-z0-9~]+", _mask(rest, known)) if word]
+    parts = [word for word in words if re.fullmatch(_PART, word, _FLAGS)]
+    return len(parts) < len(words) or not (parts or known)
 
 
 def parse_number(text: str) -> float:
@@ -196,11 +198,17 @@ def pairs(stem: str) -> dict[str, float]:
 
 def value_spans(stem: str) -> list[Span]:
     """Return where metric values stand in a name, as the contract tells them from other digits."""
-    spans = []
-    for found in _VALUE.finditer(stem):
-        group = next(name for name in ("number", "special", "zero") if found[name] is not None)
-        spans.append(found.span(group))
-    return spans
+    return [found.span(found.lastgroup or 0) for found in _VALUE.finditer(stem)]
+
+
+def blank(text: str, spans: Iterable[Span]) -> str:
+    """Return a text with each span, or run of spans that touch, replaced by `#`."""
+    parts: list[str] = []
+    at = 0
+    for start, end in _merge(spans):
+        parts += [text[at:start], "#"]
+        at = end
+    return "".join(parts) + text[at:]
 
 
 def family(stem: str, suffix: str, spans: Iterable[Span]) -> str:
@@ -213,12 +221,7 @@ def family(stem: str, suffix: str, spans: Iterable[Span]) -> str:
     body = stem[: version.start()] if version else stem
     every = [*spans, *(found.span() for found in _DATE.finditer(body)), *value_spans(body)]
     every += [found.span() for found in _HASH.finditer(_mask(body, every))]
-    parts: list[str] = []
-    at = 0
-    for start, end in _merge(every):
-        parts += [body[at:start], "#"]
-        at = end
-    return "".join(parts) + body[at:] + suffix
+    return blank(body, every) + suffix
 
 
 def version_of(stem: str) -> int | None:
@@ -231,15 +234,39 @@ def _is_counter(key: str) -> bool:
     return bool(_STEP.fullmatch(f"{key}=0") or _EPOCH.fullmatch(f"{key}=0"))
 
 
-def _closing_number(masked: str) -> Span | None:
-    """Return the span of a number that ends a name which otherwise holds only words for parts."""
-    found = re.fullmatch(r"(?P<words>.*?[A-Za-z].*?)(?P<number>\d+)[-_. \0]*", masked)
-    if not found or not found["words"].replace("\0", "").strip("-_. "):
+def _keyed(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield where the key begins, and where the value begins and ends, of each metric value."""
+    for start, end in value_spans(text):
+        found = _KEY.search(text[:start].rstrip("=_-"))
+        if found:
+            yield found.start(), start, end
+
+
+def _metrics(text: str) -> dict[str, float]:
+    """Return the metric values of a name whose other numbers are masked, by the words before them.
+
+    Words for parts that come first are left out: `model_val_loss_0.5` says `val_loss`.
+    """
+    metrics = {}
+    for at, start, end in _keyed(text):
+        words = text[at:start].rstrip("=_-").split("_")
+        while len(words) > 1 and words[0].lower() in _PARTS:
+            del words[0]
+        metrics["_".join(words)] = parse_number(text[start:end])
+    return metrics
+
+
+def _moment(date: re.Match[str]) -> int | None:
+    """Return the nanoseconds of a date that has a time of day; None without one."""
+    if date["year"] is None or date["hour"] is None:
         return None
-    for word in re.split(r"[-_. \0]+", found["words"]):
-        if word and word.lower() not in _PARTS and word not in {"G", "D"}:
-            return None
-    return found.span("number")
+    text = "{year}-{month}-{day}T{hour}:{minute}+00:00".format(**date.groupdict())
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # the 31st of February
+        return None
+    seconds = int(moment.timestamp()) + int(date["second"] or 0)
+    return seconds * NS + int((date["fraction"] or ".")[1:10].ljust(9, "0"))
 
 
 def _mask(text: str, spans: Iterable[Span]) -> str:

@@ -40,6 +40,8 @@ class Format(ABC):
     scans_everything: ClassVar[bool] = False  # its trainer breaks on a strange name beside it
     own_names: ClassVar[re.Pattern[str] | None] = None
     """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""
+    parts: ClassVar[re.Pattern[str] | None] = None
+    """Names below its directories that may carry another number (`global_step500` in `checkpoint-500/`)."""
 
     def names(self) -> tuple[str, ...]:
         """Return the names that its claims carry as their format."""

@@ -1,0 +1,44 @@
+"""Whether a folder that looks like a checkpoint is a run: what lies below carries another number."""
+
+from __future__ import annotations
+
+import re
+
+from ckptctl import names
+from ckptctl.model import Folder
+
+
+def foreign(
+    folder: Folder,
+    step: float | None,
+    epoch: float | None,
+    parts: re.Pattern[str] | None = None,
+) -> str | None:
+    """Return the path of something below that carries another step or epoch; None without any.
+
+    `parts` are names that the folder's format knows; what lies below such a folder is its own too.
+    """
+    for name, inside in folder.folders.items():
+        if parts is not None and parts.fullmatch(name):
+            continue
+        if _other(name, step, epoch, file=False):
+            return name
+        if (found := foreign(inside, step, epoch, parts)) is not None:
+            return f"{name}/{found}"
+    for name in folder.files:
+        if _other(name, step, epoch, file=True) and not (parts and parts.fullmatch(name)):
+            return name
+    return None
+
+
+def _other(name: str, step: float | None, epoch: float | None, *, file: bool) -> bool:
+    """Whether a name carries a number that is not the folder's.
+
+    One that carries the folder's own step may well add an epoch that the folder does not state.
+    """
+    if not names.has_number_word(name):
+        return False
+    said = names.parse(names.split_suffix(name)[0] if file else name, file=file)
+    pairs = [(said.step, step), (said.epoch, epoch)]
+    shared = [one == own for one, own in pairs if one is not None and own is not None]
+    return not all(shared) or (said.numbered and not shared)
