@@ -19,6 +19,7 @@ from ckptctl.model import Entry, Folder
 THREADS = 32
 _PROBES = 8  # stat calls that are timed before deciding
 _SLOW_SECONDS = 0.0002  # a stat that takes longer is worth a thread
+_BATCH = 64  # names that the kernel hands out at a time, at the least
 _CHUNK = 16  # stat calls a task
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own block size
@@ -93,7 +94,7 @@ def walk(root: int, path: str, *, deep: bool, skip: frozenset[str]) -> Folder:
 
 
 class _Pace:
-    """How long a metadata call takes here, measured while reading."""
+    """How long a metadata call is waited for here; what is computed meanwhile no thread shortens."""
 
     __slots__ = ("calls", "seconds")
 
@@ -108,12 +109,13 @@ class _Pace:
 
 def _first(node: _Node, skip: frozenset[str], pace: _Pace) -> None:
     """Read one open directory in this thread, or with many threads once calls prove slow."""
-    began = time.perf_counter()
+    began, computing = time.perf_counter(), time.thread_time()
     names = _scan(node, skip)
     _stat(node, names[:_PROBES])
     rest = names[_PROBES:]
-    pace.seconds += time.perf_counter() - began
-    pace.calls += 2 + len(names) - len(rest)
+    pace.seconds += (time.perf_counter() - began) - (time.thread_time() - computing)
+    listed = len(names) + len(node.children)
+    pace.calls += 2 + listed // _BATCH + len(names) - len(rest)
     if len(rest) > _CHUNK and pace.slow():
         _in_threads([_task(node, rest[i : i + _CHUNK]) for i in range(0, len(rest), _CHUNK)])
     else:
