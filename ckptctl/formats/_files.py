@@ -19,11 +19,8 @@ class _File(NamedTuple):
     stem: str
     suffix: str
     said: names.Name
+    kin: Kin
     named: bool
-
-    @property
-    def kin(self) -> Kin:
-        return names.family(self.stem, self.suffix, self.said.spans), self.said.rank_words
 
 
 def claim_files(
@@ -66,9 +63,11 @@ def _read(name: str, suffixes: Collection[str], fixed: re.Pattern[str] | None) -
     stem, suffix = names.split_suffix(name)
     if suffix.lower() not in suffixes:
         return None
-    if fixed is not None and fixed.fullmatch(name):
-        return _File(name, stem, suffix, names.parse(stem, file=True), named=True)
-    if not names.has_number_word(name):
+    named = fixed is not None and fixed.fullmatch(name) is not None
+    if not named and not names.has_number_word(name):
         return None
     said = names.parse(stem, file=True)
-    return _File(name, stem, suffix, said, named=False) if said.numbered and not said.copy else None
+    if not named and (said.copy or not said.numbered):
+        return None
+    kin = names.family(stem, suffix, said.spans), said.rank_words
+    return _File(name, stem, suffix, said, kin, named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from ckptctl.model import Folder
 class Part(NamedTuple):
     """A rank or shard file in a folder."""
 
-    group: tuple[str, str]  # of one checkpoint: those whose names differ in rank or shard alone
+    group: str  # of one checkpoint: those whose paths differ in rank or shard alone
     kin: Kin
     said: names.Name
 
@@ -35,39 +36,61 @@ def key_of(folder: Folder) -> str | None:
     Of several the one that is highest up, then the lowest rank or shard, then the first by name.
     None where it holds no file at all.
     """
-    return min((path for path, _ in folder.walk()), key=_importance, default=None)
+    best: tuple[int, int, str] | None = None
+    alike: list[str] = []
+    for path, _ in folder.walk():
+        parent, _, name = path.rpartition("/")
+        rank = _importance(name), path.count("/"), parent
+        if best is None or rank < best:
+            best, alike = rank, []
+        if rank == best:
+            alike.append(name)
+    if best is None:
+        return None
+    name = min(alike, key=_order)
+    return f"{best[2]}/{name}" if best[2] else name
 
 
-def _importance(path: str) -> tuple[object, ...]:
-    parent, _, name = path.rpartition("/")
-    depth = path.count("/")
+@functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
+def _order(name: str) -> tuple[object, ...]:
+    """Return by what files of one kind are ordered: rank and shard, then the name."""
+    said = names.parse(name, file=True) if names.has_rank_word(name) else names.Name()
+    return place(said), name
+
+
+def _importance(name: str) -> int:
     if name.endswith(".index.json"):
-        return 0, depth, path
-    if not is_tensor(name):
-        return 3, depth, path
-    said = names.parse(name, file=True)
-    return 1 if "model" in name.lower() else 2, depth, parent, place(said), name
+        return 0
+    if is_tensor(name):
+        return 1 if "model" in name.lower() else 2
+    return 3
 
 
 def parts_of(folder: Folder) -> Iterator[Part]:
-    """Yield the rank and shard files of a folder, at any depth."""
-    for parent, inside in folder.tree():
-        for name in inside.files:
-            if is_tensor(name) and names.has_rank_word(name):
-                stem, suffix = names.split_suffix(name)
-                said = names.parse(stem, file=True)
-                if said.grid:
-                    group = (parent, names.blank(stem, said.grid) + suffix)
-                    family = f"{parent}/{names.family(stem, suffix, said.spans)}"
-                    yield Part(group, (family, said.rank_words), said)
+    """Yield the rank and shard files of a folder; the rank may be that of a folder below."""
+    for path, _ in folder.walk():
+        if is_tensor(path) and (part := _part(path)) is not None:
+            yield part
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _part(path: str) -> Part | None:
+    if not names.has_rank_word(path):
+        return None
+    stem, suffix = names.split_suffix(path)
+    said = names.parse(stem, file=True)
+    if not said.grid:
+        return None
+    kin = names.family(stem, suffix, said.spans), said.rank_words
+    return Part(names.blank(stem, said.grid) + suffix, kin, said)
 
 
 def missing_in(folder: Folder, parts: Iterable[Part], reaches: Mapping[Kin, Reach]) -> str | None:
     """Return in words what a folder lacks, by names and sizes."""
-    groups: defaultdict[tuple[str, str], list[Part]] = defaultdict(list)
+    groups: defaultdict[str, list[Part]] = defaultdict(list)
     for part in parts:
         groups[part.group].append(part)
-    for (_, name), grid in sorted(groups.items()):
+    for name, grid in sorted(groups.items()):
         lost = gap([part.said for part in grid], reaches[grid[0].kin])
         if lost:
             return f"{name}: {lost}"
