@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ckptctl.names import Name
 
-Reach = tuple[range, ...]
-"""The ranks of a family, one range for each rank word."""
+Reach = tuple[tuple[int, int], ...]
+"""The lowest and the highest rank of a family, for each rank word."""
 
 Kin = tuple[str, tuple[str, ...]]
 """What names of one family share: its spelling, and their rank words."""
@@ -36,7 +36,7 @@ def reaches_of(names: Iterable[tuple[Kin, Name]]) -> dict[Kin, Reach]:
 def _reach(words: Iterable[str], names: Iterable[Name]) -> Reach:
     ranks = zip(*(name.ranks for name in names), strict=True)
     return tuple(
-        range(1 if word != "rank" and min(of_word) == 1 else 0, max(of_word) + 1)
+        (1 if word != "rank" and min(of_word) == 1 else 0, max(of_word))
         for word, of_word in zip(words, ranks, strict=False)
     )
 
@@ -45,11 +45,11 @@ def gap(names: Sequence[Name], reach: Reach) -> str | None:
     """Return in words the first place of the grid that no file of one checkpoint fills."""
     words = names[0].rank_words
     seen = {name.ranks for name in names}
-    if len(seen) < math.prod(map(len, reach)):
-        # Of the first places, one more than there are files, at least one is not filled.
-        ranks = next(ranks for ranks in itertools.product(*reach) if ranks not in seen)
+    if len(seen) < math.prod(last + 1 - first for first, last in reach):
+        # Found soon: there are fewer files than places, however high a rank may be.
+        ranks = next(ranks for ranks in _places(reach) if ranks not in seen)
         lost = ", ".join(f"{word} {rank}" for word, rank in zip(words, ranks, strict=True))
-        ends = ", ".join(f"{one[0]} to {one[-1]}" for one in reach)
+        ends = ", ".join(f"{first} to {last}" for first, last in reach)
         return f"{lost} is not there: its family has {ends}"
     shards: defaultdict[tuple[tuple[int, ...], int], set[int]] = defaultdict(set)
     for name in names:
@@ -62,3 +62,14 @@ def gap(names: Sequence[Name], reach: Reach) -> str | None:
             at = "".join(f" of {word} {rank}" for word, rank in zip(words, ranks, strict=True))
             return f"shard {lost_shard} of {count}{at} is not there"
     return None
+
+
+def _places(reach: Reach) -> Iterator[tuple[int, ...]]:
+    """Yield each combination of ranks, one after the other."""
+    if not reach:
+        yield ()
+        return
+    (first, last), *others = reach
+    for rank in range(first, last + 1):
+        for rest in _places(tuple(others)):
+            yield rank, *rest
