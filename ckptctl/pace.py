@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 THREADS = 32
@@ -28,6 +27,8 @@ def in_order(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     waited = (time.perf_counter() - began) - (time.thread_time() - computing)
     rest = items[_PROBES:]
     if len(rest) > _PROBES and waited > _SLOW_SECONDS * _PROBES:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
+
         with ThreadPoolExecutor(THREADS) as pool:
             done += pool.map(work, rest)
     else:

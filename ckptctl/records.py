@@ -8,7 +8,6 @@ holds still keep.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +47,8 @@ class Record:
 
 def file_name(path: str) -> str:
     """Return the name of the record file for a checkpoint's path within its run."""
+    import hashlib  # noqa: PLC0415 - takes as long to import as ten other modules; only writing needs it
+
     return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:32] + ".json"
 
 

@@ -12,41 +12,29 @@ from typing import Annotated
 import typer
 import typer.main
 
-from ckptctl.cli import config, converting
-from ckptctl.cli.demo import demo
-from ckptctl.cli.list_runs import ListOptions, list_runs
-from ckptctl.cli.options import with_common
-from ckptctl.cli.policy_options import PolicyOptions, rule_parameters
-from ckptctl.cli.prune import PruneOptions, prune
-from ckptctl.cli.runtime import write
+from ckptctl.cli import converting
+from ckptctl.cli.commands import add_all, add_one
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
-from ckptctl.ui.data import error_data
-from ckptctl.ui.messages import format_error
 
 EPILOG = "Exit codes: 0 done; 2 usage; 3 locked; 4 refused; 5 partial; 6 damaged; 7 unreadable; 8 no match."
 
 
-def build() -> typer.Typer:
-    """Return the app with all its commands."""
+def build(arguments: Sequence[str] | None = None) -> typer.Typer:
+    """Return the app with all its commands; with arguments, only the one that they ask for is whole."""
     app = typer.Typer(
         name="ckptctl",
         help="Keep the right checkpoints, and delete the others safely.",
         epilog=EPILOG,
         add_completion=False,
-        no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(version)
-    app.command("list")(with_common(list_runs, options=ListOptions))
-    app.command("prune")(
-        with_common(
-            prune, extra=rule_parameters(), options=PruneOptions, policy_options=PolicyOptions
-        )
-    )
-    app.command("demo")(demo)
-    app.add_typer(config.app, name="config")
+    if arguments is None:
+        add_all(app)
+    else:
+        add_one(app, next((text for text in arguments if not text.startswith("-")), None))
     return app
 
 
@@ -60,16 +48,17 @@ def version(
     if version:
         from ckptctl import __version__  # noqa: PLC0415 - __main__ answers the common case
 
-        write(f"ckptctl {__version__}\n")
+        sys.stdout.write(f"ckptctl {__version__}\n")
         raise typer.Exit
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here, without a traceback."""
+    arguments = arguments or ["--help"]
     as_json = _wants_json(arguments)
     converting.install()
     try:
-        code = typer.main.get_command(build())(
+        code = typer.main.get_command(build(arguments))(
             args=list(arguments), prog_name="ckptctl", standalone_mode=False
         )
     except Interrupted as error:
@@ -108,8 +97,11 @@ def _last_resort(error: Exception, *, as_json: bool) -> int:
 
 def _tell(error: CkptctlError, *, as_json: bool) -> None:
     """Say what went wrong: on stdout as JSON where that was asked for, else on stderr."""
+    from ckptctl.ui.data import error_data  # noqa: PLC0415 - help and most calls need neither
+    from ckptctl.ui.messages import format_error  # noqa: PLC0415 - the same
+
     if as_json:
-        write(json.dumps(error_data(error)) + "\n")
+        sys.stdout.write(json.dumps(error_data(error)) + "\n")
         return
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     sys.stderr.write(format_error(error, colour=colour))

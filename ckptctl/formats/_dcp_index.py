@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
 import re
 from collections.abc import Iterator
 
@@ -44,6 +43,8 @@ def files_needed(index: bytes) -> dict[str, int]:
     In the index each stored piece is a mapping of `relative_path`, `offset` and `length`
     (filesystem.py `_StorageInfo`).  ValueError where the index is cut off or no pickle.
     """
+    import pickletools  # noqa: PLC0415 - a listing needs none
+
     memo: dict[int, object] = {}
     needed: dict[str, int] = {}
     last: object = None

@@ -1,0 +1,80 @@
+"""Every command, with its line of help; its module is imported when it is asked for.
+
+So `--help` imports no command, and `list` nothing of what only `prune` needs: half of the time
+that a small `list` takes would be imports.
+"""
+# ruff: noqa: PLC0415 - importing late is what this module is for
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import typer
+
+
+class Command(NamedTuple):
+    """How a command is put into the app, and the first line of its help."""
+
+    add: Callable[[typer.Typer], object]
+    help: str
+
+
+def _list(app: typer.Typer) -> None:
+    from ckptctl.cli.list_runs import ListOptions, list_runs
+    from ckptctl.cli.options import with_common
+
+    app.command("list")(with_common(list_runs, options=ListOptions))
+
+
+def _prune(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.policy_options import PolicyOptions, rule_parameters
+    from ckptctl.cli.prune import PruneOptions, prune
+
+    command = with_common(
+        prune, extra=rule_parameters(), options=PruneOptions, policy_options=PolicyOptions
+    )
+    app.command("prune")(command)
+
+
+def _demo(app: typer.Typer) -> None:
+    from ckptctl.cli.demo import demo
+
+    app.command("demo")(demo)
+
+
+def _config(app: typer.Typer) -> None:
+    from ckptctl.cli import config
+
+    app.add_typer(config.app, name="config")
+
+
+COMMANDS = {
+    "list": Command(_list, "List the checkpoints below a location, whatever framework wrote them."),
+    "prune": Command(_prune, "Delete the checkpoints that no rule and no guard keeps."),
+    "demo": Command(_demo, "Make a small sample run and walk through list and prune on it."),
+    "config": Command(
+        _config, "Check the configuration, or print its JSON Schema or an example of it."
+    ),
+}
+"""In the order in which help shows them."""
+
+
+def add_all(app: typer.Typer) -> None:
+    """Put every command into the app."""
+    for command in COMMANDS.values():
+        command.add(app)
+
+
+def add_one(app: typer.Typer, wanted: str | None) -> None:
+    """Put one command into the app, and of the others no more than help and suggestions show."""
+    for name, command in COMMANDS.items():
+        if name == wanted:
+            command.add(app)
+        else:
+            app.command(name, help=command.help)(_elsewhere)
+
+
+def _elsewhere() -> None:
+    raise AssertionError("the command asked for is always added whole")
