@@ -69,7 +69,7 @@ def annotate(
             records=beside.records.get(member, ()),
             log=_logged(item, beside.log),
             log_unread=beside.log_unread,
-            pointers=tuple(pointed.get(member, ())),
+            pointers=tuple(sorted(pointed.get(member, ()))),
         )
         checkpoints.append(checkpoint_of(sources, fact, name, location, member, context))
     checkpoints.sort(

@@ -47,25 +47,28 @@ def known_formats(layouts: Sequence[Layout] = ()) -> list[Format]:
 
 
 def runs_below(
-    top: Folder, reader: Reader, formats: Sequence[Format], *, deep: bool
+    folder: Folder, reader: Reader, formats: Sequence[Format], *, deep: bool, top: str = ""
 ) -> Iterator[Found]:
     """Yield the runs: the folder itself if it holds checkpoints, else (or if `deep`) those below.
 
-    `reader` starts at the location; nothing inside a checkpoint is looked at.
+    `reader` starts at the location, whose name is `top`; nothing inside a checkpoint is looked at.
     """
-    found = look(top, reader, formats)
+    found = look(folder, reader, formats, top)
     if found.items or found.unread:
         yield found
         if not deep:
             return
     members = {member for item in found.items for member in item.claim.members}
-    for name, folder in top.folders.items():
+    for name, inside in folder.folders.items():
         if name not in members:
-            yield from runs_below(folder, reader, formats, deep=True)
+            yield from runs_below(inside, reader, formats, deep=True)
 
 
-def look(folder: Folder, reader: Reader, formats: Sequence[Format]) -> Found:
-    """Return what one folder directly holds; `unread` where something of that is unknown."""
+def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "") -> Found:
+    """Return what one folder directly holds; `unread` where something of that is unknown.
+
+    `top` is the name of the directory that was listed, where the folder is that one.
+    """
     below = Below(reader, folder.path)
     unread = [f"{name or '.'}: {text}" for name, text in _unknown(folder, formats)]
     claims: list[tuple[Format, Claim]] = []
@@ -83,15 +86,38 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format]) -> Found:
             pass  # gone since the listing: the next listing will tell
         except OSError as error:
             unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
+    claims, parts = _without_parts(folder.path.rsplit("/", 1)[-1] or top, claims)
     pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
     for _, claim in claims:
         for member in claim.members:
             for path, text in folder.folders[member].errors() if member in folder.folders else ():
                 unread.append(f"{member}/{path}: {text}".replace("/:", ":"))
     return Found(
-        folder, tuple(_distinct(claims)), tuple(pointers), tuple(_strangers(folder, taken)),
+        folder, tuple(_distinct(claims)), tuple(pointers), (*parts, *_strangers(folder, taken)),
         tuple(unread + failed),
     )  # fmt: skip
+
+
+def _without_parts(
+    name: str, claims: list[tuple[Format, Claim]]
+) -> tuple[list[tuple[Format, Claim]], tuple[Problem, ...]]:
+    """Leave out `model_0.pt`, `model_1.pt` in a folder `step_1000`: rather parts than steps 0 and 1.
+
+    By the grammar of names they are checkpoints of a run; but whoever saves a pipeline by parts
+    names them so, and to delete one of them would tear a checkpoint.
+    """
+    if not names.parse(name, file=False).numbered:
+        return claims, ()
+    bare = [
+        (kind, claim)
+        for kind, claim in claims
+        if kind.generic and not names.parse(claim.name, file=False).numbered
+    ]
+    steps = {claim.step for _, claim in bare}
+    if not bare or steps != set(range(len(steps))):
+        return claims, ()
+    text = f"{name}: {bare[0][1].name} and the like are taken for parts of one checkpoint, and left alone"
+    return [one for one in claims if one not in bare], (Problem("parts", text),)
 
 
 def sidecars_of(claim: Claim, folder: Folder) -> list[str]:

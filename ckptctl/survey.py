@@ -74,7 +74,7 @@ def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False)
     problems = []
     if top.error is not None and not top.files and not top.folders:
         problems.append(Problem("folder-unreadable", f"{location}: {top.error}"))
-    found = tuple(runs_below(top, store, formats, deep=deep))
+    found = tuple(runs_below(top, store, formats, deep=deep, top=os.path.basename(store.root)))
     if not found:
         problems += [
             Problem("folder-unreadable", f"{path or '.'}: {text}") for path, text in top.errors()
@@ -124,7 +124,8 @@ def look_again(view: Survey, found: Found, reading: Reading) -> Run:
 
 def again(view: Survey, found: Found) -> Found:
     """List one run anew.  Raises OSError where its directory is gone."""
-    return look(view.store.listing(found.folder.path), view.store, view.formats)
+    top = os.path.basename(view.store.root)
+    return look(view.store.listing(found.folder.path), view.store, view.formats, top)
 
 
 def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:

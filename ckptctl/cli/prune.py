@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from ckptctl.apply import Applier, pending
-from ckptctl.asking import Asking
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
+from ckptctl.cli.prune_run import PruneRun
 from ckptctl.cli.runtime import Session, interactive
-from ckptctl.config import Config, load_policy, policy_for
-from ckptctl.decide import metrics_asked
-from ckptctl.errors import CkptctlError, UnreadableError, UsageError
-from ckptctl.families import all_apart, families
-from ckptctl.group import Found
-from ckptctl.model import Decision, Problem, Reason, Run
-from ckptctl.plan import Plan, plan_prune
-from ckptctl.policy import Draft, Policy
-from ckptctl.prove import decide_proven
-from ckptctl.reading import Below
-from ckptctl.report import Outcome, Report, RunReport
-from ckptctl.statedir import StateDirs, find_state
-from ckptctl.stores.local import LocalStore
-from ckptctl.survey import Reading, Survey, look_again, name_of, path_of, read_run, run_root, survey
+from ckptctl.config import load_policy
+from ckptctl.errors import UsageError
+from ckptctl.report import Report
+from ckptctl.survey import (
+    Survey,
+    path_of,
+    survey,
+)
 from ckptctl.ui.ask import confirm
 from ckptctl.units import format_size
 
@@ -97,14 +87,16 @@ def prune(
             session.locate(location), config.formats if config else (), deep=common.recursive
         )
         _refuse_by_place(view, recursive=common.recursive)
-        runs = [_Prune(session, named, flags, view, found).decided() for found in view.found]
+        runs = [PruneRun(session, named, flags, view, found) for found in view.found]
+        if not options.dry_run:
+            runs = [run.recovered() for run in runs]
+        runs = [run.decided() for run in runs]
     if not options.dry_run:
         if interactive() and not options.yes and any(run.plan and run.plan.actions for run in runs):
             session.show(_report(view, runs, dry_run=True))
             if not confirm(_question(runs), stdin=sys.stdin, stderr=sys.stderr):
                 session.say("nothing was deleted")
                 return
-        session.signals.changing = True
         runs = [run.applied() for run in runs]
     session.end(_report(view, runs, dry_run=options.dry_run))
 
@@ -125,146 +117,15 @@ def _refuse_by_place(view: Survey, *, recursive: bool) -> None:
         )
 
 
-def _question(runs: list[_Prune]) -> str:
+def _question(runs: list[PruneRun]) -> str:
     doomed = [action.checkpoint for run in runs if run.plan for action in run.plan.actions]
     return f"Delete {len(doomed)} checkpoints ({format_size(sum(c.bytes for c in doomed))})?"
 
 
-def _report(view: Survey, runs: list[_Prune], *, dry_run: bool) -> Report:
+def _report(view: Survey, runs: list[PruneRun], *, dry_run: bool) -> Report:
     return Report(
         command="prune",
         runs=tuple(run.report() for run in runs),
         problems=view.problems,
         dry_run=dry_run,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Prune:
-    """One run on its way through a prune; an error leaves it as it is."""
-
-    session: Session
-    config: Config | None  # that of --policy, which counts whoever it belongs to
-    flags: Draft
-    view: Survey
-    found: Found
-    run: Run | None = None
-    policy: Policy | None = None
-    plan: Plan | None = None
-    decisions: tuple[Decision, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    error: CkptctlError | None = None
-
-    @property
-    def path(self) -> str:
-        return path_of(self.view, self.found)
-
-    def decided(self) -> _Prune:
-        """Read, decide, prove and plan; changes nothing."""
-        try:
-            config = self.config or self.session.config_of(self.path)
-            policy = policy_for(config, name_of(self.view, self.found), self.path, self.flags)
-            if policy is not None and (policy.grace_ns or policy.require_copies or policy.copy_to):
-                raise UsageError(
-                    f"{self.path}: its policy asks for grace or copies: not yet; nothing was changed"
-                )
-            run = read_run(self.view, self.found, self._reading(policy or Policy()))
-            if policy is None:
-                reason = Reason(
-                    "unmatched", "no entry of `runs` in the configuration matches this run"
-                )
-                return replace(
-                    self, run=run, decisions=tuple(Decision(c, (reason,)) for c in run.checkpoints)
-                )
-            _refuse_unread(run)
-            context = self.session.context(policy.settle_ns, policy.await_metric_ns)
-            reader = Below(self.view.store, self.found.folder.path)
-            run, decisions = decide_proven(run, policy.keep, context, self.view.by_name, reader)
-            plan = plan_prune(run, decisions, policy, context)
-        except CkptctlError as error:
-            return replace(self, error=error)
-        except OSError as error:
-            return replace(self, error=_gone(self.path, error))
-        return replace(self, run=run, policy=policy, plan=plan, decisions=plan.decisions)
-
-    def applied(self) -> _Prune:
-        """Do what was planned, and finish what an earlier prune left."""
-        if self.plan is None or self.policy is None:
-            return self
-        outcomes: list[Outcome] = []
-        try:
-            with closing(run_root(self.view, self.found)) as root:
-                dirs = find_state(
-                    self.path,
-                    option=self.session.common.state_dir,
-                    uid=os.geteuid(),
-                    forbids=self.plan.run.forbids_state,
-                )
-                if self.plan.actions or pending(root, dirs):
-                    for outcome in self._apply(root, dirs):
-                        outcomes.append(outcome)
-                        if self.session.log is not None:
-                            self.session.log.add("prune", self.plan.run.name, outcome)
-        except CkptctlError as error:
-            return replace(self, outcomes=tuple(outcomes), error=error)
-        except OSError as error:
-            return replace(self, outcomes=tuple(outcomes), error=_gone(self.path, error))
-        return replace(self, outcomes=tuple(outcomes))
-
-    def _apply(self, root: LocalStore, dirs: StateDirs) -> Iterator[Outcome]:
-        assert self.plan is not None  # noqa: S101 - `applied` has looked
-        assert self.policy is not None  # noqa: S101 - the same
-        session, policy = self.session, self.policy
-        asking = Asking(
-            self.plan,
-            root,
-            look=lambda: look_again(self.view, self.found, self._reading(policy)),
-            state_dirs=dirs.existing,
-            metrics=metrics_asked(policy.keep),
-            context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
-            seconds=time.monotonic,
-        )
-        with Applier(root, dirs, session.surroundings()) as applier:
-            yield from applier.recover()
-            yield from applier.apply(self.plan, asking)
-
-    def _reading(self, policy: Policy) -> Reading:
-        return Reading(
-            context=self.session.context(policy.settle_ns, policy.await_metric_ns),
-            metrics_from=policy.metrics_from,
-            state_dir=self.session.common.state_dir,
-            uid=os.geteuid(),
-        )
-
-    def report(self) -> RunReport:
-        """Return what there is to tell of the run."""
-        problems: tuple[Problem, ...] = self.run.problems if self.run else ()
-        if self.plan is not None:
-            problems += self.plan.problems
-            if all_apart(families(self.plan.run)):
-                text = "no two checkpoints here are of one family, so that no rule compares any: each is the newest of its own"
-                problems += (Problem("families-apart", text),)
-        return RunReport(
-            name=name_of(self.view, self.found),
-            location=self.path,
-            decisions=self.decisions,
-            outcomes=self.outcomes,
-            problems=problems,
-            error=self.error,
-        )
-
-
-def _refuse_unread(run: Run) -> None:
-    if run.unread:
-        more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
-        raise UnreadableError(
-            f"{run.location}: something of the run cannot be read: {run.unread[0]}{more}; nothing of it was deleted",
-            "check its permissions and the disk",
-        )
-
-
-def _gone(path: str, error: OSError) -> UnreadableError:
-    return UnreadableError(
-        f"{path}: cannot be read ({error.strerror or error}); nothing more of it was deleted",
-        "try again",
     )

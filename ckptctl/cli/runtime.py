@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import typer
@@ -20,9 +19,9 @@ from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import Context
 from ckptctl.report import Report
-from ckptctl.ui.data import error_data, report_data
+from ckptctl.ui.data import error_data, report_text
 from ckptctl.ui.log import ActionLog
-from ckptctl.ui.messages import say
+from ckptctl.ui.messages import format_error, say
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.render import render
 from ckptctl.units import parse_duration
@@ -153,12 +152,39 @@ class Session:
         code, error = verdict(report)
         if self.signals.arrived is not None:
             code, error = 128 + self.signals.arrived, Interrupted(self.signals.arrived)
-        if error is not None and self.common.format == "json":
-            write(json.dumps({**report_data(report), **error_data(error)}) + "\n")
-        else:
+        if error is None:
             self.show(report, metric_columns)
+            self._tell_of_runs(report)
+        elif self.common.format == "json":
+            write(report_text(report, error_data(error)))
+        else:
+            # The only run there is: what is known of it goes to stdout, why no more to stderr.
+            told = replace(
+                report,
+                runs=tuple(
+                    replace(run, error=None)
+                    for run in report.runs
+                    if run.decisions or run.checkpoints
+                ),
+            )
+            if told.runs:
+                self.show(told, metric_columns)
+            self.say_error(error)
         if code:
             raise typer.Exit(code)
+
+    def say_error(self, error: CkptctlError) -> None:
+        """Write an error for people to stderr, --quiet or not."""
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        sys.stderr.write(format_error(error, colour=colour))
+
+    def _tell_of_runs(self, report: Report) -> None:
+        """Say on stderr which of several runs were left as they are: stdout may go elsewhere."""
+        failed = [run.name for run in report.runs if run.error is not None]
+        if failed:
+            more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004 - a line's worth
+            text = f"{len(failed)} of {len(report.runs)} runs were left as they are: {', '.join(failed[:5])}{more}"
+            self.say_error(PartialError(text))
 
     def show(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
         """Write a command's result to stdout, and its warnings to stderr."""

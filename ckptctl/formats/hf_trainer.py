@@ -34,6 +34,9 @@ class HfTrainer(Format):
         "transformers 5.23, 4.44, 4.37: trainer.py _save_checkpoint, trainer_utils.py "
         "get_last_checkpoint and rotate_checkpoints, trainer_jit_checkpoint.py"
     )
+    parts: ClassVar = re.compile(
+        r"global_step[0-9]+"
+    )  # DeepSpeed's own count, unlike the Trainer's
     own_names = _NAME
     example: ClassVar[Mapping[str, bytes]] = {
         "checkpoint-500/config.json": b"{}",

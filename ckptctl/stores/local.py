@@ -17,6 +17,7 @@ STATE_NAME = ".ckptctl"
 """The directory of ckptctl's own records; never listed."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -125,8 +126,23 @@ class LocalStore:
         return found.st_dev, found.st_ino
 
     def create(self, path: str, content: bytes) -> None:
-        """Write a file that must not exist yet.  Raises FileExistsError where it does."""
-        self._write(path, content, os.O_CREAT | os.O_EXCL)
+        """Write a file that must not exist yet; it appears with all its content or not at all.
+
+        Raises FileExistsError where it does.
+        """
+        beside = f"{path}.{os.getpid()}.new"
+        try:
+            self._write(beside, content, os.O_CREAT | os.O_TRUNC)
+            with self.parent(path) as (folder, name):
+                new = f"{name}.{os.getpid()}.new"
+                try:
+                    os.link(new, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    self._write(path, content, os.O_CREAT | os.O_EXCL)
+        finally:
+            self.remove_file(beside)
 
     def replace(self, path: str, content: bytes) -> None:
         """Write a file whole or not at all, over another of its name; it is durable afterwards."""

@@ -51,7 +51,9 @@ def test_the_human_output_says_why_for_each(tmp_path: Path, ckptctl: Ckptctl) ->
     done = ckptctl("prune", *KEEP, run, "--dry-run")
     assert done.code == 0
     assert "#1 by val_ppl (8.5)" in done.stdout
-    assert "kept by --keep-best 5" in done.stdout  # what the third best would have taken
+    assert (
+        "best #6 by val_ppl (12): kept by --keep-best 6" in done.stdout
+    )  # what it would have taken
     assert steps_left(run) == sorted(LOSSES)
 
 
@@ -187,7 +189,7 @@ def test_usage_errors(tmp_path: Path, ckptctl: Ckptctl) -> None:
         ((), "no rule"),
         (("--keep-last", "0"), "--keep-last"),
         (("--keep-best", "1"), "metric"),
-        (("--keep-best", "1", "--metric", "val_speed"), "min or max"),
+        (("--keep-best", "1", "--metric", "val_speed"), "val_speed:min or val_speed:max"),
         (("--keep-best", "1", "--metric", "nothing:min"), "val_ppl"),
         (("--keep-last", "1", "--grace", "7d"), "not yet"),
         (("--kep-last", "1"), "--kep-last"),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-CHANGING = ("mkdir", "rename", "unlink", "rmdir", "write", "fsync", "chmod", "fchmod")
+CHANGING = ("mkdir", "rename", "link", "unlink", "rmdir", "write", "fsync", "chmod", "fchmod")
 
 
 def main() -> int:

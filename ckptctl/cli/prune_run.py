@@ -1,0 +1,186 @@
+"""One run on its way through a prune: finish what was left, read, decide, prove, plan, apply."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+
+from ckptctl.apply import Applier, pending
+from ckptctl.asking import Asking
+from ckptctl.cli.runtime import Session
+from ckptctl.config import Config, policy_for
+from ckptctl.decide import metrics_asked
+from ckptctl.errors import CkptctlError, UnreadableError, UsageError
+from ckptctl.families import all_apart, families
+from ckptctl.group import Found
+from ckptctl.model import Decision, Problem, Reason, Run
+from ckptctl.plan import Plan, plan_prune
+from ckptctl.policy import Draft, Policy
+from ckptctl.prove import decide_proven
+from ckptctl.reading import Below
+from ckptctl.report import Outcome, RunReport
+from ckptctl.statedir import StateDirs, find_state
+from ckptctl.stores.local import LocalStore
+from ckptctl.survey import Reading, Survey, again, look_again, name_of, path_of, read_run, run_root
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRun:
+    """One run on its way through a prune; an error leaves it as it is."""
+
+    session: Session
+    config: Config | None  # that of --policy, which counts whoever it belongs to
+    flags: Draft
+    view: Survey
+    found: Found
+    run: Run | None = None
+    policy: Policy | None = None
+    plan: Plan | None = None
+    decisions: tuple[Decision, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    error: CkptctlError | None = None
+
+    @property
+    def path(self) -> str:
+        """The full path of the run."""
+        return path_of(self.view, self.found)
+
+    def recovered(self) -> PruneRun:
+        """Finish what an interrupted prune left, before anything is decided on the strength of it."""
+        outcomes: list[Outcome] = []
+        try:
+            with closing(run_root(self.view, self.found)) as root:
+                dirs = self._state()
+                if not pending(root, dirs):
+                    return self
+                with self._changing(), Applier(root, dirs, self.session.surroundings()) as applier:
+                    outcomes += self._logged(applier.recover())
+            return replace(self, found=again(self.view, self.found), outcomes=tuple(outcomes))
+        except CkptctlError as error:
+            return replace(self, outcomes=tuple(outcomes), error=error)
+        except OSError as error:
+            return replace(self, outcomes=tuple(outcomes), error=_gone(self.path, error))
+
+    def decided(self) -> PruneRun:
+        """Read, decide, prove and plan; changes nothing."""
+        if self.error is not None:
+            return self
+        try:
+            config = self.config or self.session.config_of(self.path)
+            policy = policy_for(config, name_of(self.view, self.found), self.path, self.flags)
+            if policy is not None and (policy.grace_ns or policy.require_copies or policy.copy_to):
+                raise UsageError(
+                    f"{self.path}: its policy asks for grace or copies: not yet; nothing was changed"
+                )
+            run = read_run(self.view, self.found, self._reading(policy or Policy()))
+            if policy is None:
+                reason = Reason(
+                    "unmatched", "no entry of `runs` in the configuration matches this run"
+                )
+                return replace(
+                    self, run=run, decisions=tuple(Decision(c, (reason,)) for c in run.checkpoints)
+                )
+            _refuse_unread(run)
+            context = self.session.context(policy.settle_ns, policy.await_metric_ns)
+            reader = Below(self.view.store, self.found.folder.path)
+            run, decisions = decide_proven(run, policy.keep, context, self.view.by_name, reader)
+            plan = plan_prune(run, decisions, policy, context)
+        except CkptctlError as error:
+            return replace(self, error=error)
+        except OSError as error:
+            return replace(self, error=_gone(self.path, error))
+        return replace(self, run=run, policy=policy, plan=plan, decisions=plan.decisions)
+
+    def applied(self) -> PruneRun:
+        """Do what was planned."""
+        if self.plan is None or self.policy is None or not self.plan.actions:
+            return self
+        outcomes = list(self.outcomes)
+        try:
+            with closing(run_root(self.view, self.found)) as root:
+                for outcome in self._logged(self._apply(self.plan, self.policy, root)):
+                    outcomes.append(outcome)  # noqa: PERF402 - what was done is told even if the rest fails
+        except CkptctlError as error:
+            return replace(self, outcomes=tuple(outcomes), error=error)
+        except OSError as error:
+            return replace(self, outcomes=tuple(outcomes), error=_gone(self.path, error))
+        return replace(self, outcomes=tuple(outcomes))
+
+    def _apply(self, plan: Plan, policy: Policy, root: LocalStore) -> Iterator[Outcome]:
+        session, dirs = self.session, self._state()
+        asking = Asking(
+            plan,
+            root,
+            look=lambda: look_again(self.view, self.found, self._reading(policy)),
+            state_dirs=dirs.existing,
+            metrics=metrics_asked(policy.keep),
+            context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
+            seconds=time.monotonic,
+        )
+        with self._changing(), Applier(root, dirs, session.surroundings()) as applier:
+            yield from applier.apply(plan, asking)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let a signal settle what is in hand instead of breaking it off."""
+        self.session.signals.changing = True
+        try:
+            yield
+        finally:
+            self.session.signals.changing = False
+
+    def _logged(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            if self.session.log is not None:
+                self.session.log.add("prune", name_of(self.view, self.found), outcome)
+            yield outcome
+
+    def _state(self) -> StateDirs:
+        scanner = next((i.format.name for i in self.found.items if i.format.scans_everything), None)
+        return find_state(
+            self.path, option=self.session.common.state_dir, uid=os.geteuid(), forbids=scanner
+        )
+
+    def _reading(self, policy: Policy) -> Reading:
+        return Reading(
+            context=self.session.context(policy.settle_ns, policy.await_metric_ns),
+            metrics_from=policy.metrics_from,
+            state_dir=self.session.common.state_dir,
+            uid=os.geteuid(),
+        )
+
+    def report(self) -> RunReport:
+        """Return what there is to tell of the run."""
+        problems: tuple[Problem, ...] = self.run.problems if self.run else ()
+        if self.plan is not None:
+            problems += self.plan.problems
+            if all_apart(families(self.plan.run)):
+                text = "no two checkpoints here are of one family, so that no rule compares any: each is the newest of its own"
+                problems += (Problem("families-apart", text),)
+        return RunReport(
+            name=name_of(self.view, self.found),
+            location=self.path,
+            decisions=self.decisions,
+            outcomes=self.outcomes,
+            problems=problems,
+            error=self.error,
+        )
+
+
+def _refuse_unread(run: Run) -> None:
+    if run.unread:
+        more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
+        raise UnreadableError(
+            f"{run.location}: something of the run cannot be read: {run.unread[0]}{more}; nothing of it was deleted",
+            "check its permissions and the disk",
+        )
+
+
+def _gone(path: str, error: OSError) -> UnreadableError:
+    return UnreadableError(
+        f"{path}: cannot be read ({error.strerror or error}); nothing more of it was deleted",
+        "try again",
+    )

@@ -1,0 +1,142 @@
+"""Which names become checkpoints, which folders runs, and what is left alone: formats together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import torch_zip
+from ckptctl.formats.deepspeed import DeepSpeed
+from ckptctl.formats.hf_trainer import HfTrainer
+from ckptctl.model import Context, Run
+from ckptctl.survey import Reading, read_run, survey
+from tests.trees import make_tree
+
+NOW = 2_000_000_000 * 10**9
+
+
+def runs_of(root: Path) -> list[Run]:
+    view = survey(str(root), deep=True)
+    return [read_run(view, found, Reading(context=Context(NOW))) for found in view.found]
+
+
+def found(root: Path) -> dict[str, list[str]]:
+    return {run.path: sorted(c.name for c in run.checkpoints) for run in runs_of(root)}
+
+
+NONE = [
+    "exp_12/model.pt", "version_3/model.pt", "fold_1/model.pt", "resnet_50.pth", "train_000001.bin", "sample_17.pt",
+    "1000.pt", "model-00001-of-00004.safetensors", "train_0001.bin", "vocab.pt", "unet/model.safetensors",
+    "model.safetensors", "checkpoint-500-best/model.safetensors", "iter_0001000.bak/model.pt", "step_1000.json",
+    "ckpt_20260102.pt", "ckpt-2026-01-02.pt", "model_20260102.pt", "step_5.txt", "step_5.pt.tmp", "laststep_5.pt",
+    "step_100k.pt", "checkpoint_7b.pt", "model_2.5.pt", "llama_7.pt", "step_1000-best.pt", "step_1000.bak.pt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NONE)
+def test_what_the_contract_does_not_call_a_checkpoint_is_none(tmp_path: Path, path: str) -> None:
+    make_tree(tmp_path, {path: torch_zip()})
+    assert found(tmp_path) == {}
+
+
+ONE = {
+    "step_1000.pt": "step_1000", "model_1000.pt": "model_1000", "G_1000.pth": "G_1000", "optim_1000.bin": "optim_1000",
+    "ema_model-7.ckpt": "ema_model-7", "epoch-3.pth.tar": "epoch-3", "iter_5/weights.pt": "iter_5", "ckpt-2026-01-02-step_7.pt": "ckpt-2026-01-02-step_7",
+    "global_step10.safetensors": "global_step10", "snapshot_0.pt": "snapshot_0", "run1-update=12.pt": "run1-update=12", "model_1000-v1.pt": "model_1000-v1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "name"), ONE.items())
+def test_what_carries_a_step_or_an_epoch_is_one(tmp_path: Path, path: str, name: str) -> None:
+    make_tree(tmp_path, {path: torch_zip()})
+    assert found(tmp_path) == {"": [name]}
+
+
+def test_a_folder_with_other_numbers_below_is_a_run(tmp_path: Path) -> None:
+    make_tree(
+        tmp_path,
+        {"epoch_3/step_100.pt": b"x", "epoch_3/step_200.pt": b"x", "step_7/step_7.pt": b"x"},
+    )
+    assert found(tmp_path) == {"": ["step_7"], "epoch_3": ["step_100", "step_200"]}
+
+
+def test_parts_that_are_numbered_from_0_in_a_numbered_folder_are_left_alone(tmp_path: Path) -> None:
+    make_tree(
+        tmp_path, {f"run/step_{s}/model_{p}.pt": b"x" for s in (1000, 2000) for p in range(4)}
+    )
+    assert found(tmp_path) == {}
+    assert found(tmp_path / "run" / "step_1000") == {}
+
+
+def test_hugging_face_directories_with_deepspeed_parts_of_another_step(tmp_path: Path) -> None:
+    first = next(iter(HfTrainer.example)).split("/")[0]
+    own = {
+        path.replace(first, "checkpoint-500", 1): content.replace(
+            first.split("-")[1].encode(), b"500"
+        )
+        for path, content in HfTrainer.example.items()
+    }
+    speed = {path: content for path, content in DeepSpeed.example.items() if "/" in path}
+    top = next(iter(speed)).split("/")[0]
+    tree = own | {
+        "checkpoint-500/" + path.replace(top, "global_step499", 1): content
+        for path, content in speed.items()
+    }
+    tree["checkpoint-500/latest"] = b"global_step499"
+    make_tree(tmp_path, tree)
+    assert found(tmp_path) == {"": ["checkpoint-500"]}
+
+
+def test_a_link_is_never_a_checkpoint_and_a_hard_link_under_a_fixed_name_is_one(
+    tmp_path: Path,
+) -> None:
+    make_tree(
+        tmp_path,
+        {
+            "step_1.pt": torch_zip(),
+            "step_2.pt": "-> step_1.pt",
+            "step_3": "-> .",
+            "last.ckpt": "-> step_1.pt",
+        },
+    )
+    (tmp_path / "best.pt").hardlink_to(tmp_path / "step_1.pt")
+    (run,) = runs_of(tmp_path)
+    by_name = {c.name: c for c in run.checkpoints}
+    assert sorted(by_name) == ["best", "step_1"]
+    assert by_name["best"].named
+    assert by_name["step_1"].pointers == ("last.ckpt", "step_2.pt")
+
+
+def test_files_that_would_share_a_name_use_their_full_one_and_still_find_their_sidecar(
+    tmp_path: Path,
+) -> None:
+    make_tree(
+        tmp_path,
+        {
+            "step_1.pt": torch_zip(),
+            "step_1.ckpt": torch_zip(),
+            "step_1/model.pt": torch_zip(),
+            "step_1.json": '{"loss": 2}',
+        },
+    )
+    (run,) = runs_of(tmp_path)
+    assert sorted(c.name for c in run.checkpoints) == ["step_1", "step_1.ckpt", "step_1.pt"]
+    assert all(c.metrics == {"loss": 2} for c in run.checkpoints)
+
+
+def test_rank_files_are_one_group_and_complete_only_when_the_grid_is(tmp_path: Path) -> None:
+    make_tree(
+        tmp_path,
+        {f"step_{s}_rank{r}.pt": torch_zip() for s in (1, 2) for r in range(3) if (s, r) != (2, 1)},
+        age=10**8,
+    )
+    (run,) = runs_of(tmp_path)
+    assert {c.name: (c.kind, c.state, sorted(c.files)) for c in run.checkpoints} == {
+        "step_1_rank0": (
+            "group",
+            "complete",
+            ["step_1_rank0.pt", "step_1_rank1.pt", "step_1_rank2.pt"],
+        ),
+        "step_2_rank0": ("group", "incomplete", ["step_2_rank0.pt", "step_2_rank2.pt"]),
+    }
