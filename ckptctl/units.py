@@ -70,7 +70,7 @@ def format_time(ns: int) -> str:
     seconds, rest = divmod(ns, NS)
     moment = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
     fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    return f"{moment.isoformat()[:19]}{fraction}Z"  # strftime would not fill up the year 1
 
 
 def format_size(size: int) -> str:

@@ -6,14 +6,16 @@ writes as `\udcXX`, so that the output is ASCII and Python reads the very same b
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ckptctl.errors import CkptctlError, Interrupted
 from ckptctl.model import Checkpoint, Copy, Decision, Hold, Problem, Reason
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.units import format_time
 
+_Made = Callable[[object], object]
 VERSION = 1
 """Of every schema that is printed; a key that is added does not change it."""
 
@@ -62,18 +64,16 @@ def decision_data(decision: Decision) -> dict[str, object]:
 
 def report_data(report: Report) -> dict[str, object]:
     """Return the one JSON object that `list` or `prune` prints."""
-    head: dict[str, object] = {"schema": f"ckptctl/{report.command}", "version": VERSION}
-    problems = {"problems": _problems(report.problems)}
-    if report.command == "list":
-        return {**head, "runs": [_listed(run) for run in report.runs], **problems}
-    return {
-        **head,
-        "dry_run": report.dry_run,
-        "freed_bytes": report.freed_bytes,
-        "runs": [_pruned(run) for run in report.runs],
-        "unmatched": report.unmatched,
-        **problems,
-    }
+    return _report(report, _data)
+
+
+def report_text(report: Report, also: Mapping[str, object] | None = None) -> str:
+    """Return that object as a line of JSON, with other keys laid over it.
+
+    Each checkpoint becomes a dict only while it is written: of 50,000 that takes half the time.
+    """
+    data = {**_report(report, lambda thing: thing), **(also or {})}
+    return json.dumps(data, default=_data, allow_nan=False) + "\n"
 
 
 def error_data(error: CkptctlError) -> dict[str, object]:
@@ -81,22 +81,46 @@ def error_data(error: CkptctlError) -> dict[str, object]:
     return {"schema": "ckptctl/error", "version": VERSION, **_error(error)}
 
 
-def _listed(run: RunReport) -> dict[str, object]:
+def _data(thing: object) -> object:
+    """Return the JSON object of a checkpoint or a decision.  TypeError for anything else."""
+    if isinstance(thing, Checkpoint):
+        return checkpoint_data(thing)
+    if isinstance(thing, Decision):
+        return decision_data(thing)
+    raise TypeError(f"no JSON for {type(thing).__name__}")
+
+
+def _report(report: Report, made: _Made) -> dict[str, object]:
+    head: dict[str, object] = {"schema": f"ckptctl/{report.command}", "version": VERSION}
+    problems = {"problems": _problems(report.problems)}
+    if report.command == "list":
+        return {**head, "runs": [_listed(run, made) for run in report.runs], **problems}
+    return {
+        **head,
+        "dry_run": report.dry_run,
+        "freed_bytes": report.freed_bytes,
+        "runs": [_pruned(run, made) for run in report.runs],
+        "unmatched": report.unmatched,
+        **problems,
+    }
+
+
+def _listed(run: RunReport, made: _Made) -> dict[str, object]:
     return {
         "name": run.name,
         "location": run.location,
-        "checkpoints": [checkpoint_data(checkpoint) for checkpoint in run.checkpoints],
+        "checkpoints": list(map(made, run.checkpoints)),
         "problems": _problems(run.problems),
         "error": _error(run.error) if run.error else None,
     }
 
 
-def _pruned(run: RunReport) -> dict[str, object]:
+def _pruned(run: RunReport, made: _Made) -> dict[str, object]:
     return {
         "name": run.name,
         "location": run.location,
         "error": _error(run.error) if run.error else None,
-        "decisions": [decision_data(decision) for decision in run.decisions],
+        "decisions": list(map(made, run.decisions)),
         "outcomes": [_outcome(outcome) for outcome in run.outcomes],
         "problems": _problems(run.problems),
     }

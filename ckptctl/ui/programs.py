@@ -43,7 +43,7 @@ def paths(report: Report, *, null: bool, shown: bool) -> Iterator[str]:
     for run in report.runs:
         listed = [c.path for c in run.checkpoints]
         for path in [*listed, *deleted(run, dry_run=report.dry_run)]:
-            yield (printable.text(path) if shown else path) + end
+            yield (printable.name(path) if shown else path) + end
 
 
 def csv_lines(report: Report, *, shown: bool) -> Iterator[str]:

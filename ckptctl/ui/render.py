@@ -9,7 +9,7 @@ from ckptctl.formats._base import Format
 from ckptctl.report import Report
 from ckptctl.ui import printable, programs
 from ckptctl.ui.columns import Column, Look, rows
-from ckptctl.ui.data import VERSION, report_data
+from ckptctl.ui.data import VERSION, report_text
 from ckptctl.ui.listing import list_table
 from ckptctl.ui.pruning import prune_table
 
@@ -32,7 +32,7 @@ def render(  # noqa: PLR0913 - what a person's terminal and flags say; each is a
     `terminal` says that a person would get them, who gets escapes as in the table.
     """
     if output == "json":
-        return json.dumps(report_data(report), allow_nan=False) + "\n"
+        return report_text(report)
     if output == "jsonl":
         return "".join(programs.json_lines(report))
     if output == "csv":
