@@ -62,14 +62,15 @@ class LocalStore:
         with self.open(path) as blob:
             if blob.size > limit:
                 raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
-            parts = []
-            at = 0
-            while at <= limit and (part := blob.read(at, max(blob.size + 1 - at, 1 << 16))):
-                parts.append(part)
-                at += len(part)
-            if at > limit:
+            content = blob.read(0, blob.size + 1)
+            while blob.size < len(content) <= limit:  # it grew since it was opened
+                part = blob.read(len(content), 1 << 16)
+                if not part:
+                    break
+                content += part
+            if len(content) > limit:
                 raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
-            return b"".join(parts)
+            return content
 
     @contextmanager
     def open(self, path: str) -> Iterator[Blob]:
