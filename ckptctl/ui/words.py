@@ -35,7 +35,7 @@ def total_bytes(checkpoints: Iterable[Checkpoint]) -> int:
             if entry.links > 1 and entry.inode:
                 shared[entry.device, entry.inode] = entry.size
             elif path in checkpoint.sidecars:
-                shared[path] = entry.size
+                shared[checkpoint.run, path] = entry.size
         total -= sum(size for key, size in shared.items() if key in seen)
         seen.update(shared)
     return total

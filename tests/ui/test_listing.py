@@ -226,6 +226,8 @@ def test_a_sidecar_of_two_counts_once() -> None:
         for c in (checkpoint(step=1), checkpoint(step=2))
     ]
     assert "2 checkpoints, 2.10 kB" in table(run(rows))
+    elsewhere = run([replace(rows[1], run="other")], "other")
+    assert table(run(rows[:1]), elsewhere)[-1] == "2 runs: 2 checkpoints, 2.20 kB"
 
 
 def test_a_hundred_thousand_rows_take_seconds() -> None:
