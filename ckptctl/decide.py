@@ -43,7 +43,7 @@ def decide(run: Run, rules: Sequence[Rule], context: Context) -> tuple[Decision,
     decisions = tuple(
         Decision(checkpoint, tuple(reasons[checkpoint.member]))
         if checkpoint.member in reasons
-        else Decision(checkpoint, (), tuple(short.get(checkpoint.member, ())))
+        else Decision(checkpoint, (), short.get(checkpoint.member, ()))
         for checkpoint in run.checkpoints
     )
     if not all(decision.reasons for decision in decisions):
@@ -74,20 +74,18 @@ def guarded(
 
 def _judge(
     found: Sequence[Family], rules: Sequence[Rule], context: Context
-) -> tuple[_Reasons, Mapping[str, list[str]]]:
+) -> tuple[_Reasons, Mapping[str, tuple[str, ...]]]:
     """Return what the rules keep, and what they say of the others, by member."""
     reasons: _Reasons = defaultdict(list)
-    short: defaultdict[str, list[str]] = defaultdict(list)
+    short: dict[str, tuple[str, ...]] = {}
     for rule in dict.fromkeys(rules):
         for family in found:
             for place, kept, text in rule.judge(family, context):
-                for checkpoint in place.checkpoints:
+                for member in (checkpoint.member for checkpoint in place.checkpoints):
                     if not kept:
-                        short[checkpoint.member].append(f"{rule.name} {text}")
-                        continue
-                    reason = Reason(rule.name, text)
-                    if reason not in reasons[checkpoint.member]:
-                        reasons[checkpoint.member].append(reason)
+                        short[member] = (*short.get(member, ()), f"{rule.name} {text}")
+                    elif (reason := Reason(rule.name, text)) not in reasons[member]:
+                        reasons[member].append(reason)
     return reasons, short
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import attrgetter
 
 from ckptctl.model import Checkpoint, Run, State
 from ckptctl.rules._base import Family, Order, Place
-
-_Key = Callable[[Checkpoint], tuple[float | int, int, str]]
 
 
 def families(run: Run) -> tuple[Family, ...]:
@@ -57,13 +56,8 @@ def _family(name: str, members: list[Checkpoint]) -> Family:
 def _places(checkpoints: list[Checkpoint], order: Order) -> tuple[Place, ...]:
     """Return the places in order; by time, which a file system may round, each has its own."""
     if order in {Order.STEP, Order.EPOCH}:
-        ordered = sorted(checkpoints, key=_by_number(order))
-        shared = groupby(ordered, key=lambda c: number_in(order, c))
+        ordered = sorted(checkpoints, key=attrgetter(order.value, "saved_ns", "path"))
+        shared = groupby(ordered, key=attrgetter(order.value))
         return tuple(Place(tuple(members)) for _, members in shared)
-    ordered = sorted(checkpoints, key=lambda c: (c.saved_ns, c.path))
+    ordered = sorted(checkpoints, key=attrgetter("saved_ns", "path"))
     return tuple(Place((checkpoint,)) for checkpoint in ordered)
-
-
-def _by_number(order: Order) -> _Key:
-    """Return the sort key: the number, then time, then path."""
-    return lambda c: (number_in(order, c) or 0, c.saved_ns, c.path)

@@ -33,8 +33,9 @@ class Last:
             for index, last in enumerate(place.last for place in family.places)
         ]
         by_time = {index: rank for rank, (*_, index) in enumerate(sorted(keys, reverse=True), 1)}
+        count_of, number = len(family.places), family.order.shown
         for index, place in enumerate(family.places):
-            rank, by = len(family.places) - index, family.order.shown
+            rank, by = count_of - index, number
             if rank > self.n and by_time[index] < rank:
                 rank, by = by_time[index], "time saved"
             if rank <= self.n:
