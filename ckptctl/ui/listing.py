@@ -15,6 +15,7 @@ _MARKS = 24
 """Columns that the marks may take before less important columns make room for them."""
 _NAME = 16
 """Columns that are left for a name, however narrow the terminal is."""
+_METRIC = "metric "
 _STATES = {"damaged": "red", "incomplete": "red", "saving": "yellow"}
 
 
@@ -93,22 +94,30 @@ class _Table:
     def _fitting(self) -> tuple[dict[str, Column], list[str]]:
         """Return the columns that fit the width, and the metrics that do not.
 
-        What tells least goes first, but only metrics where the rest would not make names fit.
+        What tells least goes first; where nothing makes names fit, only the metrics go.
         """
         columns = {key: column for key, column in self._all() if column is not None}
-        left_out: list[str] = []
-        spare = [name for name in reversed(self._others) if self._same(name)]
-        spare += [name for name in reversed(self._others) if name not in spare]
-        for name in spare:
-            if self._excess(columns) <= 0:
-                break
-            del columns["metric " + name]
-            left_out.insert(0, name)
-        fewer = dict(columns)
-        for key in self._dispensable():
-            if self._excess(fewer) > 0:
-                fewer.pop(key, None)
-        return (fewer if self._excess(fewer) <= 0 else columns), left_out
+        same = [name for name in reversed(self._others) if self._same(name)]
+        others = [name for name in reversed(self._others) if name not in same]
+
+        def without(gone: Sequence[str]) -> dict[str, Column]:
+            return {key: column for key, column in columns.items() if key not in gone}
+
+        spare = [_METRIC + name for name in (*same, *others)]
+        ways = self._ways(spare, telling=bool(others))
+        gone = next((gone for gone in ways if self._excess(without(gone)) <= 0), spare)
+        return without(gone), [name for name in self._others if _METRIC + name in gone]
+
+    def _ways(self, spare: Sequence[str], *, telling: bool) -> Iterator[Sequence[str]]:
+        """Yield what to leave out, the least first.
+
+        The last metric, where it is `telling`, says more than a step that the name says too.
+        """
+        twice = list(self._dispensable())
+        yield from (spare[:number] for number in range(len(spare)))
+        if telling and "step" in twice:
+            yield [*spare[:-1], "step"]
+        yield from ([*spare, *twice[:number]] for number in range(len(twice) + 1))
 
     def _excess(self, columns: dict[str, Column]) -> int:
         """Return by how much the columns are too wide, marks cut to what they need."""
@@ -139,7 +148,7 @@ class _Table:
         yield "state", Column(head="state", cells=[c.state for c in found], style=_state_style)
         for name in (*self._asked, *self._others):
             cells = [_metric(c.metrics.get(name)) for c in found]
-            yield "metric " + name, Column(head=printable.name(name), cells=cells, right=True)
+            yield _METRIC + name, Column(head=printable.name(name), cells=cells, right=True)
         yield "marks", _mark_column(self._marks, None)
 
 

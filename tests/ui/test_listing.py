@@ -123,6 +123,16 @@ def test_names_that_fit_without_less_important_columns_are_whole() -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_a_metric_says_more_than_a_step_that_the_name_says_too() -> None:
+    rows = [
+        checkpoint(
+            step=s, name=f"epoch={s}-step={s}-{'x' * 22}", metrics={"val_loss": s / 3, "lr": 1}
+        )
+        for s in (4000, 8000)
+    ]
+    assert table(run(rows))[0].split() == ["name", "age", "size", "state", "val_loss"]
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_longest_names_fit_and_differ(width: int) -> None:
     steps = [10**19 + n for n in range(3)]
