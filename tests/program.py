@@ -52,7 +52,12 @@ def runner(home: Path) -> Ckptctl:
             if not key.startswith(("CKPTCTL", "XDG", "COLUMNS", "NO_COLOR", "SLURM"))
         }
         clean |= {"HOME": str(home), "PYTHONPATH": str(here), "CKPTCTL_DEBUG": "1", **(env or {})}
-        program = [sys.executable, "-m", *(module or ("ckptctl",)), *(os.fspath(a) for a in arguments)]
+        program = [
+            sys.executable,
+            "-m",
+            *(module or ("ckptctl",)),
+            *(os.fspath(a) for a in arguments),
+        ]
         done = subprocess.run(
             program, stdin=subprocess.DEVNULL, capture_output=True, env=clean, check=False, timeout=100,
             encoding="utf-8", errors="surrogateescape",
