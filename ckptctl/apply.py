@@ -97,8 +97,8 @@ class Applier:
             self._state.close()
             self._state = None
 
-    def _deleter(self) -> Deleter:
-        return Deleter(self._run, self._state, self._world.stopped, self._number)
+    def _deleter(self, settled: Callable[[], None] = lambda: None) -> Deleter:
+        return Deleter(self._run, self._state, self._world.stopped, self._number, settled)
 
     def _number(self) -> str:
         return f"{self._world.clock():x}-{os.getpid()}-{next(self._count)}"
@@ -126,8 +126,7 @@ class Applier:
             if ended is None:
                 answer = self._ask(action, asking)
                 if answer is None:
-                    yield self._delete(action, users)
-                    asking.done()
+                    yield self._delete(action, users, asking)
                     continue
                 if answer[1]:
                     ended = answer[0]
@@ -147,11 +146,11 @@ class Applier:
             return f"the run cannot be read any more: {error.strerror or error}", True
         return None if answer is None else (answer.text, answer.all)
 
-    def _delete(self, action: Action, users: Counter[str]) -> Outcome:
+    def _delete(self, action: Action, users: Counter[str], asking: Asking) -> Outcome:
         checkpoint = action.checkpoint
         shared = frozenset(path for path in checkpoint.sidecars if users[path] > 1)
         try:
-            removed = self._deleter().delete(checkpoint, shared)
+            removed = self._deleter(asking.done).delete(checkpoint, shared)
         except OSError as error:
             return _failed(
                 action,

@@ -13,10 +13,11 @@ from ckptctl.reading import VanishedError
 from ckptctl.rules._base import Metric
 from ckptctl.stores.local import LocalStore
 
-_PATIENCE = 5
-"""A view of the run is used for this many times as long as it took to make."""
+_CHEAP_SECONDS = 0.02
+"""A view of the run that takes less than this to make is made anew before each deletion."""
 
-_SHORTEST_SECONDS = 1.0
+_PATIENCE = 5
+"""Any other is used for this many times as long as it took to make, if nothing seems to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Asking:
         return None
 
     def done(self) -> None:
-        """Note that the last change of the directory was our own."""
+        """Note that the last change of the directory was our own; called as soon as it is made."""
         self._signature = self._sign()
 
     def _refresh(self) -> None:
@@ -103,7 +104,7 @@ class Asking:
         self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}
         self._guards = guarded(self._run, self._metrics, self._context())
         taken = self._seconds() - began
-        self._until = self._seconds() + max(_SHORTEST_SECONDS, _PATIENCE * taken)
+        self._until = self._seconds() + (_PATIENCE * taken if taken > _CHEAP_SECONDS else 0)
 
     def _as_proven(self, checkpoint: Checkpoint) -> Checkpoint:
         """Keep what the proof of the plan found, while the files are those it was found for."""

@@ -33,6 +33,7 @@ class Deleter:
     state: Store | None
     stop: Stop
     number: Callable[[], str]  # makes a new id
+    settled: Callable[[], None] = lambda: None  # called when names are gone, before bytes go
 
     def delete(self, checkpoint: Checkpoint, shared: frozenset[str]) -> Removed:
         """Delete a checkpoint, but for sidecars that another one needs.
@@ -62,6 +63,7 @@ class Deleter:
             else:
                 self._end(journal, intent.id)
                 raise
+        self.settled()
         removed = removed.plus(self._empty(intent.id))
         if not removed.left:
             self._end(journal, intent.id)

@@ -70,7 +70,7 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
     `top` is the name of the directory that was listed, where the folder is that one.
     """
     below = Below(reader, folder.path)
-    unread = [f"{name or '.'}: {text}" for name, text in _unknown(folder, formats)]
+    unread = [] if folder.error is None else [f".: {folder.error}"]
     claims: list[tuple[Format, Claim]] = []
     taken: set[str] = set()
     left = folder
@@ -86,6 +86,8 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
             pass  # gone since the listing: the next listing will tell
         except OSError as error:
             unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
+    hidden, strangers = _unreadable(folder, taken, formats)
+    unread += hidden
     claims, parts = _without_parts(folder.path.rsplit("/", 1)[-1] or top, claims)
     pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
     for _, claim in claims:
@@ -93,7 +95,7 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
             for path, text in folder.folders[member].errors() if member in folder.folders else ():
                 unread.append(f"{member}/{path}: {text}".replace("/:", ":"))
     return Found(
-        folder, tuple(_distinct(claims)), tuple(pointers), (*parts, *_strangers(folder, taken)),
+        folder, tuple(_distinct(claims)), tuple(pointers), (*parts, *strangers),
         tuple(unread + failed),
     )  # fmt: skip
 
@@ -164,24 +166,29 @@ def _left_over(folder: Folder, taken: set[str], formats: Iterable[Format]) -> Fo
     return replace(folder, files=files, folders=folders)
 
 
-def _unknown(folder: Folder, formats: Sequence[Format]) -> Iterator[tuple[str, str]]:
-    """Yield the errors that hide checkpoints of this folder: its own, and those of likely names."""
-    if folder.error is not None:
-        yield "", folder.error
-    for name, inside in folder.folders.items():
-        if inside.error is not None and (
-            names.parse(name, file=False).numbered
-            or any(kind.own_names and kind.own_names.fullmatch(name) for kind in formats)
-        ):
-            yield name, inside.error
+def _unreadable(
+    folder: Folder, taken: set[str], formats: Sequence[Format]
+) -> tuple[list[str], list[Problem]]:
+    """Return what could not be read below folders that nothing claims.
 
-
-def _strangers(folder: Folder, taken: set[str]) -> Iterator[Problem]:
-    """Yield a problem for each unrelated folder that could not be opened."""
+    Under a name that a checkpoint would have it may hide one: that is unread.  Elsewhere it is
+    only a problem.
+    """
+    hidden: list[str] = []
+    strangers: list[Problem] = []
     for name, inside in folder.folders.items():
-        if name not in taken:
-            for path, text in inside.errors():
-                yield Problem("folder-unreadable", f"{name}/{path}: {text}".replace("/:", ":"))
+        if name in taken:
+            continue
+        likely = names.parse(name, file=False).numbered or any(
+            kind.own_names and kind.own_names.fullmatch(name) for kind in formats
+        )
+        for path, text in inside.errors():
+            said = f"{name}/{path}: {text}".replace("/:", ":")
+            if likely:
+                hidden.append(said)
+            else:
+                strangers.append(Problem("folder-unreadable", said))
+    return hidden, strangers
 
 
 def _pointers(

@@ -202,6 +202,7 @@ class Session:
                 verbose=self.common.verbose,
                 metric_columns=metric_columns,
                 null=self.common.null,
+                terminal=terminal,
             )
         )
 
@@ -251,4 +252,4 @@ def _width() -> int:
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except OSError:
-        return 120 if not sys.stdout.isatty() else 80
+        return 80 if sys.stdout.isatty() else 200  # room for names that somebody greps for

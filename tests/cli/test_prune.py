@@ -70,7 +70,7 @@ def test_a_dry_run_writes_nothing_at_all(tmp_path: Path, ckptctl: Ckptctl) -> No
 
 
 def test_a_torn_newest_is_never_counted_and_never_deleted(tmp_path: Path, ckptctl: Ckptctl) -> None:
-    run = save(tmp_path / "run", {n: 10.0 for n in (1000, 2000, 3000, 4000)})
+    run = save(tmp_path / "run", dict.fromkeys((1000, 2000, 3000, 4000), 10.0))
     torn = run / "step_4000.pt"
     torn.write_bytes(torch_zip()[:-30])
     set_age(torn, 3600)
@@ -135,7 +135,7 @@ def test_unknown_files_are_never_touched(tmp_path: Path, ckptctl: Ckptctl) -> No
         "vocab.pt": b"x", "unet/weights.pt": b"x", "step_1.txt": b"x", "checkpoint-500-best/model.safetensors": b"x",
         "iter_0001000.bak/model.pt": b"x", "ckpt_20260102.pt": b"x", "step_1.pt.tmp": b"x", "config.json": b"{}",
     }  # fmt: skip
-    run = save(tmp_path / "run", {n: None for n in range(10, 16)})
+    run = save(tmp_path / "run", dict.fromkeys(range(10, 16)))
     make_tree(run, strangers)
     assert ckptctl("prune", "--keep-last", "1", run).code == 0
     left = read_tree(run)
@@ -148,7 +148,7 @@ def test_several_runs_need_recursive_and_are_decided_one_by_one(
 ) -> None:
     for name in ("a", "b"):
         save(tmp_path / "runs" / name, {n: 10.0 + n for n in range(1, 5)})
-    save(tmp_path / "runs" / "c", {n: None for n in range(1, 5)})  # without the metric
+    save(tmp_path / "runs" / "c", dict.fromkeys(range(1, 5)))  # without the metric
     refused = ckptctl("prune", "--keep-best", "1", "--metric", "val_ppl", tmp_path / "runs")
     assert refused.code == 2
     assert str(tmp_path / "runs" / "a") in refused.stderr
@@ -176,7 +176,7 @@ def test_several_runs_need_recursive_and_are_decided_one_by_one(
 def test_over_a_limit_nothing_goes_and_the_message_says_what_lets_it_through(
     tmp_path: Path, ckptctl: Ckptctl, flags: tuple[str, ...], flag: str
 ) -> None:
-    run = save(tmp_path / "run", {n: None for n in range(1, 9)})
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 9)))
     done = ckptctl("prune", "--keep-last", "3", *flags, run)
     assert done.code == 4
     assert flag in done.stderr
@@ -255,18 +255,18 @@ def test_hard_links_free_nothing_until_the_last_goes(tmp_path: Path, ckptctl: Ck
 def test_the_state_lies_beside_the_run_and_is_found_again_after_a_rename(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
-    run = save(tmp_path / "run", {n: None for n in range(1, 4)})
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 4)))
     assert ckptctl("prune", "--keep-last", "1", run).code == 0
     assert (tmp_path / ".ckptctl" / "run" / "run.json").exists()
     assert not (run / ".ckptctl").exists()
     run.rename(tmp_path / "renamed")
-    save(tmp_path / "renamed", {n: None for n in range(10, 13)})
+    save(tmp_path / "renamed", dict.fromkeys(range(10, 13)))
     assert ckptctl("prune", "--keep-last", "1", tmp_path / "renamed").code == 0
     assert sorted(path.name for path in (tmp_path / ".ckptctl").iterdir()) == ["run"]
 
 
 def test_a_named_state_directory_on_another_file_system(tmp_path: Path, ckptctl: Ckptctl) -> None:
-    run = save(tmp_path / "run", {n: None for n in range(1, 4)})
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 4)))
     make_tree(run, {"step_7/model.pt": torch_zip(), "step_8/model.pt": torch_zip()}, age=7000)
     state = Path("/dev/shm") / f"ckptctl-test-{os.getpid()}"
     try:

@@ -1,0 +1,45 @@
+"""Run `ckptctl` while somebody else is at work in the run:  python -m tests.faults.meddling RUN ARGUMENT...
+
+The other's changes come at a known moment: just after the first name has left the run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ckptctl.formats._samples import torch_zip
+
+
+def meddle(run: Path) -> None:
+    if os.environ.get("MEDDLE") == "newest":
+        max(run.glob("step_*.pt"), key=lambda path: path.stat().st_mtime).unlink()
+        return
+    (run / "step_2.pt").write_bytes(torch_zip() + b"")  # saved anew
+    (run / "step_3.json").write_text('{"pinned": true}')
+    (run / "latest").write_text("step_4")
+    (run / "step_5.pt").unlink()
+
+
+def main() -> int:
+    run = Path(sys.argv[1])
+    rename = os.rename
+    done = False
+
+    def renaming(source: Any, target: Any, **places: int) -> None:
+        nonlocal done
+        rename(source, target, **places)
+        if str(source).startswith("step_") and not done:
+            done = True
+            meddle(run)
+
+    setattr(os, "rename", renaming)  # noqa: B010 - a plain assignment would have to have every overload
+    from ckptctl.cli.app import run as program  # noqa: PLC0415 - the rename must be wrapped first
+
+    return program(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
