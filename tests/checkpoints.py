@@ -13,7 +13,7 @@ HOUR = 3600 * NS
 NOW = parse_time("2026-01-15T12:00:00Z")
 
 _PLAIN = frozenset(
-    {"step", "epoch", "stated", "metrics", "resumable", "pinned", "named", "temporary", "unread"}
+    {"step", "epoch", "stated", "resumable", "pinned", "named", "temporary", "unread"}
 )
 _LISTS = ("tags", "pointers", "aliases")
 
@@ -31,6 +31,8 @@ def checkpoint(now_ns: int = NOW, **said: Any) -> Checkpoint:
     name = said.pop("name", stem.replace("#", str(number)))
     member = name + suffix
     saved_ns = when(said.pop("saved", "1h"), now_ns)
+    # Each reader makes a nan of its own, and two nans are not even equal to themselves.
+    metrics = {key: float(str(value)) for key, value in said.pop("metrics", {}).items()}
     plain = {key: said.pop(key) for key in list(said) if key in _PLAIN}
     lists = {key: tuple(said.pop(key, ())) for key in _LISTS}
     holds = tuple(
@@ -57,6 +59,7 @@ def checkpoint(now_ns: int = NOW, **said: Any) -> Checkpoint:
         key_file=member,
         sidecars=(),
         state=state,
+        metrics=metrics,
         zeros=zeros,
         holds=holds,
         doomed_ns=None if doomed is None else now_ns + _signed(doomed),

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ckptctl.cli.config import app
-from ckptctl.config import load
+from ckptctl.configfile import load
 from ckptctl.errors import UsageError
 from ckptctl.rules._base import RULES
 from ckptctl.schema import schema

@@ -9,7 +9,7 @@ from textwrap import indent
 
 import pytest
 
-from ckptctl.config import read_config
+from ckptctl.configfile import read_config
 from ckptctl.flags import flag_of
 from ckptctl.rules._base import RULES
 from ckptctl.rules.guards import GUARDS

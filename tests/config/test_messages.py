@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ckptctl.config import read_config
+from ckptctl.configfile import read_config
 from ckptctl.errors import UsageError
 from ckptctl.schema import schema
 from ckptctl.yaml_nodes import MAX_BYTES, MAX_NODES

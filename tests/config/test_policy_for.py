@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.config import Config, load, load_policy, policy_for, read_config
+from ckptctl.config import Config, policy_for
+from ckptctl.configfile import load, load_policy, read_config
 from ckptctl.errors import UsageError
 from ckptctl.flags import PolicyFlags
 from ckptctl.model import NS

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckptctl.config import example_text, read_config
+from ckptctl.configfile import example_text, read_config
 from ckptctl.errors import UsageError
 from ckptctl.schema import schema
 from ckptctl.shape import check

@@ -14,13 +14,18 @@ import sys
 import ckptctl
 
 
-def main() -> int:
+def preload() -> None:
+    """Import all of the program, and what it imports late."""
+    assert pickletools
     for module in pkgutil.walk_packages(ckptctl.__path__, "ckptctl."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+def main() -> int:
+    preload()
     from ckptctl.cli.app import run  # noqa: PLC0415 - with the others, before the user changes
 
-    assert pickletools  # imported late by a format
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(int(sys.argv[1]))

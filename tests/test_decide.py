@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from ckptctl.decide import decide, guarded, metrics_asked
+from ckptctl.errors import UsageError
+from ckptctl.model import Context
+from ckptctl.rules._base import RULES, Metric, Mode
+from tests.checkpoints import NOW, checkpoint, run
+
+CONTEXT = Context(NOW)
+
+
+def test_decisions_come_in_the_order_of_the_checkpoints() -> None:
+    them = [checkpoint(step=step) for step in (3, 1, 2)]
+    decisions = decide(run(them), [RULES["last"].make(1, None)], CONTEXT)
+    assert [decision.checkpoint.step for decision in decisions] == [3, 1, 2]
+
+
+def test_guards_alone_know_neither_rules_nor_siblings() -> None:
+    them = [
+        checkpoint(family="a_#.pt", step=1, pinned=True),
+        checkpoint(family="b_#.pt", step=1, tags=["release"]),
+        checkpoint(family="a_#.pt", step=2),
+        checkpoint(family="b_#.pt", step=2),
+    ]
+    answer = guarded(run(them), (), CONTEXT)
+    assert {member: [r.rule for r in reasons] for member, reasons in answer.items()} == {
+        "a_1.pt": ["pinned"],
+        "a_2.pt": ["newest", "newest-saved"],
+        "b_2.pt": ["newest", "newest-saved"],
+    }
+
+
+def test_guards_wait_for_the_metrics_that_the_rules_ask_for() -> None:
+    them = [
+        checkpoint(step=1, metrics={"loss": 1}),
+        checkpoint(step=2),
+        checkpoint(step=3),
+    ]
+    rules = [RULES["best"].make(2, Metric("loss")), RULES["best"].make(1, Metric("loss"))]
+    assert metrics_asked(rules) == (Metric("loss", Mode.MIN),)
+    answer = guarded(run(them), metrics_asked(rules), CONTEXT)
+    assert [reason.rule for reason in answer["step_2.pt"]] == ["unmeasured"]
+
+
+def test_no_rules_say_what_to_do_about_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        decide(run([]), [], CONTEXT)
+    assert "--keep-last" in caught.value.hint

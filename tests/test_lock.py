@@ -1,0 +1,98 @@
+"""The lock of a run: who gets it, who waits, and whose lock is taken over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ckptctl.errors import LockedError
+from ckptctl.lock import LIFE_NS, Lock
+from ckptctl.stores.local import LocalStore
+
+
+def store(path: Path) -> LocalStore:
+    return LocalStore(str(path))
+
+
+def holder(tmp_path: Path, **changes: object) -> None:
+    """Leave a lock of ours behind, as a process that was killed does, with some keys changed."""
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    content = json.loads((tmp_path / "lock").read_text())
+    lock.release()
+    (tmp_path / "lock").write_text(json.dumps(content | {"token": "another"} | changes))
+
+
+def dead_pid() -> int:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def test_a_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    first, second = Lock(store(tmp_path), time.time_ns), Lock(store(tmp_path), time.time_ns)
+    first.acquire()
+    with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+        second.acquire()
+    first.check()
+    first.release()
+    assert not list(tmp_path.iterdir())
+    second.acquire()
+    second.release()
+
+
+def test_a_process_that_is_gone_from_this_host_has_no_lock(tmp_path: Path) -> None:
+    holder(tmp_path, pid=dead_pid())
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    lock.check()
+    lock.release()
+
+
+def test_a_reused_process_id_is_not_taken_for_its_holder(tmp_path: Path) -> None:
+    holder(tmp_path, started="1")
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"host": "node7"}, {"boot": "another"}, {"namespace": "pid:[1]"}]
+)
+def test_a_process_that_cannot_be_seen_from_here_keeps_its_lock_until_it_expires(
+    tmp_path: Path, elsewhere: dict[str, str]
+) -> None:
+    holder(tmp_path, pid=dead_pid(), **elsewhere)
+    with pytest.raises(LockedError):
+        Lock(store(tmp_path), time.time_ns).acquire()
+    later = Lock(store(tmp_path), lambda: time.time_ns() + 2 * LIFE_NS)
+    later.acquire()
+    later.release()
+
+
+def test_a_lock_that_cannot_be_read_is_respected_until_it_is_old(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("{")
+    with pytest.raises(LockedError):
+        Lock(store(tmp_path), time.time_ns).acquire()
+    os.utime(tmp_path / "lock", (0, 0))
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_lock_that_was_taken_away_is_noticed_before_the_next_action_and_not_removed(
+    tmp_path: Path,
+) -> None:
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    holder_now = json.loads((tmp_path / "lock").read_text()) | {"token": "another"}
+    (tmp_path / "lock").write_text(json.dumps(holder_now))
+    with pytest.raises(LockedError, match="lost"):
+        lock.check()
+    lock.release()
+    assert json.loads((tmp_path / "lock").read_text())["token"] == "another"
