@@ -9,7 +9,24 @@ from ckptctl.rules.metric import mode_of, parse_metric, with_mode
 @pytest.mark.parametrize(
     "name",
     [
-        *("loss ppl perplexity error err wer cer mae mse rmse nll bpb bpc eer der fid").split(),
+        *[
+            "loss",
+            "ppl",
+            "perplexity",
+            "error",
+            "err",
+            "wer",
+            "cer",
+            "mae",
+            "mse",
+            "rmse",
+            "nll",
+            "bpb",
+            "bpc",
+            "eer",
+            "der",
+            "fid",
+        ],
         *("val_loss", "eval/loss", "loss2", "LOSS", "valid-ppl", "lm.loss:token", "wer_clean"),
     ],
 )
@@ -20,10 +37,23 @@ def test_less_of_these_is_better(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "acc accuracy f1 auc bleu rouge rougel map iou miou dice recall precision reward"
-        ).split(),
-        *("score r2 em success top psnr ssim ndcg mrr").split(),
+        *[
+            "acc",
+            "accuracy",
+            "f1",
+            "auc",
+            "bleu",
+            "rouge",
+            "rougel",
+            "map",
+            "iou",
+            "miou",
+            "dice",
+            "recall",
+            "precision",
+            "reward",
+        ],
+        *["score", "r2", "em", "success", "top", "psnr", "ssim", "ndcg", "mrr"],
         *("map50", "metrics/mAP50-95(B)", "top5", "rouge1", "eval_rougeL", "val-f1", "ndcg@10"),
     ],
 )

@@ -66,9 +66,9 @@ def test_a_flag_gives_texts() -> None:
     assert RULES["steps"].make(["5", "7"], None) == RULES["steps"].make([7, 5], None)
 
 
-@pytest.mark.parametrize("text", ["0", "0h", "0.0000000001s"])
+@pytest.mark.parametrize("text", ["0", "0h", "0.0s"])
 def test_an_interval_has_a_length(text: str) -> None:
-    with pytest.raises(ValueError, match="longer than 0|at least 1"):
+    with pytest.raises(ValueError, match=r"longer than 0|at least 1"):
         RULES["every"].make(text, None)
 
 
