@@ -6,13 +6,13 @@ import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 from ckptctl import globs
 from ckptctl.flags import parse_max_delete
 from ckptctl.formats._base import FORMATS
 from ckptctl.model import Layout
-from ckptctl.policy import Draft, Limits, Statement, Tier
+from ckptctl.policy import Draft, Limits, RunMatch, Statement, Tier
 from ckptctl.rules._base import Metric, Mode
 from ckptctl.rules.metric import parse_metric
 from ckptctl.shape import suggestion
@@ -20,13 +20,6 @@ from ckptctl.units import parse_duration, parse_size
 from ckptctl.yaml_nodes import Fault, Node, join
 
 T = TypeVar("T")
-
-
-class RunMatch(NamedTuple):
-    """An entry of `runs`: which policy the runs that a glob matches get."""
-
-    match: str
-    policy: str
 
 
 @dataclass(frozen=True, slots=True)

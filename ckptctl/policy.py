@@ -44,6 +44,13 @@ class Policy:
     copy: tuple[Rule, ...] = ()  # which checkpoints copy_to copies; empty: all complete ones
 
 
+class RunMatch(NamedTuple):
+    """An entry of `runs`: which policy the runs that a glob matches get."""
+
+    match: str
+    policy: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
     """A named location with a place in an order."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ckptctl.config import check_text, example_text, load
+from ckptctl.configfile import check_text, example_text, load
 from ckptctl.discover import Found, find_config
 from ckptctl.errors import UsageError
 from ckptctl.schema import schema_text

@@ -13,7 +13,7 @@ from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.prune_run import PruneRun
 from ckptctl.cli.runtime import Session, interactive
-from ckptctl.config import load_policy
+from ckptctl.config import Config
 from ckptctl.errors import UsageError
 from ckptctl.report import Report
 from ckptctl.survey import (
@@ -74,7 +74,7 @@ def prune(
     session = Session(common=common)
     session.open(location or ".")
     flags = flags_of(extra, policy_options, common.settle, common.metrics_from).draft()
-    named = load_policy(policy_options.policy) if policy_options.policy else None
+    named = _named(policy_options.policy) if policy_options.policy else None
     config = named or session.config
     if config is None and flags.keep is None:
         raise UsageError(
@@ -99,6 +99,12 @@ def prune(
                 return
         runs = [run.applied() for run in runs]
     session.end(_report(view, runs, dry_run=options.dry_run))
+
+
+def _named(policy: str) -> Config:
+    from ckptctl.configfile import load_policy  # noqa: PLC0415 - see ckptctl/config.py
+
+    return load_policy(policy)
 
 
 def _refuse_by_place(view: Survey, *, recursive: bool) -> None:

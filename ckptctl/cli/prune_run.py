@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
-from ckptctl.apply import Applier, pending
+from ckptctl.apply import Applier, Surroundings, pending
 from ckptctl.asking import Asking
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
@@ -56,7 +56,7 @@ class PruneRun:
                 dirs = self._state()
                 if not pending(root, dirs):
                     return self
-                with self._changing(), Applier(root, dirs, self.session.surroundings()) as applier:
+                with self._changing(), Applier(root, dirs, _surroundings(self.session)) as applier:
                     outcomes += self._logged(applier.recover())
             return replace(self, found=again(self.view, self.found), outcomes=tuple(outcomes))
         except CkptctlError as error:
@@ -120,7 +120,7 @@ class PruneRun:
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
             seconds=time.monotonic,
         )
-        with self._changing(), Applier(root, dirs, session.surroundings()) as applier:
+        with self._changing(), Applier(root, dirs, _surroundings(session)) as applier:
             yield from applier.apply(plan, asking)
 
     @contextmanager
@@ -183,4 +183,16 @@ def _gone(path: str, error: OSError) -> UnreadableError:
     return UnreadableError(
         f"{path}: cannot be read ({error.strerror or error}); nothing more of it was deleted",
         "try again",
+    )
+
+
+def _surroundings(session: Session) -> Surroundings:
+    """Return what applying a plan needs of the world."""
+    return Surroundings(
+        clock=session.clock,
+        seconds=time.monotonic,
+        sleep=time.sleep,
+        lock_wait_ns=session.duration("--lock-wait", session.common.lock_wait),
+        stopped=session.signals.stopped,
+        late=session.late,
     )

@@ -7,14 +7,14 @@ import pwd
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import typer
 
-from ckptctl.apply import Surroundings
 from ckptctl.cli.options import Common, Output
-from ckptctl.config import Config, load
+from ckptctl.config import Config
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import Context
@@ -57,6 +57,7 @@ class Session:
     found: Found | None = None
     log: ActionLog | None = None
     warnings: list[str] = field(default_factory=list)
+    clock: Callable[[], int] = time.time_ns
     began: float = field(default_factory=time.monotonic)
 
     def open(self, location: str) -> None:
@@ -73,7 +74,7 @@ class Session:
         self.duration("--timeout", self.common.timeout)
         named = None if self.common.no_config else self.common.config
         if named is not None:
-            self.config = load(named)
+            self.config = _load(named)
         if self.common.log_file is not None:
             self.log = ActionLog(self.common.log_file, dict(os.environ), time.time_ns)
         if self.common.as_user is not None:
@@ -81,7 +82,7 @@ class Session:
         if named is None and not self.common.no_config:
             self.found = find_config(location, os.environ, os.geteuid())
             self.warnings += self.found.warnings
-            self.config = load(self.found.file) if self.found.file else None
+            self.config = _load(self.found.file) if self.found.file else None
 
     def config_of(self, run: str) -> Config | None:
         """Return the configuration as far as it counts for a run: not one of another owner."""
@@ -113,23 +114,12 @@ class Session:
 
     def context(self, settle_ns: int, await_metric_ns: int) -> Context:
         """Return the clock as it is now, with what a policy says of settling and waiting."""
-        return Context(time.time_ns(), settle_ns, await_metric_ns)
+        return Context(self.clock(), settle_ns, await_metric_ns)
 
     def late(self) -> bool:
         """Whether --timeout has passed."""
         limit = self.duration("--timeout", self.common.timeout)
         return self.common.timeout is not None and (time.monotonic() - self.began) * 1e9 >= limit
-
-    def surroundings(self) -> Surroundings:
-        """Return what applying a plan needs of the world."""
-        return Surroundings(
-            clock=time.time_ns,
-            seconds=time.monotonic,
-            sleep=time.sleep,
-            lock_wait_ns=self.duration("--lock-wait", self.common.lock_wait),
-            stopped=self.signals.stopped,
-            late=self.late,
-        )
 
     def progress(self) -> Progress:
         """Return what shows progress on stderr, or does nothing."""
@@ -205,6 +195,12 @@ class Session:
                 terminal=terminal,
             )
         )
+
+
+def _load(file: str) -> Config:
+    from ckptctl.configfile import load  # noqa: PLC0415 - see ckptctl/config.py
+
+    return load(file)
 
 
 def verdict(report: Report) -> tuple[int, CkptctlError | None]:
