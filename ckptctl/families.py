@@ -27,6 +27,21 @@ def all_apart(found: Sequence[Family]) -> bool:
     return bool(found) and all(len(family.checkpoints) < 2 for family in found)  # noqa: PLR2004 - two, as it says
 
 
+def oldest_first(run: Run) -> list[Checkpoint]:
+    """Return its checkpoints oldest first, and those of a family in the family's order.
+
+    In this order nothing that is to go becomes what a guard keeps while others go: `unmeasured`
+    keeps what is later than the newest with a value, and that value may go too.
+    """
+    keys = {c.member: (c.saved_ns, 0) for c in run.checkpoints}
+    for family in families(run):
+        latest_ns = 0
+        for index, place in enumerate(family.places):
+            latest_ns = max(latest_ns, *(c.saved_ns for c in place.checkpoints))
+            keys |= {c.member: (latest_ns, index) for c in place.checkpoints}
+    return sorted(run.checkpoints, key=lambda c: (keys[c.member], c.path))
+
+
 def order_of(checkpoints: Iterable[Checkpoint]) -> Order:
     """Return what orders these checkpoints: what all of them have."""
     members = list(checkpoints)

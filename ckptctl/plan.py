@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ckptctl.errors import RefusedError
+from ckptctl.families import oldest_first
 from ckptctl.model import Checkpoint, Context, Decision, Problem, Run, State, Verdict
 from ckptctl.policy import Limits, Policy
 from ckptctl.units import format_duration, format_size
@@ -47,10 +48,12 @@ def plan_prune(run: Run, decisions: tuple[Decision, ...], policy: Policy, contex
         decisions = tuple(
             _unfinished(run, decisions, policy.incomplete_after_ns, context, problems)
         )
-    doomed = [d.checkpoint for d in decisions if d.verdict is Verdict.DELETE]
+    doomed = {d.checkpoint.member for d in decisions if d.verdict is Verdict.DELETE}
+    leftovers = sorted(run.leftovers, key=lambda c: (c.saved_ns, c.member))
     actions = [
         Action(Doing.DELETE if c.state is State.COMPLETE else Doing.CLEAN, c)
-        for c in sorted(doomed, key=lambda c: (c.saved_ns, c.member))
+        for c in (*leftovers, *oldest_first(run))
+        if c.member in doomed
     ]
     _limit(run, actions, policy.limits)
     keepers = frozenset(

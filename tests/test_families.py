@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ckptctl.families import all_apart, families
+from ckptctl.families import all_apart, families, oldest_first
 from tests.checkpoints import checkpoint, run
 
 
@@ -26,3 +26,13 @@ def test_a_run_whose_names_have_nothing_in_common_is_told_from_others() -> None:
     assert all_apart(families(run(apart)))
     assert not all_apart(families(run([*apart, checkpoint(family="x.pt", step=2)])))
     assert not all_apart(families(run([])))
+
+
+def test_oldest_first_follows_the_order_of_each_family() -> None:
+    them = [
+        checkpoint(family="a_#.pt", step=9, saved="8h"),
+        checkpoint(family="a_#.pt", step=5, saved="2h"),  # after a rollback
+        checkpoint(family="a_#.pt", step=1, saved="9h"),
+        checkpoint(family="b_#.pt", step=7, saved="4h"),
+    ]
+    assert [c.name for c in oldest_first(run(them))] == ["a_1", "b_7", "a_5", "a_9"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ckptctl.decide import decide, guarded, metrics_asked
 from ckptctl.errors import RefusedError, UsageError
-from ckptctl.families import families
+from ckptctl.families import families, oldest_first
 from ckptctl.model import Checkpoint, Context, Decision, State
 from ckptctl.rules._base import RULES, Family, Metric, Mode, Rule
 from tests.checkpoints import HOUR, NOW, checkpoint, run
@@ -192,6 +192,20 @@ def test_after_an_interrupted_prune_the_next_keeps_what_the_first_kept(
     first = kept(checkpoints, rules)
     left = [each for each in checkpoints if each.name in first or data.draw(st.booleans())]
     assert kept(left, rules) >= first
+
+
+@many
+@given(any_run(), st.lists(any_rule(), min_size=1, max_size=4))
+def test_no_deletion_on_the_way_makes_a_guard_keep_the_next(
+    checkpoints: list[Checkpoint], rules: list[Rule]
+) -> None:
+    stays = kept(checkpoints, rules)
+    left = {each.member: each for each in checkpoints}
+    for each in oldest_first(run(checkpoints)):
+        if each.name not in stays:
+            guards = guarded(run(list(left.values())), metrics_asked(rules), CONTEXT)
+            assert each.member not in guards
+            del left[each.member]
 
 
 @many
