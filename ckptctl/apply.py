@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from ckptctl.asking import Asking
-from ckptctl.deletion import FULL, Deleter
+from ckptctl.deletion import Deleter
 from ckptctl.errors import CkptctlError, LockedError
 from ckptctl.lock import Clock, Lock, lock_folder
 from ckptctl.model import NS
 from ckptctl.plan import Action, Plan
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs, open_state
+from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
 
 

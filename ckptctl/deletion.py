@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from ckptctl.journal import Intent, Journal, identity, intent_of
 from ckptctl.model import Checkpoint, Kind
 from ckptctl.reading import VanishedError
-from ckptctl.stores._base import Removed, Stop, Store
+from ckptctl.stores._base import FULL, Removed, Stop, Store
 
 TRASH = "trash"
 GONE = "gone-"
 """Begins the name of a trash entry that nobody may bring back: only its bytes are left."""
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
-"""What it is to have no space, inodes, quota or descriptors left for a file of our own."""
 
 
 @dataclass(frozen=True, slots=True)

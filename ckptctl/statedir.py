@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ckptctl.deletion import FULL
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.reading import TRACKER_LIMIT
+from ckptctl.stores._base import FULL
 from ckptctl.stores.local import STATE_NAME, LocalStore
 from ckptctl.trust import private_group, trusted
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+"""What it is to have no space, inodes, quota or descriptors left for a file of our own."""
 
 Stop = Callable[[], bool]
 """Asked between small steps: whether to leave the rest for later."""

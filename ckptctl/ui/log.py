@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import socket
 from collections.abc import Callable, Mapping
 
 from ckptctl.errors import UsageError
@@ -35,7 +34,7 @@ class ActionLog:
             user = str(os.geteuid())
         line = {
             "time": format_time(self._clock()),
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "user": user,
             "pid": os.getpid(),
             "slurm_job_id": self._job,
