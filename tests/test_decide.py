@@ -4,6 +4,7 @@ import pytest
 
 from ckptctl.decide import decide, guarded, metrics_asked
 from ckptctl.errors import UsageError
+from ckptctl.families import oldest_first
 from ckptctl.model import Context
 from ckptctl.rules._base import RULES, Metric, Mode
 from tests.checkpoints import NOW, checkpoint, run
@@ -48,3 +49,21 @@ def test_no_rules_say_what_to_do_about_it() -> None:
     with pytest.raises(UsageError) as caught:
         decide(run([]), [], CONTEXT)
     assert "--keep-last" in caught.value.hint
+
+
+def test_going_oldest_first_no_deletion_makes_a_guard_keep_the_next() -> None:
+    them = [
+        checkpoint(step=1, saved="5h", metrics={"loss": 1}),
+        checkpoint(step=9, saved="4h", metrics={"loss": 2}),  # the newest with a value goes
+        checkpoint(step=10, saved="3h"),
+        checkpoint(step=5, saved="40m"),  # after a rollback: not later than 9, later than 1
+        checkpoint(step=6, saved="30m"),
+    ]
+    rules = [RULES["best"].make(1, Metric("loss"))]
+    goes = {d.checkpoint.step for d in decide(run(them), rules, CONTEXT) if not d.reasons}
+    assert goes == {5, 9}
+    left = list(them)
+    for each in oldest_first(run(them)):
+        if each.step in goes:
+            assert each.member not in guarded(run(left), metrics_asked(rules), CONTEXT)
+            left.remove(each)
