@@ -42,6 +42,7 @@ def test_each_console_block_of_the_readme_does_what_it_shows(tmp_path: Path) -> 
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HOME": str(tmp_path),
+        "COLUMNS": "120",
     }
     commands = _commands(README)
     assert len(commands) > 4
