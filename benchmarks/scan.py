@@ -66,7 +66,7 @@ def folders(root: Path, count: int, files: int) -> Path:
         folder = root / f"step_{step}"
         folder.mkdir(parents=True)
         for layer in range(files):
-            (folder / f"layer_{layer:02}.pt").write_bytes(b"")
+            (folder / f"layer_{layer:02}.pt").write_bytes(b"x")
     return root
 
 
@@ -116,6 +116,7 @@ def row(case: Case, rounds: int) -> str:
 def main() -> None:
     """Print the table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody installs without compiled files
     os.environ.update(HOME=os.devnull, XDG_CONFIG_HOME=os.devnull, RCLONE_CONFIG="")
     with tempfile.TemporaryDirectory(prefix="ckptctl-bench-") as base:
         print("| work | peer | ckptctl | peer | ratio | must stay below / worth reaching |")

@@ -6,6 +6,7 @@ names uses the same functions with the spans of its own numbers, so that familie
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ def split_suffix(name: str, suffixes: Iterable[str] = TENSOR_SUFFIXES) -> tuple[
     return name, ""
 
 
+@functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
 def has_number_word(name: str) -> bool:
     """Tell cheaply whether `parse` could find a step or an epoch in a name."""
     return _LIKELY.search(name) is not None

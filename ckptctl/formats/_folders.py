@@ -58,6 +58,7 @@ def _order(name: str) -> tuple[object, ...]:
     return place(said), name
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _importance(name: str) -> int:
     if name.endswith(".index.json"):
         return 0
