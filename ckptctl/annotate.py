@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ckptctl.completeness import Fact, state_of
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
 from ckptctl.logs import Log
-from ckptctl.merge import Sources, changed_ns, checkpoint_of
+from ckptctl.merge import Sources, checkpoint_of
 from ckptctl.model import Checkpoint, Context, Entry, Folder, Kind, Metadata, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import links_of, named_by, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
 from ckptctl.records import Record
 from ckptctl.sidecar import parse_sidecar
+
+_NOTHING = Metadata()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ def annotate(
     """Return the run of one folder.  `reader` starts at the location that was listed."""
     folder = found.folder
     below = Below(reader, folder.path)
-    gathered = in_order(lambda item: _gather(item, folder, below), found.items)
+    gathered = in_order(lambda item: _gather(item, folder, below, beside), found.items)
     unread = [
         *found.unread,
         *beside.unread,
@@ -48,30 +50,23 @@ def annotate(
     last = _saved_last(found.items, gathered)
     pointed = _pointed(found, gathered, beside)
     checkpoints: list[Checkpoint] = []
-    for gained in gathered:
-        item = gained.item
+    for sources in gathered:
+        claim = sources.item.claim
         try:
             fact = state_of(
-                item.claim,
-                gained.own_files,
-                gained.own.missing,
-                changed_ns=changed_ns(gained),
-                last=item.name in last,
+                claim,
+                sources.own_files,
+                sources.own.missing,
+                changed_ns=sources.changed_ns,
+                last=sources.item.name in last,
                 reader=below,
                 context=context,
             )
         except OSError as error:
-            unread.append(f"{error.filename or item.claim.key_file}: {error.strerror or error}")
+            unread.append(f"{error.filename or claim.key_file}: {error.strerror or error}")
             fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
-        member = _path_of(item)
-        sources = replace(
-            gained,
-            records=beside.records.get(member, ()),
-            log=_logged(item, beside.log),
-            log_unread=beside.log_unread,
-            pointers=tuple(sorted(pointed.get(member, ()))),
-        )
-        checkpoints.append(checkpoint_of(sources, fact, name, location, member, context))
+        pointers = pointed.get(sources.member, ())
+        checkpoints.append(checkpoint_of(sources, fact, pointers, name, location, context))
     checkpoints.sort(
         key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)
     )
@@ -94,8 +89,8 @@ def _path_of(item: Item) -> str:
     return claim.key_file if claim.kind is Kind.GROUP else claim.members[0]
 
 
-def _gather(item: Item, folder: Folder, reader: Reader) -> Sources:
-    """Read what lies beside and in one checkpoint."""
+def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sources:
+    """Read what lies beside and in one checkpoint, and find what is said of it elsewhere."""
     claim = item.claim
     own_files: dict[str, Entry] = {}
     folders: list[str] = []
@@ -119,25 +114,31 @@ def _gather(item: Item, folder: Folder, reader: Reader) -> Sources:
             read.append(Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),)))
         except OSError as error:
             failed.append(f"{path}: {error.strerror or error}")
-    own = Metadata()
+    own = _NOTHING
     try:
         own = item.format.metadata(claim, folder, reader)
     except VanishedError:
         pass  # deleted meanwhile: the next listing will not show it
     except OSError as error:
         failed.append(f"{error.filename or claim.name}: {error.strerror or error}")
+    member = _path_of(item)
+    times = [entry.mtime_ns for entry in own_files.values()] or [
+        folder.folders[part].mtime_ns for part in claim.members if part in folder.folders
+    ]
     return Sources(
         item=item,
+        member=member,
         own_files=own_files,
         sidecar_files={path: folder.files[path] for path in beside},
         inner=tuple(inner),
         folders=tuple(sorted(folders, key=lambda path: -path.count("/"))),
-        folder_ns=max(
-            (folder.folders[m].mtime_ns for m in claim.members if m in folder.folders), default=0
-        ),
+        changed_ns=max(times, default=0),
         sidecars=tuple(read),
         own=own,
         failed=tuple(failed),
+        records=around.records.get(member, ()),
+        log=_logged(item, around.log),
+        log_unread=around.log_unread,
     )
 
 
@@ -145,7 +146,7 @@ def _saved_last(items: Sequence[Item], gathered: Sequence[Sources]) -> frozenset
     """Return the names of those written last in each family: what is still being saved is there."""
     newest: dict[str, tuple[int, int, str]] = {}
     for item, sources in zip(items, gathered, strict=True):
-        rank = (changed_ns(sources), item.claim.step or 0, item.name)
+        rank = (sources.changed_ns, item.claim.step or 0, item.name)
         newest[item.claim.family] = max(newest.get(item.claim.family, rank), rank)
     return frozenset(name for _, _, name in newest.values())
 

@@ -20,24 +20,29 @@ class Sources:
     """All that is known of one claim, source by source."""
 
     item: Item
+    member: str  # its path within the run
     own_files: Mapping[str, Entry]  # relative to the run, sidecars beside it aside
     sidecar_files: Mapping[str, Entry]  # beside it
     inner: tuple[str, ...]  # sidecars inside it
     folders: tuple[str, ...]  # its directories, deepest first
-    folder_ns: int  # its directory's mtime, 0 where it has none
+    changed_ns: int  # when a file of it was last written; of an empty directory, its own time
     sidecars: tuple[Metadata, ...]
     own: Metadata  # what the framework writes in it
     failed: tuple[str, ...] = ()  # what could not be read
     records: tuple[Record, ...] = ()
     log: Mapping[str, float] = field(default_factory=dict)
     log_unread: str | None = None
-    pointers: tuple[str, ...] = ()
 
 
 def checkpoint_of(
-    sources: Sources, fact: Fact, run: str, location: str, member: str, context: Context
+    sources: Sources,
+    fact: Fact,
+    pointers: Iterable[str],
+    run: str,
+    location: str,
+    context: Context,
 ) -> Checkpoint:
-    """Return the checkpoint; `member` is its path within the run."""
+    """Return the checkpoint; `pointers` are the links and trackers that name it."""
     item, claim = sources.item, sources.item.claim
     files = {**sources.own_files, **sources.sidecar_files}
     fitting = [record for record in sources.records if record.fits(sources.own_files)]
@@ -86,8 +91,8 @@ def checkpoint_of(
     return Checkpoint(
         run=run,
         name=item.name,
-        path=f"{location.rstrip('/')}/{member}",
-        member=member,
+        path=f"{location.rstrip('/')}/{sources.member}",
+        member=sources.member,
         format=claim.format,
         kind=claim.kind,
         family=claim.family,
@@ -97,7 +102,7 @@ def checkpoint_of(
         stated=stated_ns is not None,
         bytes=_bytes(files.values()),
         files=files,
-        changed_ns=changed_ns(sources),
+        changed_ns=sources.changed_ns,
         folders=sources.folders if claim.kind is Kind.DIRECTORY else (),
         key_file=claim.key_file,
         sidecars=(*sources.sidecar_files, *sources.inner),
@@ -107,7 +112,7 @@ def checkpoint_of(
         zeros=frozenset(stated_zero),
         tags=tuple(dict.fromkeys(tag for source in keepers for tag in source.tags)),
         pinned=any(source.pinned for source in keepers),
-        pointers=sources.pointers,
+        pointers=tuple(pointers),
         aliases=tuple(alias for record in sources.records for alias in record.aliases),
         holds=tuple(hold for record in sources.records for hold in record.holds),
         problems=tuple(dict.fromkeys(problems)),
@@ -121,15 +126,10 @@ def checkpoint_of(
     )
 
 
-def changed_ns(sources: Sources) -> int:
-    """Return when a file of the checkpoint itself was last written; of an empty directory, its time."""
-    return max((entry.mtime_ns for entry in sources.own_files.values()), default=sources.folder_ns)
-
-
 def _key_time(sources: Sources) -> int:
     """Return the time of the key file; of a directory that lacks it, that of its last change."""
     key = sources.own_files.get(sources.item.claim.key_file)
-    return changed_ns(sources) if key is None else key.mtime_ns
+    return sources.changed_ns if key is None else key.mtime_ns
 
 
 def _first(values: Iterable[T | None]) -> T | None:
