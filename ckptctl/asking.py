@@ -50,7 +50,7 @@ class Asking:
         self._metrics = metrics
         self._context = context
         self._seconds = seconds
-        self._signature: object = None
+        self._signature: tuple[object, ...] | None = None
         self._until = 0.0
         self._run: Run | None = None
         self._known: dict[str, Checkpoint] = {}
@@ -87,8 +87,12 @@ class Asking:
         return None
 
     def done(self) -> None:
-        """Note that the last change of the directory was our own; called as soon as it is made."""
-        self._signature = self._sign()
+        """Note that the last change of the directory was our own; called as soon as it is made.
+
+        A record or a tracker that was written meanwhile is not our own.
+        """
+        if self._signature is not None:
+            self._signature = (self._own_time(), *self._signature[1:])
 
     def _refresh(self) -> None:
         if (
@@ -121,9 +125,12 @@ class Asking:
             else checkpoint
         )
 
-    def _sign(self) -> object:
+    def _own_time(self) -> int:
+        return os.fstat(self._store.fd).st_mtime_ns
+
+    def _sign(self) -> tuple[object, ...]:
         """Return what changes when a name comes or goes, a record is written or a tracker rewritten."""
-        signs: list[object] = [os.fstat(self._store.fd).st_mtime_ns]
+        signs: list[object] = [self._own_time()]
         for place in self._state_dirs:
             try:
                 signs.append(os.stat(os.path.join(place, "records")).st_mtime_ns)
@@ -131,7 +138,7 @@ class Asking:
                 signs.append(None)
         pointers = {p for c in self._known.values() for p in c.pointers}
         signs += [self._store.stat(path) for path in sorted(pointers)]
-        return signs
+        return tuple(signs)
 
     def _same(self, planned: Checkpoint, known: Checkpoint) -> bool:
         """Whether the checkpoint's files on disk at this moment are those that were decided on."""

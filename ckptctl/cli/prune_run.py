@@ -10,21 +10,20 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier, Surroundings, pending
 from ckptctl.asking import Asking
+from ckptctl.cli.deciding import decide_run, policy_of, reading_of
 from ckptctl.cli.runtime import Session
-from ckptctl.config import Config, policy_for
+from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
 from ckptctl.errors import CkptctlError, UnreadableError, UsageError
 from ckptctl.families import all_apart, families
 from ckptctl.group import Found
-from ckptctl.model import Decision, Problem, Reason, Run
+from ckptctl.model import Decision, Problem, Run
 from ckptctl.plan import Plan, plan_prune
 from ckptctl.policy import Draft, Policy
-from ckptctl.prove import decide_proven
-from ckptctl.reading import Below
 from ckptctl.report import Outcome, RunReport
 from ckptctl.statedir import StateDirs, find_state
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import Reading, Survey, again, look_again, name_of, path_of, read_run, run_root
+from ckptctl.survey import Survey, again, look_again, name_of, path_of, run_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +68,20 @@ class PruneRun:
         if self.error is not None:
             return self
         try:
-            config = self.config or self.session.config_of(self.path)
-            policy = policy_for(config, name_of(self.view, self.found), self.path, self.flags)
+            policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
             if policy is not None and (policy.grace_ns or policy.require_copies or policy.copy_to):
                 raise UsageError(
                     f"{self.path}: its policy asks for grace or copies: not yet; nothing was changed"
                 )
-            run = read_run(self.view, self.found, self._reading(policy or Policy()))
+            decided = decide_run(self.session, policy, self.view, self.found)
             if policy is None:
-                reason = Reason(
-                    "unmatched", "no entry of `runs` in the configuration matches this run"
-                )
-                return replace(
-                    self, run=run, decisions=tuple(Decision(c, (reason,)) for c in run.checkpoints)
-                )
-            _refuse_unread(run)
-            context = self.session.context(policy.settle_ns, policy.await_metric_ns)
-            reader = Below(self.view.store, self.found.folder.path)
-            run, decisions = decide_proven(run, policy.keep, context, self.view.by_name, reader)
-            plan = plan_prune(run, decisions, policy, context)
+                return replace(self, run=decided.run, decisions=decided.decisions)
+            plan = plan_prune(decided.run, decided.decisions, policy, decided.context)
         except CkptctlError as error:
             return replace(self, error=error)
         except OSError as error:
             return replace(self, error=_gone(self.path, error))
-        return replace(self, run=run, policy=policy, plan=plan, decisions=plan.decisions)
+        return replace(self, run=decided.run, policy=policy, plan=plan, decisions=plan.decisions)
 
     def applied(self) -> PruneRun:
         """Do what was planned."""
@@ -114,8 +103,8 @@ class PruneRun:
         asking = Asking(
             plan,
             root,
-            look=lambda: look_again(self.view, self.found, self._reading(policy)),
-            state_dirs=dirs.existing,
+            look=lambda: look_again(self.view, self.found, reading_of(session, policy)),
+            state_dirs=(*dirs.existing, *dirs.fresh),
             metrics=metrics_asked(policy.keep),
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
             seconds=time.monotonic,
@@ -144,14 +133,6 @@ class PruneRun:
             self.path, option=self.session.common.state_dir, uid=os.geteuid(), forbids=scanner
         )
 
-    def _reading(self, policy: Policy) -> Reading:
-        return Reading(
-            context=self.session.context(policy.settle_ns, policy.await_metric_ns),
-            metrics_from=policy.metrics_from,
-            state_dir=self.session.common.state_dir,
-            uid=os.geteuid(),
-        )
-
     def report(self) -> RunReport:
         """Return what there is to tell of the run."""
         problems: tuple[Problem, ...] = self.run.problems if self.run else ()
@@ -167,15 +148,6 @@ class PruneRun:
             outcomes=self.outcomes,
             problems=problems,
             error=self.error,
-        )
-
-
-def _refuse_unread(run: Run) -> None:
-    if run.unread:
-        more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
-        raise UnreadableError(
-            f"{run.location}: something of the run cannot be read: {run.unread[0]}{more}; nothing of it was deleted",
-            "check its permissions and the disk",
         )
 
 

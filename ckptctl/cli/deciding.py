@@ -1,0 +1,75 @@
+"""One run as a policy decides on it, with proof: what `prune` acts on and `why` explains."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ckptctl.cli.runtime import Session
+from ckptctl.config import Config, policy_for
+from ckptctl.errors import UnreadableError
+from ckptctl.group import Found
+from ckptctl.model import Context, Decision, Reason, Run
+from ckptctl.policy import Draft, Policy
+from ckptctl.prove import decide_proven
+from ckptctl.reading import Below
+from ckptctl.survey import Reading, Survey, name_of, path_of, read_run
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A run as it was read and proven, and what its policy decides of each checkpoint."""
+
+    run: Run
+    context: Context
+    decisions: tuple[Decision, ...]
+
+
+def policy_of(
+    session: Session, config: Config | None, flags: Draft, view: Survey, found: Found
+) -> Policy | None:
+    """Return the policy of a run, None where nothing matches it.
+
+    `config` is that of --policy, which counts whoever it belongs to.  Raises UsageError.
+    """
+    path = path_of(view, found)
+    counted = config or session.config_of(path)
+    return policy_for(counted, name_of(view, found), path, flags)
+
+
+def reading_of(session: Session, policy: Policy) -> Reading:
+    """Return how a run of this policy is to be read now."""
+    return Reading(
+        context=session.context(policy.settle_ns, policy.await_metric_ns),
+        metrics_from=policy.metrics_from,
+        state_dir=session.common.state_dir,
+        uid=os.geteuid(),
+    )
+
+
+def decide_run(session: Session, policy: Policy | None, view: Survey, found: Found) -> Decided:
+    """Read a run, decide and prove; changes nothing.
+
+    Raises UnreadableError where something of it cannot be read, OSError where it is gone, and what
+    `decide` raises.  Without a policy all is kept.
+    """
+    reading = reading_of(session, policy or Policy())
+    run = read_run(view, found, reading)
+    if policy is None:
+        reason = Reason("unmatched", "no entry of `runs` in the configuration matches this run")
+        kept = tuple(Decision(checkpoint, (reason,)) for checkpoint in run.checkpoints)
+        return Decided(run, reading.context, kept)
+    _refuse_unread(run)
+    context = session.context(policy.settle_ns, policy.await_metric_ns)
+    reader = Below(view.store, found.folder.path)
+    run, decisions = decide_proven(run, policy.keep, context, view.by_name, reader)
+    return Decided(run, context, decisions)
+
+
+def _refuse_unread(run: Run) -> None:
+    if run.unread:
+        more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
+        raise UnreadableError(
+            f"{run.location}: something of the run cannot be read: {run.unread[0]}{more}; nothing of it was deleted",
+            "check its permissions and the disk",
+        )
