@@ -43,10 +43,9 @@ def decide_proven(
         results = in_order(lambda c: prove(c, formats, reader), unproven)
         proven.update(checkpoint.member for checkpoint in unproven)
         failed = {c.member: found for c, found in zip(unproven, results, strict=True) if found}
-        if failed:
-            run = replace(
-                run, checkpoints=tuple(_demoted(c, failed, context) for c in run.checkpoints)
-            )
+        if not failed:
+            return run, decisions
+        run = replace(run, checkpoints=tuple(_demoted(c, failed, context) for c in run.checkpoints))
 
 
 def prove(
