@@ -105,9 +105,11 @@ class Name:
         return Unit.EPOCH if self.epoch is not None else None
 
 
-def split_suffix(name: str, suffixes: Iterable[str] = TENSOR_SUFFIXES) -> tuple[str, str]:
+def split_suffix(name: str, suffixes: tuple[str, ...] = TENSOR_SUFFIXES) -> tuple[str, str]:
     """Return (stem, suffix) where the name ends in one of the suffixes, else (name, "")."""
     lowered = name.lower()
+    if not lowered.endswith(suffixes):
+        return name, ""
     for suffix in suffixes:
         if lowered.endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)], name[-len(suffix) :]
