@@ -59,31 +59,40 @@ class LocalStore:
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole small file."""
-        with self.open(path) as blob:
-            if blob.size > limit:
+        fd, size = self._file(path)
+        try:
+            if size > limit:
                 raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
-            content = blob.read(0, blob.size + 1)
-            while blob.size < len(content) <= limit:  # it grew since it was opened
-                part = blob.read(len(content), 1 << 16)
+            content = os.pread(fd, size + 1, 0)
+            while size < len(content) <= limit:  # it grew since it was opened
+                part = os.pread(fd, 1 << 16, len(content))
                 if not part:
                     break
                 content += part
-            if len(content) > limit:
-                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
-            return content
+        finally:
+            os.close(fd)
+        if len(content) > limit:
+            raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
+        return content
 
     @contextmanager
     def open(self, path: str) -> Iterator[Blob]:
         """Open a regular file for reading at places; anything else is an OSError."""
+        fd, size = self._file(path)
+        try:
+            yield _LocalBlob(fd, size)
+        finally:
+            os.close(fd)
+
+    def _file(self, path: str) -> tuple[int, int]:
+        """Open a regular file, following no link; return its descriptor and size."""
         with self.parent(path) as (folder, name), translated():
             fd = os.open(name, _FILE, dir_fd=folder)
-            try:
-                found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode):
-                    raise OSError(errno.EINVAL, "no regular file", path)
-                yield _LocalBlob(fd, found.st_size)
-            finally:
-                os.close(fd)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "no regular file", path)
+        return fd, found.st_size
 
     def stat(self, path: str) -> Entry | None:
         """Return the entry of a regular file as it is now; None where there is none."""
