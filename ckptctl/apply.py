@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from ckptctl.asking import Asking
-from ckptctl.deletion import Deleter
-from ckptctl.errors import CkptctlError, LockedError
+from ckptctl.deletion import Deleter, Grace
+from ckptctl.errors import CkptctlError, LockedError, RefusedError
 from ckptctl.lock import Clock, Lock, lock_folder
 from ckptctl.model import NS
 from ckptctl.plan import Action, Plan
@@ -111,9 +111,18 @@ class Applier:
             error = removed.left[0] if removed.left else None
             path = os.path.join(self._run.root, intent.member)
             yield Outcome(intent.name, path, "clean", status, removed.freed, error)
+        for entry, removed in self._deleter().expired(self._world.clock()):
+            status = "failed" if removed.left else "done"
+            error = removed.left[0] if removed.left else None
+            path = os.path.join(self._run.root, entry.paths[0])
+            yield Outcome(entry.name, path, "purge", status, removed.freed, error)
 
-    def apply(self, plan: Plan, asking: Asking) -> Iterator[Outcome]:
-        """Do the plan's actions, each only if it is still right; yield what happened to each."""
+    def apply(self, plan: Plan, asking: Asking, grace_ns: int = 0) -> Iterator[Outcome]:
+        """Do the plan's actions, each only if it is still right; yield what happened to each.
+
+        With a grace nothing is freed yet.  RefusedError where nothing can be kept for one.
+        """
+        grace = self._grace(grace_ns) if grace_ns and plan.actions else None
         if self._used:
             raise ValueError("a plan can be used once")
         self._used = True
@@ -127,7 +136,7 @@ class Applier:
             if ended is None:
                 answer = self._ask(action, asking)
                 if answer is None:
-                    yield self._delete(action, users, asking)
+                    yield self._delete(action, users, asking, grace)
                     continue
                 if answer[1]:
                     ended = answer[0]
@@ -147,11 +156,28 @@ class Applier:
             return f"the run cannot be read any more: {error.strerror or error}", True
         return None if answer is None else (answer.text, answer.all)
 
-    def _delete(self, action: Action, users: Counter[str], asking: Asking) -> Outcome:
+    def _grace(self, grace_ns: int) -> Grace:
+        """Return until when things are kept.  RefusedError where the state cannot be written."""
+        if self._state is None:
+            raise RefusedError(
+                f"{self._run.root}: no space for ckptctl's records, so nothing could be brought back; nothing was changed",
+                "without --grace it works on a full disk",
+            )
+        now = self._world.clock()
+        return Grace(batch=self._number(), now_ns=now, until_ns=now + grace_ns)
+
+    def _delete(
+        self, action: Action, users: Counter[str], asking: Asking, grace: Grace | None
+    ) -> Outcome:
         checkpoint = action.checkpoint
+        doing = str(action.doing) if grace is None else "trash"
         shared = frozenset(path for path in checkpoint.sidecars if users[path] > 1)
+        deleter = self._deleter(asking.done)
         try:
-            removed = self._deleter(asking.done).delete(checkpoint, shared)
+            if grace is None:
+                removed = deleter.delete(checkpoint, shared)
+            else:
+                removed = deleter.trash(checkpoint, shared, grace)
         except OSError as error:
             return _failed(
                 action,
@@ -161,10 +187,8 @@ class Applier:
         self._try_state_again()
         if removed.left and not self._world.stopped():
             left = f"its name is gone, but {len(removed.left)} files are left ({removed.left[0]}); the next prune tries again"
-            return Outcome(
-                checkpoint.name, checkpoint.path, action.doing, "failed", removed.freed, left
-            )
-        return Outcome(checkpoint.name, checkpoint.path, action.doing, "done", removed.freed)
+            return Outcome(checkpoint.name, checkpoint.path, doing, "failed", removed.freed, left)
+        return Outcome(checkpoint.name, checkpoint.path, doing, "done", removed.freed)
 
     def _try_state_again(self) -> None:
         """After a deletion made room on a full disk, go on with journal and lock file."""
@@ -175,11 +199,14 @@ class Applier:
                 self._close_state()  # the kernel's lock on the directory still stands
 
 
-def pending(run: LocalStore, dirs: StateDirs) -> bool:
-    """Whether an interrupted prune left something to finish; reads only.  Raises OSError."""
+def pending(run: LocalStore, dirs: StateDirs, now_ns: int) -> bool:
+    """Whether an interrupted prune left something to finish, or a grace is over; reads only.
+
+    Raises OSError.
+    """
     for place in dirs.existing[:1]:
         with closing(LocalStore(place)) as state:
-            return Deleter(run, state, lambda: False, str).pending()
+            return Deleter(run, state, lambda: False, str).pending(now_ns)
     return False
 
 

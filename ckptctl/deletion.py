@@ -1,9 +1,9 @@
 """Delete one checkpoint so that nobody can see it half done, and finish what a crash interrupted.
 
-A single file or directory leaves its name by one rename into the state directory.  A group loses
-its key file first and its sidecars last; the journal lets the next prune finish the rest.  Where
-nothing can be written (a full disk) or renamed (the state lies on another file system) it goes in
-place, key file first.
+It leaves its names by renames into the state directory: a single file or directory by one, a group
+its key file first, sidecars last; the journal lets the next prune finish the rest.  Then its bytes
+are removed, or kept for a grace.  Where nothing can be written (a full disk) or renamed (the state
+lies on another file system) it is deleted in place, key file first.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ckptctl.journal import Intent, Journal, identity, intent_of
+from ckptctl.journal import Intent, Journal, identity, parts_of
 from ckptctl.model import Checkpoint, Kind
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL, Removed, Stop, Store
+from ckptctl.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
 
-TRASH = "trash"
-GONE = "gone-"
-"""Begins the name of a trash entry that nobody may bring back: only its bytes are left."""
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """For how long a checkpoint is kept in the trash, and by which prune."""
+
+    batch: str
+    now_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +43,75 @@ class Deleter:
 
         Raises OSError where its name could not be taken from it: it is then untouched.
         """
-        found = self.run.identity(checkpoint.member)
-        if found is None:
-            raise VanishedError(errno.ENOENT, "it is gone already", checkpoint.member)
-        intent = intent_of(checkpoint, found[1], shared, self.number())
+        intent = self._intent(checkpoint, shared, kept=False)
         if self.state is None:
             return self._in_place(checkpoint, intent)
         journal = Journal(self.state)
         try:
-            if checkpoint.kind is not Kind.GROUP:
-                self.state.make_folder(f"{TRASH}/{GONE}{intent.id}")
+            self.state.make_folder(intent.folder)
             journal.begin(intent)
         except OSError as error:
             if error.errno in FULL:
                 return self._in_place(checkpoint, intent)
             raise
         try:
-            removed = self._take(intent)
+            removed = self._take(self.state, intent)
         except OSError as error:
-            if error.errno == errno.EXDEV:
-                removed = self._in_place(checkpoint, intent)
-            else:
+            if error.errno != errno.EXDEV:
                 self._end(journal, intent.id)
                 raise
+            removed = self._in_place(checkpoint, intent)
         self.settled()
-        removed = removed.plus(self._empty(intent.id))
+        removed = removed.plus(self.state.remove_tree(intent.folder, self.stop))
         if not removed.left:
             self._end(journal, intent.id)
         return removed
+
+    def trash(self, checkpoint: Checkpoint, shared: frozenset[str], grace: Grace) -> Removed:
+        """Take a checkpoint's names from it and keep it for a grace; nothing is freed.
+
+        Raises OSError where that cannot be done (no space for the note of it, a state directory
+        on another file system): it is then untouched.
+        """
+        if self.state is None:
+            raise OSError(errno.ENOSPC, "no state can be written, so nothing could be brought back")
+        intent = self._intent(checkpoint, shared, kept=True)
+        entry = TrashEntry(
+            id=intent.id,
+            batch=grace.batch,
+            name=checkpoint.name,
+            paths=tuple(intent.parts),
+            bytes=checkpoint.bytes,
+            trashed_ns=grace.now_ns,
+            until_ns=grace.until_ns,
+        )
+        journal = Journal(self.state)
+        try:
+            self.state.make_folder(intent.folder)
+            self.state.create(f"{intent.folder}/{INFO}", entry.dump())
+            journal.begin(intent)
+            removed = self._take(self.state, intent)
+        except OSError:
+            if self.run.identity(intent.member) is not None:
+                self.state.remove_tree(intent.folder)
+            raise
+        self.settled()
+        self._end(journal, intent.id)
+        return removed
+
+    def _intent(self, checkpoint: Checkpoint, shared: frozenset[str], *, kept: bool) -> Intent:
+        found = self.run.identity(checkpoint.member)
+        if found is None:
+            raise VanishedError(errno.ENOENT, "it is gone already", checkpoint.member)
+        number = self.number()
+        return Intent(
+            id=number,
+            name=checkpoint.name,
+            folder=f"{TRASH}/{number}" if kept else f"{TRASH}/{GONE}{number}",
+            kept=kept,
+            parts=parts_of(checkpoint, found[1], shared),
+            bytes=checkpoint.bytes,
+        )
 
     def _end(self, journal: Journal, number: str) -> None:
         try:
@@ -74,35 +121,29 @@ class Deleter:
                 raise
             # The next prune finds the intent open and nothing left of it, and closes it.
 
-    def _take(self, intent: Intent) -> Removed:
+    def _take(self, state: Store, intent: Intent) -> Removed:
         """Take a checkpoint's name from it, then all that goes with it."""
-        if intent.kind is Kind.GROUP:
-            removed = self.run.remove_file(intent.member)
-            if removed.left:
-                raise OSError(errno.EPERM, removed.left[0], intent.member)
-            return removed.plus(self._rest(intent))
-        assert self.state is not None  # noqa: S101 - in place there is nothing to take
-        aside = f"{TRASH}/{GONE}{intent.id}/0"
-        self.run.rename_to(intent.member, self.state, aside)
-        moved = self.state.identity(aside)
-        if moved is None or moved[1] != intent.inode:
-            self.state.rename_to(aside, self.run, intent.member)
+        aside = f"{intent.folder}/0"
+        self.run.rename_to(intent.member, state, aside)
+        moved = state.identity(aside)
+        if moved is None or moved[1] != intent.parts[intent.member][2]:
+            state.rename_to(aside, self.run, intent.member)
             raise VanishedError(errno.ESTALE, "another file took its name meanwhile", intent.member)
-        return self._rest(intent)
+        return self._follow(state, intent)
 
-    def _rest(self, intent: Intent) -> Removed:
-        """Remove what goes after the name: only files that are still those that were meant."""
-        removed = Removed()
-        for path, seen in intent.files.items():
-            entry = self.run.stat(path)
-            if entry is not None and identity(entry) == seen:
-                removed = removed.plus(self.run.remove_file(path))
-        return removed
-
-    def _empty(self, number: str) -> Removed:
-        if self.state is None or self.state.identity(f"{TRASH}/{GONE}{number}") is None:
-            return Removed()
-        return self.state.remove_tree(f"{TRASH}/{GONE}{number}", self.stop)
+    def _follow(self, state: Store, intent: Intent) -> Removed:
+        """Move what goes after the name: only files that are still those that were meant."""
+        left: list[str] = []
+        for number, (path, seen) in enumerate(intent.parts.items()):
+            if number == 0:
+                continue
+            try:
+                entry = self.run.stat(path)
+                if entry is not None and identity(entry) == seen:
+                    self.run.rename_to(path, state, f"{intent.folder}/{number}")
+            except OSError as error:
+                left.append(f"{path}: {error.strerror or error}")
+        return Removed(0, tuple(left))
 
     def _in_place(self, checkpoint: Checkpoint, intent: Intent) -> Removed:
         """Delete where it lies: key file first, so that a half is seen to be none; sidecars last."""
@@ -111,7 +152,11 @@ class Deleter:
             raise OSError(errno.EPERM, removed.left[0], checkpoint.key_file)
         if checkpoint.kind is Kind.DIRECTORY:
             removed = removed.plus(self.run.remove_tree(checkpoint.member))
-        return removed.plus(self._rest(intent))
+        for path, seen in intent.parts.items():
+            entry = self.run.stat(path)
+            if entry is not None and identity(entry) == seen:
+                removed = removed.plus(self.run.remove_file(path))
+        return removed
 
     def recover(self) -> list[tuple[Intent, Removed]]:
         """Finish what an interrupted prune began; return what was finished and what that removed."""
@@ -121,24 +166,37 @@ class Deleter:
         finished = []
         for intent in journal.open_intents():
             found = self.run.identity(intent.member)
-            if found is not None and found[1] == intent.inode:
-                pass  # it still has its name: the deletion had not begun, and may not be wanted now
-            elif found is not None and intent.kind is Kind.GROUP:
-                pass  # saved anew under the same name: what lies beside may belong to the new one
-            else:
-                removed = self._rest(intent) if found is None else Removed()
-                finished.append((intent, removed.plus(self._empty(intent.id))))
-                if finished[-1][1].left:
-                    continue
-            journal.end(intent.id)
-        for name in self._gone():
-            removed = self.state.remove_tree(f"{TRASH}/{name}", self.stop)
-            if removed.freed:
-                nameless = Intent(
-                    id=name, name=name, kind=Kind.FILE, member="", inode=0, files={}, bytes=0
-                )
-                finished.append((nameless, removed))
+            if found is not None and found[1] == intent.parts[intent.member][2]:
+                # It still has its name: the deletion had not begun, and may not be wanted now.
+                self.state.remove_tree(intent.folder)
+                journal.end(intent.id)
+                continue
+            # Where another has its name by now, what lies beside may belong to that one.
+            removed = Removed()
+            if found is None:
+                self.state.make_folder(intent.folder)
+                removed = self._follow(self.state, intent)
+            if not intent.kept:
+                removed = removed.plus(self.state.remove_tree(intent.folder, self.stop))
+            finished.append((intent, removed))
+            if not removed.left:
+                journal.end(intent.id)
+        for name in folders(self.state):
+            if name.startswith(GONE):
+                removed = self.state.remove_tree(f"{TRASH}/{name}", self.stop)
+                if removed.freed or removed.left:
+                    nameless = Intent(
+                        id=name, name=name, folder=name, kept=False, parts={}, bytes=0
+                    )
+                    finished.append((nameless, removed))
         return finished
+
+    def expired(self, now_ns: int) -> list[tuple[TrashEntry, Removed]]:
+        """Free what is past its grace; return what went and what that removed."""
+        if self.state is None:
+            return []
+        past = [entry for entry in entries(self.state) if entry.until_ns <= now_ns]
+        return [(entry, discard(self.state, entry, self.stop)) for entry in past if not self.stop()]
 
     def tidy(self) -> None:
         """Forget the journal once nothing in it is open."""
@@ -147,13 +205,10 @@ class Deleter:
             if not journal.open_intents():
                 journal.clear()
 
-    def pending(self) -> bool:
-        """Whether an interrupted prune left something to finish."""
-        return self.state is not None and bool(Journal(self.state).open_intents() or self._gone())
-
-    def _gone(self) -> list[str]:
-        if self.state is None or self.state.identity(TRASH) is None:
-            return []
-        return [
-            name for name in self.state.listing(TRASH, deep=False).folders if name.startswith(GONE)
-        ]
+    def pending(self, now_ns: int) -> bool:
+        """Whether an interrupted prune left something to finish, or a grace is over."""
+        return self.state is not None and bool(
+            Journal(self.state).open_intents()
+            or any(name.startswith(GONE) for name in folders(self.state))
+            or any(entry.until_ns <= now_ns for entry in entries(self.state))
+        )

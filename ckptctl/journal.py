@@ -23,15 +23,25 @@ Identity = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One deletion that was begun: the parts in the order in which they go, sidecars last."""
+    """One removal that was begun: the parts in the order in which they leave their names.
+
+    The first part is what makes it a checkpoint: the directory, the file, or a group's key file;
+    sidecars come last.  A part goes to `folder/N` of the state directory, N being its place.
+    """
 
     id: str
     name: str
-    kind: Kind
-    member: str  # the directory, the file or the group's key file: what goes first
-    inode: int  # of `member`
-    files: Mapping[str, Identity]  # of a group: its files; of all kinds: the sidecars that go too
+    folder: str  # below the state directory
+    kept: bool  # it can be brought back; else its bytes go at once
+    parts: Mapping[
+        str, Identity
+    ]  # path within the run -> what it was; of a directory only the inode
     bytes: int
+
+    @property
+    def member(self) -> str:
+        """The path that goes first."""
+        return next(iter(self.parts), "")
 
 
 def identity(entry: Entry) -> Identity:
@@ -39,25 +49,17 @@ def identity(entry: Entry) -> Identity:
     return entry.size, entry.mtime_ns, entry.inode
 
 
-def intent_of(checkpoint: Checkpoint, inode: int, shared: frozenset[str], number: str) -> Intent:
-    """Return the intent to delete a checkpoint, but for sidecars that another one needs."""
+def parts_of(checkpoint: Checkpoint, inode: int, shared: frozenset[str]) -> dict[str, Identity]:
+    """Return the parts of a checkpoint in the order in which they go, but for shared sidecars."""
+    if checkpoint.kind is Kind.DIRECTORY:
+        own = {checkpoint.member: (0, 0, inode)}
+    else:
+        own = {checkpoint.member: identity(checkpoint.files[checkpoint.member])}
+        own |= {p: identity(e) for p, e in checkpoint.files.items() if p not in checkpoint.sidecars}
     beside = [
         path for path in checkpoint.sidecars if not _within(path, checkpoint) and path not in shared
     ]
-    group = (
-        [path for path in checkpoint.files if path not in checkpoint.sidecars]
-        if checkpoint.kind is Kind.GROUP
-        else []
-    )
-    return Intent(
-        id=number,
-        name=checkpoint.name,
-        kind=checkpoint.kind,
-        member=checkpoint.member,
-        inode=inode,
-        files={path: identity(checkpoint.files[path]) for path in (*group, *beside)},
-        bytes=checkpoint.bytes,
-    )
+    return own | {path: identity(checkpoint.files[path]) for path in beside}
 
 
 def _within(path: str, checkpoint: Checkpoint) -> bool:
@@ -72,18 +74,16 @@ class Journal:
 
     def begin(self, intent: Intent) -> None:
         """Note what is about to go.  Raises OSError where it cannot be written."""
-        self._write(
-            {
-                "event": "begin",
-                "id": intent.id,
-                "name": intent.name,
-                "kind": intent.kind,
-                "member": intent.member,
-                "inode": intent.inode,
-                "files": {path: list(seen) for path, seen in intent.files.items()},
-                "bytes": intent.bytes,
-            }
-        )
+        value = {
+            "event": "begin",
+            "id": intent.id,
+            "name": intent.name,
+            "folder": intent.folder,
+            "kept": intent.kept,
+            "parts": {path: list(seen) for path, seen in intent.parts.items()},
+            "bytes": intent.bytes,
+        }
+        self._write(value)
 
     def end(self, number: str) -> None:
         """Note that a deletion is settled."""
@@ -109,12 +109,11 @@ class Journal:
                 begun[value["id"]] = Intent(
                     id=str(value["id"]),
                     name=str(value["name"]),
-                    kind=Kind(value["kind"]),
-                    member=str(value["member"]),
-                    inode=int(value["inode"]),
-                    files={
+                    folder=str(value["folder"]),
+                    kept=bool(value["kept"]),
+                    parts={
                         str(path): (int(a), int(b), int(c))
-                        for path, (a, b, c) in value["files"].items()
+                        for path, (a, b, c) in value["parts"].items()
                     },
                     bytes=int(value["bytes"]),
                 )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli.completing import one_of
 from ckptctl.flags import PolicyFlags, flag_of
 from ckptctl.rules._base import RULES
 
@@ -25,7 +26,12 @@ class PolicyOptions:
     ] = None
     mode: Annotated[
         str | None,
-        typer.Option("--mode", metavar="min|max", help="Whether small or large is better."),
+        typer.Option(
+            "--mode",
+            metavar="min|max",
+            help="Whether small or large is better.",
+            autocompletion=one_of("min", "max"),
+        ),
     ] = None
     policy: Annotated[
         str | None,
@@ -47,6 +53,12 @@ class PolicyOptions:
             "--delete-incomplete",
             metavar="D",
             help="Remove also what is incomplete and unchanged for D.",
+        ),
+    ] = None
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace", metavar="D", help="Keep what goes that long: `ckptctl undo` brings it back."
         ),
     ] = None
     max_delete: Annotated[
@@ -96,6 +108,7 @@ def flags_of(
         settle=settle,
         await_metric=options.await_metric,
         delete_incomplete=options.delete_incomplete,
+        grace=options.grace,
         max_delete=options.max_delete,
         max_delete_bytes=options.max_delete_bytes,
     )

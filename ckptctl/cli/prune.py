@@ -33,9 +33,6 @@ class PruneOptions:
         bool, typer.Option("--dry-run", "-n", help="Show what would be deleted; change nothing.")
     ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False
-    grace: Annotated[
-        str | None, typer.Option("--grace", metavar="D", help="Not yet.", hidden=True)
-    ] = None
     plan_out: Annotated[
         str | None, typer.Option("--plan-out", metavar="FILE", help="Not yet.", hidden=True)
     ] = None
@@ -51,7 +48,7 @@ class PruneOptions:
 
     def refuse_what_is_not_yet(self) -> None:
         """Refuse the flags of the contract that this version cannot honour."""
-        for name in ("grace", "plan_out", "from_plan", "require_copies", "verify_copies"):
+        for name in ("plan_out", "from_plan", "require_copies", "verify_copies"):
             if getattr(self, name) is not None:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(

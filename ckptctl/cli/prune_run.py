@@ -21,9 +21,9 @@ from ckptctl.model import Decision, Problem, Run
 from ckptctl.plan import Plan, plan_prune
 from ckptctl.policy import Draft, Policy
 from ckptctl.report import Outcome, RunReport
-from ckptctl.statedir import StateDirs, find_state
+from ckptctl.statedir import StateDirs
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import Survey, again, look_again, name_of, path_of, run_root
+from ckptctl.survey import Survey, again, look_again, name_of, path_of, run_root, state_dirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PruneRun:
         try:
             with closing(run_root(self.view, self.found)) as root:
                 dirs = self._state()
-                if not pending(root, dirs):
+                if not pending(root, dirs, _surroundings(self.session).clock()):
                     return self
                 with self._changing(), Applier(root, dirs, _surroundings(self.session)) as applier:
                     outcomes += self._logged(applier.recover())
@@ -69,9 +69,9 @@ class PruneRun:
             return self
         try:
             policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
-            if policy is not None and (policy.grace_ns or policy.require_copies or policy.copy_to):
+            if policy is not None and (policy.require_copies or policy.copy_to):
                 raise UsageError(
-                    f"{self.path}: its policy asks for grace or copies: not yet; nothing was changed"
+                    f"{self.path}: its policy asks for copies on other tiers: not yet; nothing was changed"
                 )
             decided = decide_run(self.session, policy, self.view, self.found)
             if policy is None:
@@ -110,7 +110,7 @@ class PruneRun:
             seconds=time.monotonic,
         )
         with self._changing(), Applier(root, dirs, _surroundings(session)) as applier:
-            yield from applier.apply(plan, asking)
+            yield from applier.apply(plan, asking, policy.grace_ns or 0)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -128,10 +128,7 @@ class PruneRun:
             yield outcome
 
     def _state(self) -> StateDirs:
-        scanner = next((i.format.name for i in self.found.items if i.format.scans_everything), None)
-        return find_state(
-            self.path, option=self.session.common.state_dir, uid=os.geteuid(), forbids=scanner
-        )
+        return state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
 
     def report(self) -> RunReport:
         """Return what there is to tell of the run."""
