@@ -13,7 +13,7 @@ from ckptctl.completeness import Fact, state_of
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
 from ckptctl.logs import Log
 from ckptctl.merge import Sources, checkpoint_of
-from ckptctl.model import Checkpoint, Context, Entry, Folder, Kind, Metadata, Problem, Run, State
+from ckptctl.model import Checkpoint, Context, Entry, Folder, Metadata, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import links_of, named_by, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
@@ -47,7 +47,7 @@ def annotate(
         *beside.unread,
         *(text for sources in gathered for text in sources.failed),
     ]
-    last = _saved_last(found.items, gathered)
+    last = _saved_last(gathered, context)
     pointed = _pointed(found, gathered, beside)
     checkpoints: list[Checkpoint] = []
     for sources in gathered:
@@ -55,10 +55,10 @@ def annotate(
         try:
             fact = state_of(
                 claim,
-                sources.own_files,
+                sources.covered,
                 sources.own.missing,
                 changed_ns=sources.changed_ns,
-                last=sources.item.name in last,
+                last=sources.member in last,
                 reader=below,
                 context=context,
             )
@@ -81,12 +81,6 @@ def annotate(
         unread=tuple(dict.fromkeys(unread)),
         forbids_state=scanner,
     )
-
-
-def _path_of(item: Item) -> str:
-    """Return a checkpoint's path within its run: a directory, a file, a group's key file."""
-    claim = item.claim
-    return claim.key_file if claim.kind is Kind.GROUP else claim.members[0]
 
 
 def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sources:
@@ -121,8 +115,8 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         pass  # deleted meanwhile: the next listing will not show it
     except OSError as error:
         failed.append(f"{error.filename or claim.name}: {error.strerror or error}")
-    member = _path_of(item)
-    times = [entry.mtime_ns for entry in own_files.values()] or [
+    member = item.path
+    times = [entry.mtime_ns for path, entry in own_files.items() if path not in inner] or [
         folder.folders[part].mtime_ns for part in claim.members if part in folder.folders
     ]
     return Sources(
@@ -142,13 +136,21 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     )
 
 
-def _saved_last(items: Sequence[Item], gathered: Sequence[Sources]) -> frozenset[str]:
-    """Return the names of those written last in each family: what is still being saved is there."""
-    newest: dict[str, tuple[int, int, str]] = {}
-    for item, sources in zip(items, gathered, strict=True):
-        rank = (sources.changed_ns, item.claim.step or 0, item.name)
-        newest[item.claim.family] = max(newest.get(item.claim.family, rank), rank)
-    return frozenset(name for _, _, name in newest.values())
+def _saved_last(gathered: Sequence[Sources], context: Context) -> frozenset[str]:
+    """Return the members that were saved last in each family: what is still being saved is there.
+
+    Those are the one written last and the one whose stated time is the last; a time ahead of the
+    clock is no reference, so that the last real one is looked at besides it.
+    """
+    newest: dict[tuple[str, int], tuple[int, int, str]] = {}
+    for sources in gathered:
+        claim = sources.item.claim
+        times = [sources.changed_ns, sources.saved_ns]
+        times += [time if time <= context.now_ns else 0 for time in times]
+        for which, time in enumerate(times):
+            rank = (time, claim.step or 0, sources.member)
+            newest[claim.family, which] = max(newest.get((claim.family, which), rank), rank)
+    return frozenset(member for _, _, member in newest.values())
 
 
 def _logged(item: Item, log: Log) -> Mapping[str, float]:
@@ -165,7 +167,7 @@ def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[
     by_name: dict[str, str] = {}
     by_member: dict[str, str] = {}
     for item in found.items:
-        path = _path_of(item)
+        path = item.path
         by_member.update((member, path) for member in item.claim.members)
         by_name.setdefault(item.name, path)
     names = {**by_name, **by_member}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ _STAND_IN = Metric("loss", Mode.MIN)
 class PolicyFlags:
     """The texts of the policy flags as they were given; None and empty are flags not given.
 
-    `keep` goes by the rule's key; a rule that may be repeated has a sequence of texts.
+    `keep` goes by the rule's key: one text, or one for each time that the flag was given.
     """
 
     keep: Mapping[str, str | Sequence[str]] | None = None
@@ -82,12 +82,14 @@ class PolicyFlags:
             raise UsageError("\n".join(wrong))
         return draft
 
-    def _statements(self) -> Sequence[Statement]:
-        return [
-            Statement(key, text if isinstance(text, str) else list(text), flag_of(key))
-            for key, text in (self.keep or {}).items()
-            if isinstance(text, str) or text
-        ]
+    def _statements(self) -> Iterator[Statement]:
+        """Yield a statement for each time that a flag was given: one reason is enough to be kept."""
+        for key, said in (self.keep or {}).items():
+            texts = [said] if isinstance(said, str) else list(said)
+            if texts and RULES[key].repeat:
+                yield Statement(key, texts, flag_of(key))
+            else:
+                yield from (Statement(key, text, flag_of(key)) for text in texts)
 
 
 def flag_of(key: str) -> str:

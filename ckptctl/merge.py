@@ -33,6 +33,27 @@ class Sources:
     log: Mapping[str, float] = field(default_factory=dict)
     log_unread: str | None = None
 
+    @property
+    def covered(self) -> Mapping[str, Entry]:
+        """The files that a commit marker covers: all of its own but sidecars."""
+        if not self.inner:
+            return self.own_files
+        return {path: entry for path, entry in self.own_files.items() if path not in self.inner}
+
+    @property
+    def stated_ns(self) -> int | None:
+        """When it was saved as far as a sidecar, the framework or the name states it."""
+        said = (*self.sidecars, self.own)
+        return _first((*(source.saved_ns for source in said), self.item.claim.saved_ns))
+
+    @property
+    def saved_ns(self) -> int:
+        """When it was saved: as stated, else by the time of its key file."""
+        if (stated := self.stated_ns) is not None:
+            return stated
+        key = self.own_files.get(self.item.claim.key_file)
+        return self.changed_ns if key is None else key.mtime_ns
+
 
 def checkpoint_of(
     sources: Sources,
@@ -72,8 +93,7 @@ def checkpoint_of(
             text = f"its name says step {step}, its metadata step {different[0]}: the name counts"
             problems.append(Problem("step-mismatch", text))
     epoch = None if claim.named else _first((*(source.epoch for source in said), claim.epoch))
-    stated_ns = _first((*(source.saved_ns for source in said), claim.saved_ns))
-    saved_ns = stated_ns if stated_ns is not None else _key_time(sources)
+    saved_ns = sources.saved_ns
     future = saved_ns > context.now_ns
     if future:
         text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
@@ -99,7 +119,7 @@ def checkpoint_of(
         step=step,
         epoch=epoch,
         saved_ns=saved_ns,
-        stated=stated_ns is not None,
+        stated=sources.stated_ns is not None,
         bytes=_bytes(files.values()),
         files=files,
         changed_ns=sources.changed_ns,
@@ -124,12 +144,6 @@ def checkpoint_of(
         expects_marker=claim.expects_marker,
         future=future,
     )
-
-
-def _key_time(sources: Sources) -> int:
-    """Return the time of the key file; of a directory that lacks it, that of its last change."""
-    key = sources.own_files.get(sources.item.claim.key_file)
-    return sources.changed_ns if key is None else key.mtime_ns
 
 
 def _first(values: Iterable[T | None]) -> T | None:

@@ -50,6 +50,7 @@ class Reading:
 
     context: Context
     metrics_from: tuple[str, ...] = ()
+    logs_asked: bool = False  # the user named the logs in this very call: they must be there
     state_dir: str | None = None
     uid: int = 0
 
@@ -101,11 +102,16 @@ def path_of(view: Survey, found: Found) -> str:
     )
 
 
+def state_dirs(view: Survey, found: Found, option: str | None, uid: int) -> StateDirs:
+    """Return where the state of a run lies or could lie; `option` is the value of --state-dir."""
+    scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
+    return find_state(path_of(view, found), option=option, uid=uid, forbids=scanner)
+
+
 def read_run(view: Survey, found: Found, reading: Reading) -> Run:
     """Return one run with its checkpoints' metadata, state and pointers."""
     path = path_of(view, found)
-    scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
-    dirs = find_state(path, option=reading.state_dir, uid=reading.uid, forbids=scanner)
+    dirs = state_dirs(view, found, reading.state_dir, reading.uid)
     beside = _beside(path, dirs, reading)
     run = annotate(found, name_of(view, found), path, view.store, beside, reading.context)
     if view.only is not None:
@@ -151,11 +157,12 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
     for name in reading.metrics_from:
         full = os.path.join(path, name)
         try:
-            logs.append(parse_log(_read_log(full)))
+            logs.append(parse_log(read_log(full)))
         except FileNotFoundError:
-            problems.append(
-                Problem("log-missing", f"{full}: the log does not exist, so it gives no metrics")
-            )
+            text = f"{full}: the log does not exist, so it gives no metrics"
+            problems.append(Problem("log-missing", text))
+            if reading.logs_asked:
+                unread.append(text)
         except ValueError as error:
             log_unread = f"{full}: the log {error}"
             problems.append(Problem("log-unreadable", log_unread))
@@ -183,7 +190,7 @@ def _keeping(place: str) -> list[Record]:
         return []
 
 
-def _read_log(path: str) -> bytes:
+def read_log(path: str) -> bytes:
     """Return a log that the user named: it may lie outside the run.  Raises OSError."""
     fd = os.open(local_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:

@@ -62,7 +62,8 @@ def parse_time(value: object) -> int:
         )
     if not _FIRST_SECOND <= value <= _LAST_SECOND:  # NaN compares false
         raise ValueError(f"{value!r} is no time in Unix seconds")
-    return value * NS if isinstance(value, int) else round(value * NS)
+    # The digits that were written, not the nearest binary fraction of them.
+    return value * NS if isinstance(value, int) else round(Decimal(repr(value)) * NS)
 
 
 def format_time(ns: int) -> str:

@@ -42,6 +42,7 @@ def reading_of(session: Session, policy: Policy) -> Reading:
     return Reading(
         context=session.context(policy.settle_ns, policy.await_metric_ns),
         metrics_from=policy.metrics_from,
+        logs_asked=bool(session.common.metrics_from),
         state_dir=session.common.state_dir,
         uid=os.geteuid(),
     )

@@ -80,7 +80,7 @@ def rule_parameters() -> list[inspect.Parameter]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                list[str] | None if spec.repeat else str | None,
+                list[str] | None,
                 typer.Option(
                     flag_of(spec.key), metavar=spec.metavar, help=spec.help, rich_help_panel="Rules"
                 ),
@@ -94,12 +94,11 @@ def flags_of(
     rules: Mapping[str, object], options: PolicyOptions, settle: str | None, logs: list[str] | None
 ) -> PolicyFlags:
     """Return the policy flags that were given; `rules` are the values of `rule_parameters`."""
-    keep: dict[str, str | list[str]] = {}
-    for name, value in rules.items():
-        if isinstance(value, str):
-            keep[name.removeprefix("keep_")] = value
-        elif isinstance(value, list) and value:
-            keep[name.removeprefix("keep_")] = [str(text) for text in value]
+    keep = {
+        name.removeprefix("keep_"): [str(text) for text in value]
+        for name, value in rules.items()
+        if isinstance(value, list) and value
+    }
     return PolicyFlags(
         keep=keep,
         metrics=options.metric or (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,78 @@ def test_a_named_state_directory_on_another_file_system(tmp_path: Path, ckptctl:
         assert (state / "run" / "run.json").exists()
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def test_a_rule_flag_given_twice_is_two_rules(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(10, 80, 10)), hours_apart=8)
+    assert (
+        ckptctl(
+            "prune",
+            run,
+            "--keep-every",
+            "30",
+            "--keep-every",
+            "24h",
+            "--keep-last",
+            "1",
+            "--keep-last",
+            "2",
+        ).code
+        == 0
+    )
+    assert steps_left(run) == [10, 30, 40, 60, 70]
+
+
+def test_a_log_that_was_named_and_is_not_there_stops_a_prune(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", {1: None, 2: None, 3: 9.0})
+    done = ckptctl(
+        "prune", run, "--keep-best", "1", "--metric", "val_ppl", "--metrics-from", "typo.csv"
+    )
+    assert done.code == 7
+    assert "typo.csv" in done.stderr
+    assert steps_left(run) == [1, 2, 3]
+
+
+def test_metrics_come_from_a_log_beside_the_run(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 6)))
+    (tmp_path / "metrics.csv").write_text("step,val_ppl\n1,9\n2,3\n3,nan\n4,7\n5,8\n")
+    assert (
+        ckptctl(
+            "prune",
+            run,
+            "--keep-best",
+            "1",
+            "--metric",
+            "val_ppl",
+            "--metrics-from",
+            "../metrics.csv",
+        ).code
+        == 0
+    )
+    assert steps_left(run) == [2, 5]
+
+
+def test_a_sidecar_inside_is_not_covered_by_the_marker(
+    tmp_path: Path, ckptctl: Ckptctl, corpus: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(corpus / "hf-trainer", run)
+    (run / "checkpoint-40" / "metrics.json").write_text('{"eval_bleu": 3}')
+    listed = {c["name"]: c for c in ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]}
+    assert listed["checkpoint-40"]["state"] == "complete"
+    assert listed["checkpoint-40"]["metrics"]["eval_bleu"] == 3
+
+
+def test_the_one_that_a_sidecar_says_was_saved_last_is_looked_at(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", {1: None, 2: None})
+    (run / "step_1.pt").write_bytes(torch_zip()[:-30])
+    set_age(run / "step_1.pt", 3 * 86400)
+    (run / "step_1.json").write_text(json.dumps({"saved_at": time.time() - 60}))
+    states = {
+        c["name"]: c["state"] for c in ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]
+    }
+    assert states == {"step_1": "incomplete", "step_2": "complete"}
