@@ -17,7 +17,7 @@ from ckptctl.cli import converting
 
 Said = tuple[object, ...]
 
-HEAVY = ("pydantic", "rich", "fsspec", "s3fs", "gcsfs", "obstore", "asyncio")
+HEAVY = ("pydantic", "rich", "yaml", "fsspec", "s3fs", "gcsfs", "obstore", "asyncio", "zipfile")
 
 
 def _parsed(arguments: list[str]) -> Said:
