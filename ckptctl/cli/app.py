@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from ckptctl.cli import converting
+from ckptctl.cli import completing, converting
 from ckptctl.cli.commands import add_all, add_one
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 
@@ -54,7 +54,7 @@ def version(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here, without a traceback."""
-    arguments = arguments or ["--help"]
+    arguments = completing.line_typed(os.environ) or arguments or ["--help"]
     as_json = _wants_json(arguments)
     converting.install()
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
@@ -39,7 +40,10 @@ class ListOptions:
     state: Annotated[
         str | None,
         typer.Option(
-            "--state", metavar="STATE", help="Only complete, saving, incomplete or damaged ones."
+            "--state",
+            metavar="STATE",
+            help="Only complete, saving, incomplete or damaged ones.",
+            autocompletion=one_of(*State),
         ),
     ] = None
     tag: Annotated[

@@ -10,6 +10,8 @@ from typing import Annotated, get_type_hints
 
 import typer
 
+from ckptctl.cli.completing import locations, one_of
+
 
 class Output(StrEnum):
     """The formats of stdout."""
@@ -27,6 +29,7 @@ Location = Annotated[
         metavar="[LOCATION]",
         help="A path or URL; by default the current directory.",
         show_default=False,
+        autocompletion=locations,
     ),
 ]
 
@@ -48,7 +51,11 @@ class Common:
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="table|json|jsonl|csv|paths", help="Format of stdout."
+            "--output",
+            "-o",
+            metavar="table|json|jsonl|csv|paths",
+            help="Format of stdout.",
+            autocompletion=one_of(*Output),
         ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False
