@@ -42,7 +42,9 @@ def _among(
         for checkpoint in family.checkpoints:
             number = number_in(order, checkpoint)
             if number is not None and checkpoint.member in kept and not checkpoint.named:
-                keepers[number].setdefault(index, checkpoint)
+                other = keepers[number].setdefault(index, checkpoint)
+                if checkpoint.path < other.path:  # which one is named is no matter of order
+                    keepers[number][index] = checkpoint
         for place in family.places:
             if rest := [c for c in place.checkpoints if c.member not in kept]:
                 pending[number_in(order, rest[0]) or 0][index] = rest

@@ -18,6 +18,19 @@ def test_decisions_come_in_the_order_of_the_checkpoints() -> None:
     assert [decision.checkpoint.step for decision in decisions] == [3, 1, 2]
 
 
+def test_a_sibling_names_the_same_keeper_in_whatever_order_they_come() -> None:
+    them = [
+        checkpoint(family="a_#.pt", name="a_1-first", step=1),
+        checkpoint(family="a_#.pt", name="a_1-second", step=1),
+        checkpoint(family="b_#.pt", step=1),
+        checkpoint(family="b_#.pt", step=2),
+    ]
+    for order in (them, them[::-1]):
+        decisions = decide(run(order), [RULES["last"].make(1, None)], CONTEXT)
+        (reason,) = next(d.reasons for d in decisions if d.checkpoint.name == "b_1")
+        assert (reason.rule, reason.text) == ("sibling", "of a_1-first, which is kept")
+
+
 def test_guards_alone_know_neither_rules_nor_siblings() -> None:
     them = [
         checkpoint(family="a_#.pt", step=1, pinned=True),

@@ -62,8 +62,8 @@ class _Node:
     def folder(self, folders: dict[str, Folder]) -> Folder:
         """Freeze, once all below is read."""
         return Folder(
-            self.path, dict(sorted(self.files.items())), folders, self.links, tuple(self.others),
-            self.mtime_ns, self.error, self.forbidden,
+            self.path, dict(sorted(self.files.items())), folders, dict(sorted(self.links.items())),
+            tuple(sorted(self.others)), self.mtime_ns, self.error, self.forbidden,
         )  # fmt: skip
 
 
