@@ -18,7 +18,7 @@ test:    ## the tests, on all cores
 	pytest
 
 docs:    ## make the generated files anew
-	python docs/generate.py
+	python -m docs.generate
 
 bench:   ## measure against find and bare Python, as ratios
 	python benchmarks/scan.py

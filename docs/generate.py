@@ -1,4 +1,7 @@
-"""Make the generated pages of docs/ anew, or with --check say which are not fresh."""
+"""Make man/, completions/ and the generated pages of docs/ anew, or with --check say which are not fresh.
+
+What is made depends on the program only: no date, no width of a terminal, no path.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from pathlib import Path
 
 from ckptctl.formats._base import Format
 from ckptctl.group import known_formats
+from docs import completions, manpages, policypage
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 FORMATS_HEAD = """\
 # Formats
 
@@ -36,20 +40,40 @@ def _section(kind: Format) -> str:
 
 def pages() -> Mapping[Path, str]:
     """Return every generated page and what it has to hold."""
-    return {HERE / "formats.md": formats_page()}
+    made = {
+        "docs/formats.md": formats_page(),
+        "man/ckptctl-policy.5": policypage.policy_page(),
+        **{f"man/{name}": text for name, text in manpages.pages().items()},
+        **{f"completions/{name}": text for name, text in completions.scripts().items()},
+    }
+    return {ROOT / name: text for name, text in made.items()}
+
+
+def strangers(wanted: Mapping[Path, str]) -> list[Path]:
+    """Return what lies among the generated files and is none: the page of a command that is gone."""
+    there = [path for name in ("man", "completions") for path in (ROOT / name).iterdir()]
+    return sorted(path for path in there if path not in wanted)
 
 
 def main(arguments: list[str]) -> int:
     """Write what is not fresh, or only name it; return the exit code."""
     check = arguments == ["--check"]
-    stale = [
-        path for path, text in pages().items() if not path.exists() or path.read_text() != text
-    ]
-    for path in stale:
-        print(f"{path.name}: {'not fresh; `make docs` makes it anew' if check else 'made anew'}")
-        if not check:
-            path.write_text(pages()[path])
-    return 1 if check and stale else 0
+    wanted = pages()
+    fresh = {path: text for path, text in wanted.items() if not _holds(path, text)}
+    gone = strangers(wanted)
+    for path in [*fresh, *gone]:
+        state = "not fresh; `make docs` makes it anew" if check else "made anew"
+        print(f"{path.relative_to(ROOT)}: {state}")
+    if not check:
+        for path, text in fresh.items():
+            path.write_text(text)
+        for path in gone:
+            path.unlink()
+    return 1 if check and (fresh or gone) else 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import typer
 
+from ckptctl.cli.examples import show_examples
+
 
 class Command(NamedTuple):
     """How a command is put into the app, and the first line of its help."""
@@ -63,8 +65,9 @@ COMMANDS = {
 
 def add_all(app: typer.Typer) -> None:
     """Put every command into the app."""
-    for command in COMMANDS.values():
+    for name, command in COMMANDS.items():
         command.add(app)
+        show_examples(app, name)
 
 
 def add_one(app: typer.Typer, wanted: str | None) -> None:
@@ -72,6 +75,7 @@ def add_one(app: typer.Typer, wanted: str | None) -> None:
     for name, command in COMMANDS.items():
         if name == wanted:
             command.add(app)
+            show_examples(app, name)
         else:
             app.command(name, help=command.help)(_elsewhere)
 

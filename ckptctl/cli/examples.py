@@ -1,0 +1,63 @@
+"""Examples of each command: lines for a shell, shown below its help and in its man page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import typer
+from typer.models import CommandInfo, TyperInfo
+
+EXAMPLES: Mapping[str, str] = {
+    "list": """\
+# what is there, with a metric beside each
+ckptctl list runs/llm --metric val_loss
+
+# paths of the complete ones of every run below, for another program
+ckptctl list -r runs --state complete -0 | xargs -0 du -sh
+""",
+    "prune": """\
+# what would go, and why
+ckptctl prune runs/llm --keep-last 3 --keep-best 2 --metric val_loss -n
+
+# every night, by the policies of a file, at most 50 of each run
+ckptctl prune -r runs --policy ckptctl.yaml --max-delete 50 -q
+""",
+    "undo": """\
+# what could be brought back, then one of it
+ckptctl undo runs/llm --list
+ckptctl undo runs/llm --name step_4000
+""",
+    "purge": """\
+# what lies in the trash for more than three days
+ckptctl purge runs/llm --older-than 3d
+""",
+    "interval": """\
+# a save takes a minute; 512 nodes, each fails every five years
+ckptctl interval --save-cost 60s --nodes 512 --node-mtbf 1825d
+
+# from what a run shows
+ckptctl interval runs/llm
+""",
+    "status": """\
+# for Nagios: newest complete checkpoint older than 2 h, 6 h
+ckptctl status runs/llm --warn 2h --critical 6h
+""",
+    "demo": """\
+ckptctl demo sample
+ckptctl list sample/tiny-llm
+""",
+    "config": """\
+ckptctl config example > ckptctl.yaml
+ckptctl config check ckptctl.yaml
+""",
+}
+"""By command; each line that is no comment is a command line that the program takes."""
+
+
+def show_examples(app: typer.Typer, name: str) -> None:
+    """Put the examples of a command that is in the app below its help."""
+    infos: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+    for info in infos:
+        if info.name == name and name in EXAMPLES:
+            lines = "".join(f"  {line}\n" for line in EXAMPLES[name].splitlines() if line)
+            info.epilog = f"\b\nExamples:\n{lines}"  # \b: lines stay as they are
