@@ -26,7 +26,7 @@ class Commit(NamedTuple):
     marker: str | None  # of several, the one that is furthest behind the files that it covers
     key: str  # the marker (of several, the lowest rank's), else the lowest data file
     uncovered: tuple[str, ...] = ()  # what the marker does not cover
-    ranks: frozenset[str] = frozenset()  # markers of the ranks, where each commits by its own
+    ranks: frozenset[str] = frozenset()  # markers that each rank seen must have of its own
 
 
 def holds_data(files: Collection[str]) -> bool:
@@ -72,11 +72,13 @@ def _of_ranks(
     How many ranks there were is in no name: up to the highest seen, all are expected.
     """
     key = local[min(local)]
-    ranks = frozenset(local.values())
-    count = 1 + max([*local, *(rank for rank, _ in data)])
+    seen = {*local, *(rank for rank, _ in data)}
+    ranks = frozenset(local.get(rank, f"__{rank}{METADATA}") for rank in seen)
+    count = 1 + max(seen)
     absent = next(rank for rank in range(count + 1) if rank not in local)
     if absent < count:
-        return Commit(f"no __{absent}{METADATA}, by which rank {absent} commits", None, key)
+        text = f"no __{absent}{METADATA}, by which rank {absent} commits"
+        return Commit(text, None, key, ranks=ranks)
 
     def lead(rank: int) -> int:
         written = [files[name].mtime_ns for owner, name in data if owner == rank]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ckptctl.model import Folder
@@ -36,6 +36,11 @@ def rank_files(inside: Folder) -> frozenset[str]:
         for file in deep.files
         if _STATES.fullmatch(file)
     )
+
+
+def axes_of(paths: Iterable[str]) -> int:
+    """Return how many numbers the names of the rank folders in such paths have, at most."""
+    return max(len(_place(path.partition("/")[0])) for path in paths)
 
 
 def read_ranks(inside: Folder) -> Ranks:

@@ -1,8 +1,8 @@
-"""Rank files that are lost without a trace: told from the checkpoints saved before and after."""
+"""What is lost without a trace in a checkpoint itself: told from the others of its family."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -14,18 +14,43 @@ class Saved(NamedTuple):
     parts: frozenset[str]
 
 
-def lost_parts(saved: Iterable[Saved], vouched: Collection[str] = ()) -> dict[str, str]:
+def lost_ranks(saved: Iterable[Saved], vouched: str | None = None) -> dict[str, str]:
+    """Return, for each checkpoint that lacks a file which any of its family has, that file.
+
+    Where the number of ranks is in no name, they go up to the highest seen in the family.  Fewer
+    are sure only where a tracker, which is written when all ranks are done, names the checkpoint
+    (`vouched`), and in those right before it that have the same files.
+    """
+    order = sorted(saved)
+    every = frozenset[str]().union(*(one.parts for one in order))
+    named = next((at for at, one in enumerate(order) if one.name == vouched), -1)
+    sure = set()
+    for one in reversed(order[: named + 1]):
+        if one.parts != order[named].parts:
+            break
+        sure.add(one.name)
+    return {
+        one.name: min(every - one.parts)
+        for one in order
+        if one.name not in sure and one.parts != every
+    }
+
+
+def lacking(part: str) -> str:
+    """Return in words what one checkpoint lacks by `lost_ranks`."""
+    return f"no {part}, which others of its family have"
+
+
+def lost_parts(saved: Iterable[Saved]) -> dict[str, str]:
     """Return, for each checkpoint that lacks a file which both its neighbours have, that file.
 
-    Where the number of ranks is in no name, a grid without its highest rank looks whole.  A run
-    that goes on with fewer ranks differs from one neighbour only, or is `vouched` for by name.
+    For formats with a commit marker, where less than others have may well be whole: a run that
+    goes on with fewer ranks differs from one neighbour only.
     """
     order = sorted(saved)
     found = {}
     for at, one in enumerate(order):
         near = [other.parts for other in (*order[max(at - 1, 0) : at], *order[at + 1 : at + 2])]
-        if near and one.name not in vouched:
-            lost = frozenset.intersection(*near) - one.parts
-            if lost:
-                found[one.name] = min(lost)
+        if near and (lost := frozenset.intersection(*near) - one.parts):
+            found[one.name] = min(lost)
     return found

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import read_grid
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind
@@ -24,6 +24,7 @@ _EXPERTS = re.compile(
     r"|(?P<optim>expp_rank_)(?P<ep>[0-9]+)_mp_rank_(?P<emp>[0-9]+)_optim_states\.pt"
 )
 _MODEL = re.compile(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
+_PRECISION = re.compile(r"^(?:bf16|fp16)_")
 _STATES = re.compile(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
@@ -97,16 +98,16 @@ def _name_of(name: str, *, pointed: bool) -> names.Name | None:
 def _lost(
     chosen: Mapping[str, names.Name], tags: Mapping[str, Folder], latest: str | None
 ) -> dict[str, str]:
-    """Return the files that tags lack and their neighbours have; `latest` vouches for one tag."""
-    families: dict[str, list[Saved]] = {}
+    """Return the files that tags lack and others of their family have, at the same ZeRO stage."""
+    families: dict[tuple[str, bool], list[Saved]] = {}
     for name, found in chosen.items():
-        number = found.step if found.step is not None else found.epoch
-        if number is not None:
-            parts = frozenset(file for file in tags[name].files if _STATES.fullmatch(file))
-            family = names.family(name, "", found.spans)
-            families.setdefault(family, []).append(Saved(number, name, parts))
-    vouched = {latest} if latest else set()
-    return {n: file for one in families.values() for n, file in lost_parts(one, vouched).items()}
+        number = found.step if found.step is not None else found.epoch or 0
+        files = [file for file in tags[name].files if _STATES.fullmatch(file)]
+        parts = frozenset(_PRECISION.sub("", file) for file in files)
+        third = any(model[1] for file in files if (model := _MODEL.fullmatch(file)))
+        kin = names.family(name, "", found.spans), third
+        families.setdefault(kin, []).append(Saved(number, name, parts))
+    return {n: file for one in families.values() for n, file in lost_ranks(one, latest).items()}
 
 
 def _claim(name: str, found: names.Name, inside: Folder, lost: str | None) -> Claim:
@@ -143,7 +144,7 @@ def _missing(inside: Folder, hole: str | None, lost: str | None) -> str | None:
             return f"{file} is empty"
     if expert := _expert_hole(inside.files):
         return f"no {expert}"
-    return f"no {lost}, unlike those saved around it" if lost else None
+    return lacking(lost) if lost else None
 
 
 def _expert_hole(files: Iterable[str]) -> str | None:

@@ -10,8 +10,8 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._dcp import holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_stream import chunks_of, read_object
-from ckptctl.formats._megatron_ranks import holds_ranks, rank_files, read_ranks
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._megatron_ranks import axes_of, holds_ranks, rank_files, read_ranks
+from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
@@ -29,7 +29,7 @@ class _Own(NamedTuple):
 
     tracker: int | None  # the iteration that the tracker names; None for `release`, or for none
     core: bool  # another checkpoint of it is Megatron Core's
-    lost: Mapping[str, str]  # by name, a rank file that those around it have
+    lost: Mapping[str, str]  # by name, a rank file that others have
 
 
 @FORMATS.add("megatron")
@@ -72,18 +72,13 @@ class Megatron(Format):
         }
         if not found:
             return
-        ranks = [
-            Saved(int(step[1]), name, rank_files(inside))
-            for name, inside in found.items()
-            if (step := _NAME.fullmatch(name)) and holds_ranks(inside) and not _is_dist(inside)
-        ]
         target, failed = None, None
         try:
             target = _read_tracker(folder, reader)
         except OSError as error:
             failed = error
         tracker = int(target) if target and target != _RELEASE else None
-        lost = lost_parts(ranks, {_target_name(target)} if target else ())
+        lost = _lost(found, _target_name(target) if target else None)
         cores = {name for name, inside in found.items() if _is_core(inside)}
         for name, inside in found.items():
             yield _claim(name, inside, _Own(tracker, bool(cores - {name}), lost))
@@ -145,6 +140,17 @@ def _target_name(target: str) -> str:
     return target if target == _RELEASE else f"iter_{int(target):07d}"
 
 
+def _lost(found: Mapping[str, Folder], vouched: str | None) -> dict[str, str]:
+    """Return the files that iterations of old ranks lack, by those with as many axes of ranks."""
+    layouts: dict[int, list[Saved]] = {}
+    for name, inside in found.items():
+        step = _NAME.fullmatch(name)
+        if step and holds_ranks(inside) and not _is_dist(inside):
+            one = Saved(int(step[1]), name, rank_files(inside))
+            layouts.setdefault(axes_of(one.parts), []).append(one)
+    return {n: file for one in layouts.values() for n, file in lost_ranks(one, vouched).items()}
+
+
 def _claim(name: str, inside: Folder, own: _Own) -> Claim:
     found = _NAME.fullmatch(name)
     step = int(found[1]) if found else None
@@ -153,7 +159,7 @@ def _claim(name: str, inside: Folder, own: _Own) -> Claim:
         behind = f"{TRACKER}, which is written last, names {own.tracker}"
     if not _is_dist(inside):
         ranks = read_ranks(inside)
-        lost = f"no {own.lost[name]}, unlike those saved around it" if name in own.lost else None
+        lost = lacking(own.lost[name]) if name in own.lost else None
         layout = _Layout(ranks.missing or lost or behind, None, ranks.key)
     elif own.core or _is_core(inside):
         layout = _core(inside)

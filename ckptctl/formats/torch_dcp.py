@@ -12,7 +12,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, Commit, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._lightning_name import is_nemos
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
 from ckptctl.reading import Finding, Reader
@@ -63,10 +63,10 @@ class TorchDcp(Format):
                 number = found.step if found.step is not None else found.epoch or 0
                 one = Saved(number, name, commit.ranks)
                 saved.setdefault(claim.family, []).append(one)
-        lost = {name: file for one in saved.values() for name, file in lost_parts(one).items()}
+        lost = {name: file for one in saved.values() for name, file in lost_ranks(one).items()}
         for claim in claims:
             if claim.missing is None and claim.name in lost:
-                yield replace(claim, missing=f"no {lost[claim.name]}, unlike those saved around it")
+                yield replace(claim, missing=lacking(lost[claim.name]))
             else:
                 yield claim
 

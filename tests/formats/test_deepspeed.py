@@ -138,7 +138,7 @@ def test_the_highest_rank_is_lost(tmp_path: Path) -> None:
     del tree["global_step10/zero_pp_rank_3_mp_rank_00_optim_states.pt"]
     found = claims_of(DeepSpeed, tmp_path, {**tree, "latest": b"global_step15"})
     assert found["global_step10"].missing == (
-        "no zero_pp_rank_3_mp_rank_00_optim_states.pt, unlike those saved around it"
+        "no zero_pp_rank_3_mp_rank_00_optim_states.pt, which others of its family have"
     )
     assert found["global_step5"].missing is found["global_step15"].missing is None
 
@@ -148,6 +148,23 @@ def test_the_last_tag_lacks_a_rank_and_latest_does_not_name_it(tmp_path: Path) -
     found = claims_of(DeepSpeed, tmp_path, tree)
     assert found["global_step10"].missing is not None
     assert found["global_step5"].missing is None
+
+
+def test_the_highest_rank_is_lost_of_several_in_a_row(tmp_path: Path) -> None:
+    sizes = {5: 4, 10: 4, 15: 3, 20: 3}
+    tree = {k: v for step, dp in sizes.items() for k, v in zero1(f"global_step{step}", dp).items()}
+    found = claims_of(DeepSpeed, tmp_path, {**tree, "latest": b"global_step10"})
+    lost = "no zero_pp_rank_3_mp_rank_00_optim_states.pt, which others of its family have"
+    assert [found[f"global_step{step}"].missing for step in sizes] == [None, None, lost, lost]
+
+
+def test_another_precision_or_stage_is_no_loss(tmp_path: Path) -> None:
+    tree = {
+        **zero1("global_step5"),
+        **zero1("global_step10", prefix="bf16_"),
+        **zero3("global_step15", 2, 1),
+    }
+    assert {claim.missing for claim in claims_of(DeepSpeed, tmp_path, tree).values()} == {None}
 
 
 def test_a_run_that_goes_on_with_fewer_ranks_is_whole(tmp_path: Path) -> None:
@@ -167,7 +184,7 @@ def test_pipeline_layers(tmp_path: Path) -> None:
     del tree["global_step2/layer_01-model_states.pt"]
     found = claims_of(DeepSpeed, tmp_path, {**tree, "latest": b"global_step3"})
     assert found["global_step2"].missing == (
-        "no layer_01-model_states.pt, unlike those saved around it"
+        "no layer_01-model_states.pt, which others of its family have"
     )
     assert found["global_step1"].missing is found["global_step3"].missing is None
 

@@ -190,6 +190,14 @@ def test_old_ranks_may_have_a_sidecar(tmp_path: Path) -> None:
     assert (claim.missing, claim.claims_sidecars, claim.marker) == (None, (), None)
 
 
+LOST = "no mp_rank_01/model_optim_rng.pt, which others of its family have"
+
+
+def gaps(root: Path, tree: Tree) -> list[str | None]:
+    found = claims_of(Megatron, root, tree)
+    return [found[name].missing for name in sorted(found)]
+
+
 def test_the_last_rank_is_lost(tmp_path: Path) -> None:
     tree = {
         **ranks("iter_0001000", "00", "01"),
@@ -197,9 +205,42 @@ def test_the_last_rank_is_lost(tmp_path: Path) -> None:
         **ranks("iter_0003000", "00", "01"),
         TRACKER: b"3000",
     }
-    assert claims_of(Megatron, tmp_path, tree)["iter_0002000"].missing == (
-        "no mp_rank_01/model_optim_rng.pt, unlike those saved around it"
-    )
+    assert gaps(tmp_path, tree) == [None, LOST, None]
+
+
+def test_the_last_rank_is_lost_of_several_in_a_row(tmp_path: Path) -> None:
+    tree = {
+        **ranks("iter_0001000", "00", "01"),
+        **ranks("iter_0002000", "00"),
+        **ranks("iter_0003000", "00"),
+    }
+    assert gaps(tmp_path, tree) == [None, LOST, LOST]
+
+
+@pytest.mark.parametrize("higher", ["02", "01"])
+def test_one_that_is_torn_itself_tells_of_the_highest_rank(tmp_path: Path, higher: str) -> None:
+    tree = {
+        **ranks("iter_0001000", "00"),
+        **ranks("iter_0002000", "00"),
+        f"iter_0002000/mp_rank_{higher}/model_optim_rng.pt": PT if higher == "02" else b"",
+    }
+    assert gaps(tmp_path, tree)[0] == LOST.replace("01", higher)
+
+
+def test_the_tracker_vouches_for_fewer_ranks(tmp_path: Path) -> None:
+    tree = {
+        **ranks("iter_0001000", "00"),
+        **ranks("iter_0002000", "00", "01"),
+        **ranks("iter_0003000", "00"),
+        **ranks("iter_0004000", "00"),
+        TRACKER: b"4000",
+    }
+    assert gaps(tmp_path, tree) == [LOST, None, None, None]
+
+
+def test_other_axes_of_ranks_are_another_layout(tmp_path: Path) -> None:
+    tree = {**ranks("iter_0001000", "00", "01"), **ranks("iter_0002000", "00_000", "00_001")}
+    assert gaps(tmp_path, tree) == [None, None]
 
 
 def test_old_ranks_above_the_tracker_are_not_committed(tmp_path: Path) -> None:

@@ -165,11 +165,30 @@ def test_a_rank_that_saves_over_its_part_is_not_hidden_by_another(tmp_path: Path
     assert set(claim.uncovered) == {"step-5/__0.metadata", "step-5/__0_0.distcp"}
 
 
-def test_a_last_rank_without_any_file_is_told_by_the_steps_around(tmp_path: Path) -> None:
-    tree = {**by_ranks("step-1", 3), **by_ranks("step-2", 2), **by_ranks("step-3", 3)}
+LOST = "no __2.metadata, which others of its family have"
+
+
+@pytest.mark.parametrize("whole", [["1", "4"], ["1"], ["4"]])
+def test_a_last_rank_without_any_file_is_told_by_the_others(
+    tmp_path: Path, whole: list[str]
+) -> None:
+    steps = {*whole, "2", "3"}
+    tree = {p: d for s in steps for p, d in by_ranks(f"step-{s}", 3 if s in whole else 2).items()}
     found = claims_of(TorchDcp, tmp_path, tree)
-    assert found["step-2"].missing == "no __2.metadata, unlike those saved around it"
-    assert found["step-1"].missing is found["step-3"].missing is None
+    assert {step for step in steps if found[f"step-{step}"].missing is None} == set(whole)
+    assert found["step-2"].missing == found["step-3"].missing == LOST
+
+
+@pytest.mark.parametrize("lost", ["__1.metadata", "__2.metadata"])
+def test_one_that_is_torn_itself_tells_of_the_highest_rank(tmp_path: Path, lost: str) -> None:
+    tree = {**by_ranks("step-1", 2), **by_ranks("step-2", 3)}
+    del tree[f"step-2/{lost}"]
+    assert claims_of(TorchDcp, tmp_path, tree)["step-1"].missing == LOST
+
+
+def test_ranks_say_nothing_of_what_one_marker_commits(tmp_path: Path) -> None:
+    found = claims_of(TorchDcp, tmp_path, {**by_ranks("step-1", 3), **saved("step-2")})
+    assert found["step-1"].missing is found["step-2"].missing is None
 
 
 def test_whole_data_proves_whole(tmp_path: Path) -> None:
