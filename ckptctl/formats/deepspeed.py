@@ -16,7 +16,7 @@ from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind
 from ckptctl.reading import Reader
 
-_TAG = re.compile(r"global_step[0-9]+")
+_TAG = re.compile(r"global_step([0-9]{1,4000})")  # no more digits than int() takes
 _LATEST = "latest"
 _TRACKERS = (_LATEST, "latest_universal")
 _EXPERTS = re.compile(
@@ -61,7 +61,8 @@ class DeepSpeed(Format):
         chosen = {name: found for name in tags if (found := _name_of(name, pointed=name == latest))}
         lost = _lost(chosen, tags, latest)
         for name, found in chosen.items():
-            yield _claim(name, found, tags[name], lost.get(name))
+            doubt = lacking(lost[name]) if name in lost else _late(name, latest, folder)
+            yield _claim(name, found, tags[name], doubt)
         if latest in closed:
             failed = OSError(errno.EACCES, folder.folders[latest].error, latest)
         if failed is not None:
@@ -110,7 +111,22 @@ def _lost(
     return {n: file for one in families.values() for n, file in lost_ranks(one, latest).items()}
 
 
-def _claim(name: str, found: names.Name, inside: Folder, lost: str | None) -> Claim:
+def _late(name: str, latest: str | None, folder: Folder) -> str | None:
+    """Return why a tag above the one that `latest` names is no whole save: it was saved after it.
+
+    One that is older than `latest` was left by a user who went back.
+    """
+    mine, named = _TAG.fullmatch(name), _TAG.fullmatch(latest or "")
+    if not mine or not named or int(mine[1]) <= int(named[1]):
+        return None
+    files = folder.folders[name].files
+    newest = max(entry.mtime_ns for file, entry in files.items() if _STATES.fullmatch(file))
+    if newest <= folder.files[_LATEST].mtime_ns:
+        return None
+    return f"{_LATEST}, which is written last, names {latest} and was not updated after it"
+
+
+def _claim(name: str, found: names.Name, inside: Folder, doubt: str | None) -> Claim:
     grid = read_grid(inside.files)
     return Claim(
         format=DeepSpeed.name,
@@ -124,7 +140,7 @@ def _claim(name: str, found: names.Name, inside: Folder, lost: str | None) -> Cl
         counts=found.counts,
         metrics=found.metrics,
         named=name.startswith("best"),
-        missing=_missing(inside, grid.missing, lost),
+        missing=_missing(inside, grid.missing) or doubt,
         resumable=True if grid.world else None,  # without ZeRO the model states hold the optimizer
     )
 
@@ -136,15 +152,14 @@ def _key(files: Iterable[str]) -> str:
     return min(models)[2] if models else states[0]
 
 
-def _missing(inside: Folder, hole: str | None, lost: str | None) -> str | None:
+def _missing(inside: Folder, hole: str | None) -> str | None:
     if hole:
         return f"no {hole}"
     for file, entry in inside.files.items():
         if _STATES.fullmatch(file) and not entry.size:
             return f"{file} is empty"
-    if expert := _expert_hole(inside.files):
-        return f"no {expert}"
-    return lacking(lost) if lost else None
+    expert = _expert_hole(inside.files)
+    return f"no {expert}" if expert else None
 
 
 def _expert_hole(files: Iterable[str]) -> str | None:

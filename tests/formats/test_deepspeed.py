@@ -158,6 +158,33 @@ def test_the_highest_rank_is_lost_of_several_in_a_row(tmp_path: Path) -> None:
     assert [found[f"global_step{step}"].missing for step in sizes] == [None, None, lost, lost]
 
 
+LATE = "latest, which is written last, names global_step5 and was not updated after it"
+
+
+@pytest.mark.parametrize(
+    ("tag", "latest", "age", "missing"),
+    [
+        ("global_step10", b"global_step5", 50, LATE),
+        ("global_step10", b"global_step5", 150, None),  # a user's rollback
+        ("global_step4", b"global_step5", 50, None),
+        ("best_global_step10", b"global_step5", 50, None),
+        ("epoch_10", b"global_step5", 50, None),
+        ("global_step10", b"best_global_step5", 50, None),
+        ("global_step10", b"final", 50, None),
+        ("global_step10", b"", 50, None),
+        ("global_step10", b"global_step" + b"4" * 5000, 50, None),
+    ],
+)
+def test_a_tag_that_latest_does_not_name_yet(
+    tmp_path: Path, tag: str, latest: bytes, age: float, missing: str | None
+) -> None:
+    make_tree(tmp_path, {**zero1("global_step5"), "latest": latest}, age=100)
+    make_tree(tmp_path / "new", zero1(tag), age=age)
+    (tmp_path / "new" / tag).rename(tmp_path / tag)
+    assert claims_of(DeepSpeed, tmp_path)[tag].missing == missing
+    assert claims_of(DeepSpeed, tmp_path)["global_step5"].missing is None
+
+
 def test_another_precision_or_stage_is_no_loss(tmp_path: Path) -> None:
     tree = {
         **zero1("global_step5"),
