@@ -37,6 +37,7 @@ _XLA = re.compile(r"rank([0-9]+)-of-([0-9]+)-optimizer\.pt")
 _OPTIMIZER = re.compile(
     r"optimizer\.(?:pt|bin)|optimizer\.pt_.*|rank[0-9]+-of-[0-9]+-optimizer\.pt"
 )
+_REST = re.compile(r"scheduler\.(?:pt|bin)|scaler\.pt|rng_state_[0-9]+\.pth")
 _SHARD = re.compile(r"(?!shard-)(.+)-([0-9]{5,})-of-([0-9]{5,})(\.safetensors|\.bin)")
 _INDEX = re.compile(r"(.+)(\.safetensors|\.bin)\.index\.json")
 _ADAPTER = re.compile(r"adapter_model.*\.(?:safetensors|bin)")
@@ -53,6 +54,7 @@ class Parts(NamedTuple):
     trainers: bool  # the Trainer's, and not of those that use the same directory names
     missing: str | None = None  # of the whole grid, in words
     resumable: bool = False  # an optimizer of any kind is there; `save_only_model` leaves it out
+    ranked: bool = False  # each rank had to write its RNG state
     key: str = ""  # the key file: the marker, else an index, else weights
     rng: frozenset[str] = frozenset()  # of the ranks, which do not wait for each other to write it
     surplus: tuple[
@@ -70,11 +72,14 @@ def read_parts(paths: tuple[str, ...]) -> Parts:
         names[parent].append(name)
     if not _is_trainers(names):
         return Parts(trainers=False)
+    resumable = any(_OPTIMIZER.fullmatch(name) for name in names[""]) or any(
+        _TAG.fullmatch(folder) or re.fullmatch(r"optimizer_[0-9]+", folder) for folder in names
+    )
     return Parts(
         trainers=True,
         missing=next(_gaps(names), None),
-        resumable=any(_OPTIMIZER.fullmatch(name) for name in names[""])
-        or any(_TAG.fullmatch(f) or re.fullmatch(r"optimizer_[0-9]+", f) for f in names),
+        resumable=resumable,
+        ranked=_ranked(names, resumable=resumable),
         key=_key(sorted(paths)),
         rng=frozenset(name for name in names[""] if _RNG.fullmatch(name)),
         surplus=tuple(_surplus(names)),
@@ -97,6 +102,16 @@ def _is_trainers(names: Names) -> bool:
     return any(_FILES.fullmatch(name) for name in files) or any(
         _FOLDERS.fullmatch(folder) for folder in names
     )
+
+
+def _ranked(names: Names, *, resumable: bool) -> bool:
+    """Whether there was more than one process, and `save_only_model` did not leave out its state.
+
+    That leaves out optimizer, scheduler, scaler and RNG, all or none (`_save_checkpoint`).
+    """
+    if "rng_state.pth" in names[""]:
+        return False
+    return resumable or any(_REST.fullmatch(name) for name in names[""])
 
 
 def _gaps(names: Names) -> Iterator[str]:
@@ -165,7 +180,8 @@ def _deepspeed(names: Names) -> Iterator[str]:
 def _ranks(names: Names) -> Iterator[str]:
     ranks = _numbers(names, _RNG)
     if ranks and "rng_state.pth" not in names[""]:
-        for rank in _hole(ranks, _world(names) or max(ranks) + 1):
+        # Only of several processes has each a number of its own (`_save_rng_state`).
+        for rank in _hole(ranks, max(2, _world(names) or max(ranks) + 1)):
             yield f"no rng_state_{rank}.pth"
     counts = {int(found[2]) for name in names[""] if (found := _XLA.fullmatch(name))}
     for count in counts:

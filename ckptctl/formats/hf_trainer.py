@@ -66,7 +66,7 @@ class HfTrainer(Format):
                 step = int(found[1]) if found[1] else None
                 staged = found.re is _STAGED
                 claims.append(_claim(name, inside, parts, step, staged=staged))
-                if step is not None and not staged:
+                if step is not None and not staged and parts.ranked:
                     ranks.append(Saved(step, name, parts.rng))
         lost = _lost_ranks(ranks)
         for claim in claims:

@@ -233,6 +233,42 @@ def ranks(step: int, count: int) -> dict[str, bytes | str]:
     return without(whole(step, rng), "rng_state.pth")
 
 
+@pytest.mark.parametrize("more", [{}, zero3(5, "global_step5", 1)])
+def test_a_numbered_rank_is_never_alone(tmp_path: Path, more: Tree) -> None:
+    found = claims(tmp_path, {**ranks(5, 1), **more, **ranks(6, 2)})
+    assert found["checkpoint-5"].missing == "no rng_state_1.pth"
+    assert found["checkpoint-6"].missing is None
+
+
+def weights_only(step: int) -> dict[str, bytes | str]:
+    return without(whole(step), "optimizer.pt", "scheduler.pt", "rng_state.pth")
+
+
+def test_weights_alone_among_ranks_are_whole(tmp_path: Path) -> None:
+    found = claims(tmp_path, {**ranks(9, 4), **weights_only(10), **ranks(11, 4)})
+    assert {claim.missing for claim in found.values()} == {None}
+    assert found["checkpoint-10"].resumable is False
+
+
+@pytest.mark.parametrize(
+    "left", ["optimizer.pt", "scheduler.pt", "scaler.pt", "optimizer_0/.metadata"]
+)
+def test_without_ranks_what_can_resume_is_not_whole_among_ranks(tmp_path: Path, left: str) -> None:
+    torn = {**weights_only(10), f"checkpoint-10/{left}": torch_zip()}
+    found = claims(tmp_path, {**ranks(9, 4), **torn, **ranks(11, 4)})
+    assert found["checkpoint-10"].missing == "no rng_state_0.pth"
+
+
+def test_one_process_among_ranks_is_whole(tmp_path: Path) -> None:
+    found = claims(tmp_path, {**ranks(9, 4), **whole(10), **ranks(11, 4)})
+    assert {claim.missing for claim in found.values()} == {None}
+
+
+def test_a_lost_rank_beside_weights_alone_is_missed(tmp_path: Path) -> None:
+    tree = {**ranks(8, 4), **weights_only(9), **ranks(10, 3), **weights_only(11), **ranks(12, 4)}
+    assert claims(tmp_path, tree)["checkpoint-10"].missing == "no rng_state_3.pth"
+
+
 def test_a_highest_rank_that_those_before_and_after_have_is_missed(tmp_path: Path) -> None:
     found = claims(tmp_path, {**ranks(9, 4), **ranks(10, 3), **ranks(11, 4)})
     assert found["checkpoint-10"].missing == "no rng_state_3.pth"
