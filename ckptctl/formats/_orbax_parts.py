@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ckptctl import names
 from ckptctl.formats._json_stream import chunks_of, read_object
@@ -64,11 +65,14 @@ def parts_of(inside: Folder) -> frozenset[str]:
 
 
 def read_step(name: str, inside: Folder, reader: Reader) -> Metadata:
-    """Return what `_CHECKPOINT_METADATA` says: it is written first, and again at the end."""
+    """Return what `_CHECKPOINT_METADATA` says: it is written first, and again at the end.
+
+    One that cannot be understood does not say that there was an end.
+    """
     path = f"{name}/{STEP_METADATA}"
     said = _read(path, inside.find(STEP_METADATA), reader)
     if isinstance(said, Metadata):
-        return said
+        return replace(said, missing=said.unread)
     committed = said.get("commit_timestamp_nsecs", 0)
     missing = None
     if committed is None:

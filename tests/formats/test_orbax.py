@@ -278,6 +278,8 @@ def test_what_cannot_be_understood_is_unread(tmp_path: Path, file: str, content:
     assert said.unread is not None
     assert f"1/{file}" in said.unread
     assert [problem.code for problem in said.problems] == ["metadata-unreadable"]
+    # `_CHECKPOINT_METADATA` tells by its last write that the step was finalised.
+    assert said.missing == (said.unread if file == "_CHECKPOINT_METADATA" else None)
 
 
 def test_empty_metadata_is_missing(tmp_path: Path) -> None:
