@@ -18,7 +18,7 @@ from ckptctl.pace import in_order
 from ckptctl.pointing import links_of, named_by, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
 from ckptctl.records import Record
-from ckptctl.sidecar import parse_sidecar
+from ckptctl.sidecar import is_frameworks, parse_sidecar
 
 _NOTHING = Metadata()
 
@@ -100,7 +100,11 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     read: list[Metadata] = []
     for path in (*beside, *inner):
         try:
-            read.append(parse_sidecar(path, reader.read(path, SIDECAR_LIMIT)))
+            content = reader.read(path, SIDECAR_LIMIT)
+            if path in inner and is_frameworks(path, content):
+                inner.remove(path)
+            else:
+                read.append(parse_sidecar(path, content))
         except VanishedError:
             continue
         except TooLargeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 from ckptctl.model import Metadata, Problem
@@ -12,6 +13,8 @@ from ckptctl.units import parse_time
 STEP_KEYS = ("step", "global_step", "iteration")
 TIME_KEYS = ("saved_at", "timestamp", "time")
 _KNOWN = frozenset((*STEP_KEYS, *TIME_KEYS, "epoch", "metrics", "tags", "pinned", "resumable"))
+
+_FRAMEWORKS = re.compile(rb'"(?:sharded_backend|is_temporary)"')
 
 
 def parse_object(content: bytes) -> Mapping[str, object] | str:
@@ -35,6 +38,21 @@ def parse_sidecar(path: str, content: bytes) -> Metadata:
         text = f"{path} {value}"
         return Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),))
     return _Sidecar(path, value).metadata()
+
+
+def is_frameworks(path: str, content: bytes) -> bool:
+    """Whether a `metadata.json` is a framework's own, wherever it lies; such a one is no sidecar.
+
+    Megatron Core and Levanter write it: megatron/core/dist_checkpointing/core.py
+    `CheckpointingConfig`, levanter/checkpoint.py `save_metadata`.  One in which a user pinned or
+    tagged the checkpoint is still heard.
+    """
+    if path.rpartition("/")[2] != "metadata.json" or not _FRAMEWORKS.search(content):
+        return False  # told without parsing, as nearly all are
+    value = parse_object(content)
+    return not isinstance(value, str) and bool(
+        value.keys() & {"sharded_backend", "is_temporary"} and not value.keys() & {"pinned", "tags"}
+    )
 
 
 def as_number(value: object) -> float | None:

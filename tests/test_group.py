@@ -140,3 +140,26 @@ def test_rank_files_are_one_group_and_complete_only_when_the_grid_is(tmp_path: P
         ),
         "step_2_rank0": ("group", "incomplete", ["step_2_rank0.pt", "step_2_rank2.pt"]),
     }
+
+
+@pytest.mark.parametrize(
+    "own", ['"sharded_backend": "zarr", "version": 1', '"is_temporary": false']
+)
+@pytest.mark.parametrize("model", ["model.pt", "__0_0.distcp"])
+def test_a_frameworks_metadata_in_a_folder_that_no_format_knows_is_no_sidecar(
+    tmp_path: Path, model: str, own: str
+) -> None:
+    config = f'{{{own}, "step": 7, "loss": 0.5}}'
+    make_tree(tmp_path, {f"iter_100/{model}": torch_zip(), "iter_100/metadata.json": config})
+    (checkpoint,) = runs_of(tmp_path)[0].checkpoints
+    assert (checkpoint.metrics, checkpoint.sidecars) == ({}, ())
+    assert "iter_100/metadata.json" in checkpoint.files
+    assert "step" not in " ".join(problem.text for problem in checkpoint.problems)
+
+
+@pytest.mark.parametrize("own", ['"pinned": true', '"tags": ["release"]'])
+def test_what_a_user_says_in_a_frameworks_metadata_still_counts(tmp_path: Path, own: str) -> None:
+    config = f'{{"is_temporary": true, {own}}}'
+    make_tree(tmp_path, {"iter_100/model.pt": torch_zip(), "iter_100/metadata.json": config})
+    (checkpoint,) = runs_of(tmp_path)[0].checkpoints
+    assert checkpoint.pinned or checkpoint.tags
