@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from ckptctl.cli.app import build
+from ckptctl.cli.commands import COMMANDS
 from ckptctl.cli.examples import EXAMPLES
 from ckptctl.cli.options import Common
 from ckptctl.errors import CkptctlError, Interrupted
@@ -88,7 +89,7 @@ def _main_page(app: TyperGroup) -> str:
                 f"{bold('ckptctl')} {bold('--version')}\n",
             ),
             section("DESCRIPTION", paragraphs(ABOUT), paragraphs(LOCATIONS)),
-            section("COMMANDS", *(_command_item(name, one) for name, one in shown.items())),
+            section("COMMANDS", *map(_command_item, shown)),
             section("OPTIONS", *map(_option, options(app)), _HELP),
             section("COMMON OPTIONS", _COMMON_TEXT, *map(_option, common)),
             section("EXIT STATUS", *(item(bold(code), f"{text}.") for code, text in exit_codes())),
@@ -108,8 +109,8 @@ _COMMON_TEXT = paragraphs(
 _EXIT_TEXT = paragraphs("Those of `ckptctl`(1), unless something else is said above.")
 
 
-def _command_item(name: str, command: Shown) -> str:
-    return item(f"{bold(f'ckptctl-{name}')}(1)", _first(command))
+def _command_item(name: str) -> str:
+    return item(f"{bold(f'ckptctl-{name}')}(1)", COMMANDS[name].help)
 
 
 def _command_page(name: str, command: Shown) -> str:
@@ -118,7 +119,7 @@ def _command_page(name: str, command: Shown) -> str:
     if inner:
         usage = "\n.br\n".join(_usage(f"{name} {below}", one) for below, one in inner.items())
         body = [
-            section("DESCRIPTION", paragraphs(_more(command) or f"{_first(command)}")),
+            section("DESCRIPTION", paragraphs(command.help or "")),
             section("COMMANDS", *(_subcommand(f"{name} {below}", one) for below, one in inner.items())),
         ]  # fmt: skip
     else:
@@ -132,7 +133,7 @@ def _command_page(name: str, command: Shown) -> str:
         title,
         1,
         [
-            section("NAME", prose(f"{title} - {_as_title(_first(command))}"), "\n"),
+            section("NAME", prose(f"{title} - {_as_title(COMMANDS[name].help)}"), "\n"),
             section("SYNOPSIS", f"{usage}\n"),
             *body,
             *([section("EXAMPLES", block(examples))] if examples else []),
@@ -193,14 +194,6 @@ def _option(option: TyperOption) -> str:
     if isinstance(option.default, int | str) and not isinstance(option.default, bool):
         text += f" Default: {option.default}."
     return item(tag, text)
-
-
-def _first(command: Shown) -> str:
-    return (command.help or "").split("\n\n", maxsplit=1)[0]
-
-
-def _more(command: Shown) -> str:
-    return (command.help or "").partition("\n\n")[2]
 
 
 def _as_title(sentence: str) -> str:

@@ -70,15 +70,21 @@ def _keys(table: _Keys) -> Iterator[str]:
     for key, value in table.items():
         keys = cast("_Keys", value)
         yield item(bold(key), _sentence(keys))
-        inner = keys.get("properties")
-        if isinstance(inner, Mapping):
-            yield from (".RS\n", *_keys(inner), ".RE\n")
+        yield from _inner(keys)
+
+
+def _inner(keys: Mapping[str, object]) -> Iterator[str]:
+    """Yield the keys of a value that is a mapping, or may be one."""
+    ways = (keys, *cast("list[_Keys]", keys.get("anyOf", keys.get("oneOf", []))))
+    for way in ways:
+        if "properties" in way:
+            yield from (".RS\n", *_keys(_of(way, "properties")), ".RE\n")
 
 
 def _sentence(keys: _Keys) -> str:
     """Return what a key means, what it takes, and what it is by default."""
-    said = str(keys.get("description", ""))
-    said += f" ({_value(keys)})"
+    value, said = _value(keys), str(keys.get("description", ""))
+    said = f"{said} ({value})" if said else value
     if "default" in keys:
         default = keys["default"]
         shown = str(default).lower() if isinstance(default, bool) else str(default)
@@ -95,13 +101,15 @@ def _value(keys: _Keys) -> str:
         return ", ".join(f"`{word}`" for word in words[:-1]) + f" or `{words[-1]}`"
     if "title" in keys:
         return str(keys["title"])
-    return {"boolean": "`true` or `false`", "integer": "a whole number"}[str(keys["type"])]
+    kinds = {"boolean": "`true` or `false`", "integer": "a whole number", "string": "a name"}
+    return kinds[str(keys["type"])]
 
 
 def _rule(spec: RuleSpec) -> str:
     tag = f"{bold(f'{spec.key}:')} {slanted(_in_yaml(spec))}, {bold(flag_of(spec.key))} {slanted(spec.metavar)}"
     texts = [text for kind in _classes(spec) for text in (inspect.getdoc(kind) or "").split("\n\n")]
-    return item(tag, *texts)
+    inner = "".join(_inner(spec.schema))
+    return item(tag, *texts, *(["Its value may also be a mapping:"] if inner else [])) + inner
 
 
 def _in_yaml(spec: RuleSpec) -> str:
