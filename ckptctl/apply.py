@@ -104,6 +104,23 @@ class Applier:
     def _number(self) -> str:
         return f"{self._world.clock():x}-{os.getpid()}-{next(self._count)}"
 
+    def state(self) -> LocalStore:
+        """Return the open state directory.  RefusedError where none can be written."""
+        if self._state is None:
+            raise RefusedError(
+                f"{self._run.root}: no space for ckptctl's records; nothing was changed"
+            )
+        return self._state
+
+    def check(self) -> None:
+        """Prove that the lock is still ours.  Raises LockedError."""
+        if self._lock is not None:
+            self._lock.check()
+
+    def stopped(self) -> bool:
+        """Whether a signal asks to leave the rest for later."""
+        return self._world.stopped()
+
     def recover(self) -> Iterator[Outcome]:
         """Finish what an interrupted prune left; its names are gone already."""
         for intent, removed in self._deleter().recover():
@@ -147,8 +164,7 @@ class Applier:
 
     def _ask(self, action: Action, asking: Asking) -> tuple[str, bool] | None:
         try:
-            if self._lock is not None:
-                self._lock.check()
+            self.check()
             answer = asking.about(action)
         except LockedError as error:
             return error.message, True

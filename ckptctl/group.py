@@ -28,6 +28,11 @@ class Item:
     claim: Claim
     name: str
 
+    @property
+    def path(self) -> str:
+        """Its path within its folder: a directory, a file, a group's key file."""
+        return self.claim.key_file if self.claim.kind is Kind.GROUP else self.claim.members[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -40,13 +40,13 @@ def _read(path: str) -> str:
         return ""
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """Return when a process of this host started, in the kernel's ticks; "" where there is none."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
 
 
-def _host() -> dict[str, str]:
+def this_host() -> dict[str, str]:
     """Return what tells this host, its boot, and its view of process ids from any other."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
@@ -60,11 +60,15 @@ def _host() -> dict[str, str]:
 
 
 class Lock:
-    """The lock of one run, in its state directory (`store`)."""
+    """The lock of one run, in its state directory (`store`); under another name, of its records."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, file: str = FILE, life_ns: int = LIFE_NS
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._file = file
+        self._life_ns = life_ns
         self._token = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,7 +77,7 @@ class Lock:
         """Take the lock.  Raises LockedError where another process holds it, OSError on failure."""
         for _ in range(3):
             try:
-                self._store.create(FILE, self._content())
+                self._store.create(self._file, self._content())
             except FileExistsError:
                 self._take_over()
                 continue
@@ -95,18 +99,18 @@ class Lock:
             {
                 "schema": "ckptctl/lock",
                 "version": 1,
-                **_host(),
+                **this_host(),
                 "pid": pid,
-                "started": _started(pid),
+                "started": started(pid),
                 "token": self._token,
-                "expires": format_time(self._clock() + LIFE_NS),
-                "expires_ns": self._clock() + LIFE_NS,
+                "expires": format_time(self._clock() + self._life_ns),
+                "expires_ns": self._clock() + self._life_ns,
             }
         ).encode()
 
-    def _holder(self, path: str = FILE) -> dict[str, object] | None:
+    def _holder(self, path: str | None = None) -> dict[str, object] | None:
         try:
-            value = json.loads(self._store.read(path, TRACKER_LIMIT))
+            value = json.loads(self._store.read(path or self._file, TRACKER_LIMIT))
         except VanishedError:
             return None
         except ValueError:
@@ -124,27 +128,27 @@ class Lock:
                 f"{self._store.root}: locked by {who} until {holder.get('expires', '?')}; nothing was changed",
                 "wait with --lock-wait 10m; a lock whose process is gone is taken over by itself",
             )
-        aside = f"{FILE}.{self._token}"
+        aside = f"{self._file}.{self._token}"
         with contextlib.suppress(VanishedError):
-            self._store.rename_to(FILE, self._store, aside)
+            self._store.rename_to(self._file, self._store, aside)
             if self._holder(aside) != holder:  # another process took it over between our two looks
                 with contextlib.suppress(FileExistsError):
-                    self._store.rename_to(aside, self._store, FILE)
+                    self._store.rename_to(aside, self._store, self._file)
             self._store.remove_file(aside)
 
     def _dead(self, holder: dict[str, object]) -> bool:
         expires = holder.get("expires_ns")
         if not isinstance(expires, int):
             # An unreadable lock may be one that is being written this moment: its age decides.
-            entry = self._store.stat(FILE)
-            return entry is not None and self._clock() - entry.mtime_ns > LIFE_NS
+            entry = self._store.stat(self._file)
+            return entry is not None and self._clock() - entry.mtime_ns > self._life_ns
         if expires < self._clock():
             return True
-        here = _host()
+        here = this_host()
         pid = holder.get("pid")
         if not isinstance(pid, int) or any(holder.get(key) != value for key, value in here.items()):
             return False
-        return _started(pid) != holder.get("started")
+        return started(pid) != holder.get("started")
 
     def check(self) -> None:
         """Prove that the lock is still ours.  LockedError where another process has it."""
@@ -155,10 +159,10 @@ class Lock:
             )
 
     def _keep_renewing(self) -> None:
-        while not self._stop.wait(LIFE_NS / NS / 4):
+        while not self._stop.wait(self._life_ns / NS / 4):
             with contextlib.suppress(OSError, LockedError):  # `check` tells before the next action
                 self.check()
-                self._store.replace(FILE, self._content())
+                self._store.replace(self._file, self._content())
 
     def release(self) -> None:
         """Give the lock back, if it is still ours."""
@@ -167,7 +171,7 @@ class Lock:
             self._thread.join()
         with contextlib.suppress(OSError, LockedError):
             self.check()
-            self._store.remove_file(FILE)
+            self._store.remove_file(self._file)
 
 
 def lock_folder(fd: int, path: str) -> None:

@@ -168,6 +168,7 @@ class Hold:
     by: str
     host: str
     until_ns: int
+    id: str = ""  # of the process that renews it; "" where a person set it by hand
 
 
 @dataclass(frozen=True, slots=True)

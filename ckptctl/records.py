@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ckptctl.model import Entry, Hold
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
@@ -64,7 +64,7 @@ def dump(record: Record) -> bytes:
             "tags": list(record.tags),
             "pinned": record.pinned,
             "aliases": list(record.aliases),
-            "holds": [{"by": h.by, "host": h.host, "until_ns": h.until_ns} for h in record.holds],
+            "holds": [asdict(hold) for hold in record.holds],
             "proven": record.proven,
             "damaged": record.damaged,
         }
@@ -85,7 +85,8 @@ def parse(content: bytes) -> Record:
             pinned=bool(value["pinned"]),
             aliases=tuple(map(str, value["aliases"])),
             holds=tuple(
-                Hold(str(h["by"]), str(h["host"]), int(h["until_ns"])) for h in value["holds"]
+                Hold(str(h["by"]), str(h["host"]), int(h["until_ns"]), str(h.get("id", "")))
+                for h in value["holds"]
             ),
             proven=bool(value["proven"]),
             damaged=None if value["damaged"] is None else str(value["damaged"]),

@@ -14,8 +14,8 @@ class Outcome:
 
     checkpoint: str
     path: str
-    action: str  # delete, clean
-    status: str  # done, failed, skipped
+    action: str  # delete, trash, clean, purge, restore
+    status: str  # done, failed, skipped; planned where nothing was to be changed
     bytes: int = 0
     error: str | None = None
 
@@ -37,7 +37,7 @@ class RunReport:
 class Report:
     """A command's whole result."""
 
-    command: str  # list, prune
+    command: str  # list, prune, undo, purge
     runs: tuple[RunReport, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the location, not of a run
     dry_run: bool = False
@@ -46,4 +46,5 @@ class Report:
     @property
     def freed_bytes(self) -> int:
         """Return the allocated bytes of inodes whose last link went."""
-        return sum(outcome.bytes for run in self.runs for outcome in run.outcomes)
+        every = [outcome for run in self.runs for outcome in run.outcomes]
+        return sum(o.bytes for o in every if o.action != "restore" and o.status != "planned")

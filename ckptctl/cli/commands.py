@@ -40,6 +40,34 @@ def _prune(app: typer.Typer) -> None:
     app.command("prune")(command)
 
 
+def _interval(app: typer.Typer) -> None:
+    from ckptctl.cli.interval import IntervalOptions, interval
+    from ckptctl.cli.options import with_common
+
+    app.command("interval")(with_common(interval, options=IntervalOptions))
+
+
+def _status(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.status import StatusOptions, status
+
+    app.command("status")(with_common(status, options=StatusOptions))
+
+
+def _undo(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.undo import UndoOptions, undo
+
+    app.command("undo")(with_common(undo, options=UndoOptions))
+
+
+def _purge(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.purge import PurgeOptions, purge
+
+    app.command("purge")(with_common(purge, options=PurgeOptions))
+
+
 def _demo(app: typer.Typer) -> None:
     from ckptctl.cli.demo import demo
 
@@ -55,6 +83,16 @@ def _config(app: typer.Typer) -> None:
 COMMANDS = {
     "list": Command(_list, "List the checkpoints below a location, whatever framework wrote them."),
     "prune": Command(_prune, "Delete the checkpoints that no rule and no guard keeps."),
+    "undo": Command(_undo, "Bring back what a prune with --grace took."),
+    "purge": Command(_purge, "Empty the trash: free for good what a prune with --grace took."),
+    "interval": Command(
+        _interval,
+        "Say how often to save: Young's, Daly's and the exact optimum, and what they cost.",
+    ),
+    "status": Command(
+        _status,
+        "Show the age of each run's newest complete checkpoint, sizes, trash and free space.",
+    ),
     "demo": Command(_demo, "Make a small sample run and walk through list and prune on it."),
     "config": Command(
         _config, "Check the configuration, or print its JSON Schema or an example of it."

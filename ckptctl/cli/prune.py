@@ -95,7 +95,31 @@ def prune(
                 session.say("nothing was deleted")
                 return
         runs = [run.applied() for run in runs]
-    session.end(_report(view, runs, dry_run=options.dry_run))
+    report = _report(view, runs, dry_run=options.dry_run)
+    _tell_of_trash(session, view, report)
+    session.end(report)
+
+
+def _tell_of_trash(session: Session, view: Survey, report: Report) -> None:
+    """Say what a prune that only trashed left to do."""
+    taken = {
+        (o.path)
+        for run in report.runs
+        for o in run.outcomes
+        if (o.action, o.status) == ("trash", "done")
+    }
+    sizes = [
+        d.checkpoint.bytes
+        for run in report.runs
+        for d in run.decisions
+        if d.checkpoint.path in taken
+    ]
+    if taken:
+        where = view.location
+        session.say(
+            f"nothing was freed yet: the trash took {len(taken)} checkpoints ({format_size(sum(sizes))}); "
+            f"`ckptctl undo {where}` brings them back, `ckptctl purge --all {where}` frees their space now"
+        )
 
 
 def _named(policy: str) -> Config:

@@ -53,9 +53,12 @@ class PruneRun:
         try:
             with closing(run_root(self.view, self.found)) as root:
                 dirs = self._state()
-                if not pending(root, dirs, _surroundings(self.session).clock()):
+                if not pending(root, dirs, surroundings_of(self.session).clock()):
                     return self
-                with self._changing(), Applier(root, dirs, _surroundings(self.session)) as applier:
+                with (
+                    changing(self.session),
+                    Applier(root, dirs, surroundings_of(self.session)) as applier,
+                ):
                     outcomes += self._logged(applier.recover())
             return replace(self, found=again(self.view, self.found), outcomes=tuple(outcomes))
         except CkptctlError as error:
@@ -109,17 +112,8 @@ class PruneRun:
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
             seconds=time.monotonic,
         )
-        with self._changing(), Applier(root, dirs, _surroundings(session)) as applier:
+        with changing(self.session), Applier(root, dirs, surroundings_of(session)) as applier:
             yield from applier.apply(plan, asking, policy.grace_ns or 0)
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Let a signal settle what is in hand instead of breaking it off."""
-        self.session.signals.changing = True
-        try:
-            yield
-        finally:
-            self.session.signals.changing = False
 
     def _logged(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         for outcome in outcomes:
@@ -155,7 +149,17 @@ def _gone(path: str, error: OSError) -> UnreadableError:
     )
 
 
-def _surroundings(session: Session) -> Surroundings:
+@contextmanager
+def changing(session: Session) -> Iterator[None]:
+    """Let a signal settle what is in hand instead of breaking it off."""
+    session.signals.changing = True
+    try:
+        yield
+    finally:
+        session.signals.changing = False
+
+
+def surroundings_of(session: Session) -> Surroundings:
     """Return what applying a plan needs of the world."""
     return Surroundings(
         clock=session.clock,

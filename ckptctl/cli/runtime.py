@@ -14,11 +14,13 @@ from types import FrameType
 import typer
 
 from ckptctl.cli.options import Common, Output
+from ckptctl.cli.publish import Publisher
 from ckptctl.config import Config
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import Context
 from ckptctl.report import Report
+from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text
 from ckptctl.ui.log import ActionLog
 from ckptctl.ui.messages import format_error, say
@@ -56,11 +58,12 @@ class Session:
     config: Config | None = None
     found: Found | None = None
     log: ActionLog | None = None
+    publisher: Publisher | None = None
     warnings: list[str] = field(default_factory=list)
     clock: Callable[[], int] = time.time_ns
     began: float = field(default_factory=time.monotonic)
 
-    def open(self, location: str) -> None:
+    def open(self, location: str, prometheus: str | None = None) -> None:
         """Open the files named on the command line, drop root, and read the configuration."""
         if self.common.format not in list(Output):
             raise UsageError(f"--output: {self.common.format!r} is none of {', '.join(Output)}")
@@ -77,6 +80,8 @@ class Session:
             self.config = _load(named)
         if self.common.log_file is not None:
             self.log = ActionLog(self.common.log_file, dict(os.environ), time.time_ns)
+        if prometheus is not None:
+            self.publisher = Publisher(prometheus, apart=self.common.as_user is not None)
         if self.common.as_user is not None:
             become(self.common.as_user)
         if named is None and not self.common.no_config:
@@ -176,11 +181,24 @@ class Session:
             text = f"{len(failed)} of {len(report.runs)} runs were left as they are: {', '.join(failed[:5])}{more}"
             self.say_error(PartialError(text))
 
-    def show(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
-        """Write a command's result to stdout, and its warnings to stderr."""
+    def warn(self) -> None:
+        """Write the warnings that came up to stderr, each once."""
         for warning in self.warnings:
             self.say(f"warning: {warning}")
         self.warnings.clear()
+
+    def look(self) -> Look:
+        """Return how a person at this terminal wants to see a text that a command makes itself."""
+        return Look(
+            width=max(_width(), 40),
+            colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+            now_ns=self.clock(),
+            verbose=self.common.verbose,
+        )
+
+    def show(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
+        """Write a command's result to stdout, and its warnings to stderr."""
+        self.warn()
         terminal = sys.stdout.isatty()
         write(
             render(
@@ -208,7 +226,9 @@ def verdict(report: Report) -> tuple[int, CkptctlError | None]:
     errors = [run.error for run in report.runs if run.error is not None]
     if errors and len(report.runs) == 1:
         return errors[0].code, errors[0]
-    unfinished = any(outcome.status != "done" for run in report.runs for outcome in run.outcomes)
+    unfinished = any(
+        outcome.status not in {"done", "planned"} for run in report.runs for outcome in run.outcomes
+    )
     return (PartialError.code if errors or unfinished else 0), None
 
 

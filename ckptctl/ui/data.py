@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ckptctl.errors import CkptctlError, Interrupted
 from ckptctl.model import Checkpoint, Copy, Decision, Hold, Problem, Reason
 from ckptctl.report import Outcome, Report, RunReport
+from ckptctl.ui.trash import results
 from ckptctl.units import format_time
 
 _Made = Callable[[object], object]
@@ -95,10 +96,12 @@ def _report(report: Report, made: _Made) -> dict[str, object]:
     problems = {"problems": _problems(report.problems)}
     if report.command == "list":
         return {**head, "runs": [_listed(run, made) for run in report.runs], **problems}
+    told = {"dry_run": report.dry_run, "freed_bytes": report.freed_bytes}
+    if report.command in {"undo", "purge"}:
+        return {**head, **told, "results": results(report), **problems}
     return {
         **head,
-        "dry_run": report.dry_run,
-        "freed_bytes": report.freed_bytes,
+        **told,
         "runs": [_pruned(run, made) for run in report.runs],
         "unmatched": report.unmatched,
         **problems,

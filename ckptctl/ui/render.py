@@ -12,6 +12,7 @@ from ckptctl.ui.columns import Column, Look, rows
 from ckptctl.ui.data import VERSION, report_text
 from ckptctl.ui.listing import list_table
 from ckptctl.ui.pruning import prune_table
+from ckptctl.ui.trash import render_trash
 
 
 def render(  # noqa: PLR0913 - what a person's terminal and flags say; each is a word of its own
@@ -33,6 +34,9 @@ def render(  # noqa: PLR0913 - what a person's terminal and flags say; each is a
     """
     if output == "json":
         return report_text(report)
+    look = Look(width=max(width, 40), colour=colour, now_ns=now_ns, verbose=verbose)
+    if report.command in {"undo", "purge"}:
+        return render_trash(report, output, look, null=null, shown=terminal)
     if output == "jsonl":
         return "".join(programs.json_lines(report))
     if output == "csv":
@@ -41,7 +45,6 @@ def render(  # noqa: PLR0913 - what a person's terminal and flags say; each is a
         return "".join(programs.paths(report, null=null, shown=terminal))
     if output != "table":
         raise ValueError(f"no output is called {output!r}")
-    look = Look(width=max(width, 40), colour=colour, now_ns=now_ns, verbose=verbose)
     lines = (
         list_table(report, look, metric_columns)
         if report.command == "list"

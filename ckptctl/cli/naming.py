@@ -1,0 +1,43 @@
+"""From NAME and LOCATION on a command line to the one checkpoint that is meant."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import UsageError
+from ckptctl.group import Found
+from ckptctl.naming import named
+from ckptctl.survey import Survey, survey
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One checkpoint, by its path within one run of an open location."""
+
+    view: Survey
+    found: Found
+    member: str
+    name: str
+
+
+def target_of(session: Session, name: str, location: str | None) -> Target:
+    """Return the checkpoint meant; a NAME that is a path of its own needs no location.
+
+    Raises NotFoundError, UsageError, UnreadableError.
+    """
+    where, called = session.locate(location), name
+    if location is None and "/" in name and os.path.lexists(name):
+        where, called = os.path.split(os.path.abspath(name))
+    formats = session.config.formats if session.config else ()
+    with session.progress() as progress:
+        progress.started("listing")
+        view = survey(where, formats, deep=session.common.recursive)
+    if view.only is not None:
+        raise UsageError(
+            f"{view.location}: is one checkpoint of the run {view.store.root}; nothing was changed",
+            f"name the run: {view.store.root}",
+        )
+    meant = named(view.found, called, view.location)
+    return Target(view, meant.found, meant.item.path, meant.item.name)

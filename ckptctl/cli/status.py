@@ -1,0 +1,212 @@
+"""`ckptctl status`: how well runs are saved, for people and monitors."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from ckptctl.cli.options import Common
+from ckptctl.cli.run_by_run import Place, Read, read_place
+from ckptctl.cli.runtime import Session, verdict
+from ckptctl.errors import CkptctlError, Interrupted, UnreadableError, UsageError
+from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
+from ckptctl.model import Folder, Problem, Run
+from ckptctl.report import Report, RunReport
+from ckptctl.statedir import find_state
+from ckptctl.stores.local import LocalStore
+from ckptctl.trash import GONE, INFO, TRASH
+from ckptctl.ui import words
+from ckptctl.ui.data import error_data
+from ckptctl.ui.health import (
+    nagios_line,
+    prometheus_text,
+    run_data,
+    status_data,
+    status_table,
+    unknown_line,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusOptions:
+    """The options of `status` alone."""
+
+    warn: Annotated[
+        str | None,
+        typer.Option("--warn", metavar="D", help="Exit 1 where the newest complete one is older."),
+    ] = None
+    critical: Annotated[
+        str | None,
+        typer.Option("--critical", metavar="D", help="Exit 2 where it is older, or there is none."),
+    ] = None
+    prometheus: Annotated[
+        str | None,
+        typer.Option("--prometheus", metavar="FILE", help="Write metrics for Prometheus there."),
+    ] = None
+    purge_after: Annotated[
+        str | None, typer.Option("--purge-after", metavar="D", help="Not yet.", hidden=True)
+    ] = None
+
+    def limits(self, session: Session) -> Limits:
+        """Return the limits given.  UsageError where they cannot be."""
+        if self.purge_after is not None:
+            raise UsageError("--purge-after: not yet; this version cannot do it")
+        limits = Limits(
+            None if self.warn is None else session.duration("--warn", self.warn),
+            None if self.critical is None else session.duration("--critical", self.critical),
+        )
+        if limits.warn_ns and limits.critical_ns and limits.warn_ns > limits.critical_ns:
+            raise UsageError("--warn: must not be longer than --critical")
+        return limits
+
+
+Locations = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[LOCATION]...",
+        help="Paths or URLs; by default the current directory.",
+        show_default=False,
+    ),
+]
+
+
+def status(common: Common, options: StatusOptions, locations: Locations = None) -> None:
+    """Show the age of each run's newest complete checkpoint, sizes, trash and free space.
+
+    With --warn or --critical it is a Nagios plugin: exit 0 ok, 1 warning, 2 critical, 3 for an
+    error, and the first line says it. A run without any complete checkpoint is critical then.
+    Without them it exits 0 where all could be read. Of the trash only what can come back counts;
+    bytes of what is deleted that are still to be removed stand apart.
+
+    --prometheus FILE is replaced whole (for node_exporter's textfile collector), and written by the
+    caller, root too where --as-user drops it.
+    """
+    session = Session(common=common)
+    limits = options.limits(session)
+    try:
+        _status(session, options, limits, locations or [None])
+    except Interrupted:
+        raise
+    except CkptctlError as error:
+        if not limits.any:
+            raise
+        session.warn()
+        if common.format == "json":
+            session.print(json.dumps(error_data(error)) + "\n")
+        else:
+            session.print(unknown_line(error) + "\n")
+        raise typer.Exit(Level.UNKNOWN.code) from error
+
+
+def _status(
+    session: Session, options: StatusOptions, limits: Limits, locations: list[str] | list[None]
+) -> None:
+    session.open(locations[0] or ".", options.prometheus)
+    if session.common.format not in {"table", "json", "jsonl"}:
+        raise UsageError(
+            f"--output: status knows table, json and jsonl, not {session.common.format}"
+        )
+    with session.progress() as progress:
+        progress.started("listing")
+        places = [_place(session, location, alone=len(locations) == 1) for location in locations]
+    runs = [_health(session, limits, read) for place in places for read in place.runs]
+    if session.publisher is not None:
+        session.publisher.publish(prometheus_text(runs, session.clock()).encode())
+    _end(session, limits, places, runs)
+
+
+def _place(session: Session, location: str | None, *, alone: bool) -> Place:
+    """Read one location; of several, one that cannot be read is a run with an error."""
+    try:
+        return read_place(session, location)
+    except UnreadableError as error:
+        if alone:
+            raise
+        where = location or "."
+        return Place(where, (Read(name=where, location=where, error=error),), ())
+
+
+def _health(session: Session, limits: Limits, read: Read) -> Health:
+    """Return how well one run is saved, with what its state directory and disk hold."""
+    error = read.error
+    if read.run is not None:
+        try:
+            return health_of(
+                read.run,
+                now_ns=session.clock(),
+                limits=limits,
+                size=words.total_bytes(read.run.checkpoints),
+                trash=_trash(read.run, session.common.state_dir),
+                disk=_disk(read.run.location),
+                error=error,
+            )
+        except OSError as reason:
+            text = f"{read.location}: cannot be read ({reason.strerror})"
+            error = UnreadableError(text, "check its permissions")
+    level = Level.UNKNOWN if limits.any else None
+    return Health(name=read.name, location=read.location, level=level, error=error)
+
+
+def _trash(run: Run, option: str | None) -> Trash:
+    """Return what deletions left in the state directories of a run.  Raises OSError."""
+    dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
+    total = Trash()
+    for place in dirs.existing:
+        with closing(LocalStore(place)) as store:
+            try:
+                total = total.plus(_in_trash(store.listing(TRASH)))
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _in_trash(trash: Folder) -> Trash:
+    gone = [folder for name, folder in trash.folders.items() if name.startswith(GONE)]
+    kept = [folder for name, folder in trash.folders.items() if not name.startswith(GONE)]
+    return Trash(len(kept), sum(map(_bytes, kept)), sum(map(_bytes, gone)))
+
+
+def _bytes(folder: Folder) -> int:
+    """Return the bytes below an entry but for our own note in it, each inode once."""
+    found = {(e.device, e.inode or path): e.size for path, e in folder.walk() if path != INFO}
+    return sum(found.values())
+
+
+def _disk(path: str) -> Disk:
+    """Return how full a file system is.  Raises OSError."""
+    found = os.statvfs(path)
+    return Disk(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+
+
+def _end(session: Session, limits: Limits, places: list[Place], runs: list[Health]) -> None:
+    """Write the result, and leave with the exit code that the flags ask for."""
+    session.warn()
+    problems: tuple[Problem, ...] = tuple(p for place in places for p in place.problems)
+    where = ", ".join(place.location for place in places)
+    level = (worst(run.level for run in runs) or Level.CRITICAL) if limits.any else None
+    code, error = verdict(
+        Report(
+            command="status",
+            runs=tuple(RunReport(name=r.name, location=r.location, error=r.error) for r in runs),
+        )
+    )
+    if session.common.format == "json":
+        also = error_data(error) if error and not level else {}
+        session.print(json.dumps({**status_data(runs, problems, level), **also}) + "\n")
+    elif session.common.format == "jsonl":
+        session.print("".join(json.dumps(run_data(run)) + "\n" for run in runs))
+    else:
+        lines = [nagios_line(runs, limits, where)] if level else []
+        lines += status_table(runs, problems, where, session.look())
+        session.print("".join(f"{line}\n" for line in lines))
+    if error is not None and session.common.format != "json":
+        session.say_error(error)
+    if level is not None:
+        code = level.code
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,114 @@
+"""The runs whose trash a command is about, each with its state, and how they are reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from ckptctl.apply import Applier
+from ckptctl.cli.prune_run import changing, surroundings_of
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import CkptctlError, UnreadableError, UsageError
+from ckptctl.report import Outcome, Report, RunReport
+from ckptctl.statedir import StateDirs, find_state
+from ckptctl.stores.local import LocalStore
+from ckptctl.survey import name_of, path_of, survey
+from ckptctl.trash import TrashEntry
+from ckptctl.undoing import in_trash
+
+Work = Callable[[LocalStore, Applier, Sequence[TrashEntry]], Iterator[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrashRun:
+    """One run, what its trash holds, and what of that is meant."""
+
+    name: str
+    path: str
+    dirs: StateDirs
+    held: tuple[TrashEntry, ...]
+    meant: tuple[TrashEntry, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    error: CkptctlError | None = None
+
+    def worked(self, session: Session, work: Work) -> TrashRun:
+        """Do the work on what is meant, under the run's lock."""
+        if not self.meant:
+            return self
+        outcomes: list[Outcome] = []
+        try:
+            with (
+                closing(LocalStore(self.path)) as root,
+                changing(session),
+                Applier(root, self.dirs, surroundings_of(session)) as applier,
+            ):
+                for outcome in work(root, applier, self.meant):
+                    outcomes.append(outcome)
+                    if session.log is not None:
+                        session.log.add(outcome.action, self.name, outcome)
+        except CkptctlError as error:
+            return replace(self, outcomes=tuple(outcomes), error=error)
+        except OSError as error:
+            text = f"{self.path}: cannot be changed ({error.strerror or error})"
+            return replace(self, outcomes=tuple(outcomes), error=UnreadableError(text))
+        return replace(self, outcomes=tuple(outcomes))
+
+    def planned(self, action: str) -> TrashRun:
+        """Return it as if the work had been done, for a dry run or a listing."""
+        shown = [
+            Outcome(e.name, os.path.join(self.path, e.paths[0]), action, "planned", e.bytes)
+            for e in self.meant
+        ]
+        return replace(self, outcomes=tuple(shown))
+
+
+def trash_runs(session: Session, location: str | None) -> list[TrashRun]:
+    """Return the runs at a location, even one that has nothing left but its trash.
+
+    Raises UnreadableError where there is no location, UsageError where it holds several runs and
+    --recursive is not given.
+    """
+    where = session.locate(location)
+    formats = session.config.formats if session.config else ()
+    view = survey(where, formats, deep=session.common.recursive)
+    if view.only is not None:
+        raise UsageError(
+            f"{where}: is one checkpoint; nothing was changed", f"name the run: {view.store.root}"
+        )
+    paths = [(name_of(view, found), path_of(view, found)) for found in view.found]
+    if not view.itself:
+        itself = _run(session, os.path.basename(view.store.root), view.store.root)
+        if itself.held:
+            return [itself]
+        if paths and not session.common.recursive:
+            shown = "\n".join(f"  {path}" for _, path in paths)
+            raise UsageError(
+                f"{where}: is no run itself, but holds {len(paths)}; nothing was changed:\n{shown}",
+                "name one of them, or add --recursive",
+            )
+    return [_run(session, name, path) for name, path in paths]
+
+
+def _run(session: Session, name: str, path: str) -> TrashRun:
+    try:
+        dirs = find_state(path, option=session.common.state_dir, uid=os.geteuid(), forbids=None)
+        return TrashRun(name, path, dirs, tuple(in_trash(dirs)))
+    except OSError as error:
+        text = f"{path}: its trash cannot be read ({error.strerror or error}); nothing was changed"
+        return TrashRun(
+            name, path, StateDirs(), (), error=UnreadableError(text, "check its permissions")
+        )
+
+
+def report_of(command: str, runs: Sequence[TrashRun], *, dry_run: bool) -> Report:
+    """Return the runs as a command's whole result."""
+    return Report(
+        command=command,
+        dry_run=dry_run,
+        runs=tuple(
+            RunReport(name=run.name, location=run.path, outcomes=run.outcomes, error=run.error)
+            for run in runs
+        ),
+    )

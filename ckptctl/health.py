@@ -1,0 +1,137 @@
+"""How well a run is saved: the age of its newest complete checkpoint, and what its disk holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ckptctl.errors import CkptctlError
+from ckptctl.model import Checkpoint, Problem, Run, State
+
+
+class Level(StrEnum):
+    """What a monitor is told, in Nagios's words."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+    @property
+    def code(self) -> int:
+        """Return Nagios's exit code."""
+        return list(Level).index(self)
+
+
+_WORST_LAST = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How old the newest complete checkpoint may be; None is no limit."""
+
+    warn_ns: int | None = None
+    critical_ns: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit."""
+        return self.warn_ns is not None or self.critical_ns is not None
+
+    def level(self, age_ns: int | None) -> Level | None:
+        """Return what an age comes to (None: there is none); None without any limit."""
+        if not self.any:
+            return None
+        if age_ns is None or (self.critical_ns is not None and age_ns > self.critical_ns):
+            return Level.CRITICAL
+        if self.warn_ns is not None and age_ns > self.warn_ns:
+            return Level.WARNING
+        return Level.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """What deletions left: entries that can come back, and bytes that only wait to be removed."""
+
+    entries: int = 0
+    bytes: int = 0
+    gone_bytes: int = 0
+
+    def plus(self, other: Trash) -> Trash:
+        """Return both together."""
+        return Trash(
+            self.entries + other.entries,
+            self.bytes + other.bytes,
+            self.gone_bytes + other.gone_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of a run: bytes that the caller may still write, and all it has."""
+
+    free: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """One run as a monitor sees it; one with an `error` could not be read (wholly)."""
+
+    name: str
+    location: str
+    newest: Checkpoint | None = None
+    age_ns: int | None = None
+    counts: Mapping[State, int] = field(default_factory=dict)
+    bytes: int = 0
+    leftovers: int = 0
+    leftover_bytes: int = 0
+    trash: Trash = Trash()
+    disk: Disk | None = None
+    level: Level | None = None
+    problems: tuple[Problem, ...] = ()
+    error: CkptctlError | None = None
+
+
+def health_of(
+    run: Run,
+    *,
+    now_ns: int,
+    limits: Limits,
+    size: int,
+    trash: Trash,
+    disk: Disk | None,
+    error: CkptctlError | None = None,
+) -> Health:
+    """Return how well a run is saved; `size` are the bytes of its checkpoints together."""
+    complete = [c for c in run.checkpoints if c.state is State.COMPLETE]
+    newest = max(complete, key=_written, default=None)
+    age = max(now_ns - _written(newest), 0) if newest else None
+    counts = Counter(c.state for c in run.checkpoints)
+    return Health(
+        name=run.name,
+        location=run.location,
+        newest=newest,
+        age_ns=age,
+        counts={state: counts[state] for state in State},
+        bytes=size,
+        leftovers=len(run.leftovers),
+        leftover_bytes=sum(c.bytes for c in run.leftovers),
+        trash=trash,
+        disk=disk,
+        level=Level.UNKNOWN if error and limits.any else limits.level(age),
+        problems=run.problems,
+        error=error,
+    )
+
+
+def _written(c: Checkpoint) -> int:
+    """Return when a checkpoint was saved; one from the future must not look young for years."""
+    return min(c.saved_ns, c.changed_ns) if c.future else c.saved_ns
+
+
+def worst(levels: Iterable[Level | None]) -> Level | None:
+    """Return the worst of some levels: what is known to be critical is worse than the unknown."""
+    return max((each for each in levels if each), key=_WORST_LAST.index, default=None)

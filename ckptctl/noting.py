@@ -1,0 +1,92 @@
+"""What a record says after a note or a hold: from the old record to the new one, pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ckptctl.lock import started, this_host
+from ckptctl.model import NS, Checkpoint, Hold
+from ckptctl.records import Record
+
+_FORGOTTEN_NS = 24 * 3600 * NS
+"""How long after its end a hold is still shown, whatever the clocks of several hosts say."""
+
+_MOST_SEEN = 1000
+"""Of a checkpoint of more files only the key file is noted: a save replaces that one too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What `annotate` is to record; None leaves the pin as it is."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    untags: tuple[str, ...] = ()
+    pin: bool | None = None
+
+
+def noted(record: Record, note: Note, checkpoint: Checkpoint) -> Record:
+    """Return the record with a note about the checkpoint as its files are now.
+
+    Where they are others than the record was made for, its metrics and proofs are void: they do
+    not come back with the new ones.
+    """
+    tags = tuple(dict.fromkeys((*record.tags, *note.tags)))
+    record = replace(
+        record,
+        tags=tuple(tag for tag in tags if tag not in note.untags),
+        pinned=record.pinned if note.pin is None else note.pin,
+    )
+    if not record.fits(checkpoint.files):
+        if not note.metrics:
+            return record
+        record = replace(record, metrics={}, proven=False, damaged=None)
+    return replace(record, metrics={**record.metrics, **note.metrics}, seen=seen_of(checkpoint))
+
+
+def seen_of(checkpoint: Checkpoint) -> Mapping[str, tuple[int, int]]:
+    """Return the sizes and times of a checkpoint's own files; sidecars may change without it."""
+    own = checkpoint.files.keys() - set(checkpoint.sidecars)
+    if len(own) > _MOST_SEEN:
+        own &= {checkpoint.key_file}
+    return {
+        path: (checkpoint.files[path].size, checkpoint.files[path].mtime_ns) for path in sorted(own)
+    }
+
+
+def held(record: Record, hold: Hold, now_ns: int) -> Record:
+    """Return the record with a hold added or renewed, never to an earlier time than it had."""
+    until_ns = max(h.until_ns for h in (*record.holds, hold) if _same(h, hold))
+    others = [h for h in record.holds if not _same(h, hold) and now_ns - h.until_ns < _FORGOTTEN_NS]
+    return replace(record, holds=(*others, replace(hold, until_ns=until_ns)))
+
+
+def released(record: Record, hold: Hold) -> Record:
+    """Return the record without one hold."""
+    return replace(record, holds=tuple(h for h in record.holds if not _same(h, hold)))
+
+
+def released_by_hand(record: Record, user: str) -> Record:
+    """Return the record without a user's holds, but for those of commands that may still run."""
+    mine = [h for h in record.holds if h.by == user or h.by.startswith(f"{user}: ")]
+    gone = [h for h in mine if not h.id or _dead(h.id)]
+    return replace(record, holds=tuple(h for h in record.holds if h not in gone))
+
+
+def _same(one: Hold, other: Hold) -> bool:
+    return (one.by, one.host, one.id) == (other.by, other.host, other.id)
+
+
+def process_id() -> str:
+    """Return what tells this process from any other, on any host."""
+    pid = os.getpid()
+    return "/".join((*this_host().values(), str(pid), started(pid)))
+
+
+def _dead(process: str) -> bool:
+    """Whether a process of this very host is gone; of another host nobody here can tell."""
+    here = "/".join((*this_host().values(), ""))
+    pid, _, began = process.removeprefix(here).partition("/")
+    return process.startswith(here) and pid.isdecimal() and started(int(pid)) != began

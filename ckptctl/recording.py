@@ -1,0 +1,131 @@
+"""Change a checkpoint's record: whole or not at all, and no entry of another writer is lost.
+
+Writers take turns by a lock of their own, so that a hold is possible while a prune runs; the prune
+sees the change of `records/` before its next deletion.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from ckptctl.errors import LockedError, UnreadableError
+from ckptctl.lock import Clock, Lock
+from ckptctl.model import NS
+from ckptctl.reading import SIDECAR_LIMIT, VanishedError
+from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
+from ckptctl.statedir import StateDirs, open_state
+from ckptctl.stores.local import LocalStore
+
+LOCK = "records.lock"
+_LIFE_NS = 60 * NS  # a writer holds the lock for as long as a few small writes take
+_PATIENCE_NS = 20 * NS
+
+Change = Callable[[Record], Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes the records of one run, in its open state directory."""
+
+    state: LocalStore
+    clock: Clock
+    seconds: Callable[[], float]
+    sleep: Callable[[float], None]
+    wait_ns: int = _PATIENCE_NS
+
+    @classmethod
+    def open(
+        cls,
+        run: str,
+        dirs: StateDirs,
+        clock: Clock,
+        seconds: Callable[[], float],
+        sleep: Callable[[float], None],
+        wait_ns: int = 0,
+    ) -> Self:
+        """Open the state of a run, made if need be.  Raises UnreadableError, UsageError."""
+        try:
+            state = open_state(run, dirs)
+        except OSError as error:
+            raise _unwritable(run, error.strerror or str(error)) from error
+        if state is None:
+            raise _unwritable(run, "no space, inodes or quota left")
+        return cls(state, clock, seconds, sleep, max(wait_ns, _PATIENCE_NS))
+
+    def change(self, path: str, change: Change) -> Record:
+        """Read a checkpoint's record, change it, write it; return it as it is now.
+
+        `path` is the checkpoint's within its run.  Raises LockedError where other writers take
+        too long, UnreadableError where the record cannot be understood or written; the record
+        there is then the old one or, where only its confirmation failed, the new one.
+        """
+        try:
+            with self._locked() as lock:
+                old = read_record(self.state, path)
+                new = change(old)
+                if new != old:
+                    lock.check()
+                    self._write(new)
+                return new
+        except RecordError as error:
+            raise UnreadableError(
+                f"{self.state.root}: {error}; nothing was changed",
+                "a newer ckptctl may have written it; else restore it, or move it away",
+            ) from error
+        except OSError as error:
+            raise _unwritable(self.state.root, error.strerror or str(error)) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[Lock]:
+        until = self.seconds() + self.wait_ns / NS
+        lock = Lock(self.state, self.clock, file=LOCK, life_ns=_LIFE_NS)
+        while True:
+            try:
+                lock.acquire()
+                break
+            except LockedError:
+                if self.seconds() >= until:
+                    raise
+                self.sleep(0.02)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    def _write(self, record: Record) -> None:
+        self.state.make_folder(FOLDER)
+        folder = self.state.below(FOLDER)
+        try:
+            before_ns = os.fstat(folder.fd).st_mtime_ns
+            folder.replace(file_name(record.path), dump(record))
+            # A prune that runs sees by the folder's time that something changed; two changes
+            # within one tick of the kernel's clock would have the same.
+            if os.fstat(folder.fd).st_mtime_ns <= before_ns:
+                os.utime(folder.fd, ns=(before_ns + 1, before_ns + 1))
+        finally:
+            folder.close()
+
+
+def read_record(state: LocalStore, path: str) -> Record:
+    """Return a checkpoint's record in one state directory, an empty one where there is none.
+
+    Raises OSError, or RecordError where it cannot be understood.
+    """
+    name = f"{FOLDER}/{file_name(path)}"
+    try:
+        return parse(state.read(name, SIDECAR_LIMIT))
+    except VanishedError:
+        return Record(path=path)
+    except RecordError as error:
+        raise RecordError(f"{name} {error}") from error
+
+
+def _unwritable(place: str, why: str) -> UnreadableError:
+    return UnreadableError(
+        f"{place}: ckptctl's record cannot be written ({why}); nothing else was changed",
+        "make room, or name another directory with --state-dir",
+    )

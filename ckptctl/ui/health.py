@@ -1,0 +1,249 @@
+"""How well runs are saved: as a table, for Nagios, as JSON and for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ckptctl.errors import CkptctlError
+from ckptctl.health import Health, Level, Limits, worst
+from ckptctl.model import NS, Problem, State
+from ckptctl.ui import printable, words
+from ckptctl.ui.columns import Column, Look, rows
+from ckptctl.ui.data import VERSION, error_data
+from ckptctl.units import format_duration, format_size, format_time
+
+_MOST = 3
+"""Runs that the first line names; the table below it shows all."""
+
+
+def status_data(
+    runs: Sequence[Health], problems: Sequence[Problem], level: Level | None
+) -> dict[str, object]:
+    """Return the one JSON object."""
+    return {
+        "schema": "ckptctl/status",
+        "version": VERSION,
+        "level": level,
+        "runs": [run_data(run) for run in runs],
+        "problems": _problems(problems),
+    }
+
+
+def run_data(run: Health) -> dict[str, object]:
+    """Return the JSON object of one run; what could not be read is null."""
+    error = error_data(run.error) if run.error else None
+    return {
+        "name": run.name,
+        "location": run.location,
+        "level": run.level,
+        "newest": run.newest.name if run.newest else None,
+        "saved_at": format_time(run.newest.saved_ns) if run.newest else None,
+        "step": run.newest.step if run.newest else None,
+        "age_seconds": None if run.age_ns is None else run.age_ns / NS,
+        "checkpoints": {str(state): number for state, number in run.counts.items()},
+        "bytes": run.bytes,
+        "leftovers": {"entries": run.leftovers, "bytes": run.leftover_bytes},
+        "trash": {
+            "entries": run.trash.entries,
+            "bytes": run.trash.bytes,
+            "gone_bytes": run.trash.gone_bytes,
+        },
+        "disk": {"free": run.disk.free, "size": run.disk.size} if run.disk else None,
+        "problems": _problems(run.problems),
+        "error": {k: error[k] for k in ("code", "kind", "message", "hint")} if error else None,
+    }
+
+
+def _problems(problems: Sequence[Problem]) -> list[Mapping[str, str]]:
+    return [{"code": problem.code, "text": problem.text} for problem in problems]
+
+
+def status_table(
+    runs: Sequence[Health], problems: Sequence[Problem], where: str, look: Look
+) -> Iterator[str]:
+    """Yield the table for people, and below it what a person should know."""
+    if runs:
+        yield from rows([column for column in _columns(runs) if any(column.cells)], look)
+    else:
+        yield f"no checkpoints in {printable.name(where)}"
+    for run in runs:
+        yield from _notes(run, len(runs) > 1, look)
+    yield from words.problems((), problems, look)
+
+
+def _columns(runs: Sequence[Health]) -> Iterator[Column]:
+    def column(head: str, cell: Callable[[Health], str], *, right: bool = True) -> Column:
+        return Column(head=head, cells=[cell(run) for run in runs], right=right)
+
+    yield column("run", lambda run: printable.name(run.name), right=False)
+    yield Column(head="level", cells=[run.level or "" for run in runs], style=_style)
+    yield column("newest", lambda r: printable.name(r.newest.name) if r.newest else "", right=False)
+    yield column("age", lambda r: "" if r.age_ns is None else format_duration(r.age_ns))
+    yield column("complete", lambda r: f"{r.counts[State.COMPLETE]:,}" if r.counts else "")
+    for state in (State.SAVING, State.INCOMPLETE, State.DAMAGED):
+        counts = [run.counts.get(state, 0) for run in runs]
+        yield Column(head=state, cells=[f"{n:,}" if n else "" for n in counts], right=True)
+    yield column("size", lambda r: format_size(r.bytes) if r.counts else "")
+    yield column("trash", lambda r: format_size(r.trash.bytes) if r.trash.entries else "")
+    yield column("free", lambda r: format_size(r.disk.free) if r.disk else "")
+
+
+def _style(cell: str) -> str:
+    return {"critical": "red", "unknown": "red", "warning": "yellow"}.get(cell, "")
+
+
+def _notes(run: Health, several: bool, look: Look) -> Iterator[str]:  # noqa: FBT001 - private
+    begin = f"{printable.name(run.name)}: " if several else ""
+    if run.trash.gone_bytes:
+        size = format_size(run.trash.gone_bytes)
+        yield from words.note(
+            f"{begin}{size} are deleted, and their bytes still to be removed: the next prune does it",
+            look,
+        )
+    if run.leftovers:
+        size = format_size(run.leftover_bytes)
+        yield from words.note(
+            f"{begin}{words.count(run.leftovers, 'leftover')} of unfinished saves, {size}: "
+            "prune --delete-incomplete D removes them",
+            look,
+        )
+    yield from words.problems((), [Problem(p.code, f"{begin}{p.text}") for p in run.problems], look)
+    if run.error is not None and several:
+        yield from words.error(run.error, look)
+
+
+def nagios_line(runs: Sequence[Health], limits: Limits, where: str) -> str:
+    """Return the first line that a monitor shows: the level, the worst runs, and numbers."""
+    level = worst(run.level for run in runs) or Level.CRITICAL
+    if not runs:
+        return f"CRITICAL: no checkpoints in {_plain(where)}"
+    of_it = [run for run in runs if run.level is level]
+    said = "; ".join(_about(run) for run in of_it[:_MOST])
+    if len(of_it) > _MOST:
+        said += f"; and {len(of_it) - _MOST} more"
+    if len(runs) > 1:
+        said = f"{len(of_it)} of {len(runs)} runs: {said}"
+    several = len(runs) > 1
+    numbers = " ".join(number for run in runs for number in _numbers(run, limits, several))
+    return f"{level.upper()}: {said}" + (f" | {numbers}" if numbers else "")
+
+
+def unknown_line(error: CkptctlError) -> str:
+    """Return the first line where nothing could be looked at."""
+    return f"UNKNOWN: {_plain(error.message)}"
+
+
+def _about(run: Health) -> str:
+    name = f"run {_plain(run.name)}"
+    if run.error is not None:
+        return f"{name}: {_plain(run.error.message)}"
+    if run.age_ns is None:
+        return f"{name}: no complete checkpoint"
+    return f"{name}: newest complete checkpoint is {format_duration(run.age_ns)} old"
+
+
+def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # noqa: FBT001 - private
+    """Yield Nagios's performance data: label=value;warn;critical, the label quoted where it must be."""
+    if run.error is not None:
+        return
+
+    def label(name: str) -> str:
+        if not several:
+            return name
+        whose = _plain(run.name).replace("'", "''").replace("=", "_")
+        return f"'{whose} {name}'"
+
+    warn, critical = (
+        "" if ns is None else f"{ns / NS:.15g}" for ns in (limits.warn_ns, limits.critical_ns)
+    )
+    age = "U" if run.age_ns is None else str(run.age_ns // NS)
+    yield f"{label('age_seconds')}={age};{warn};{critical}".rstrip(";")
+    yield f"{label('bytes')}={run.bytes}B"
+    if run.disk is not None:
+        yield f"{label('free_bytes')}={run.disk.free}B"
+
+
+def _plain(said: str) -> str:
+    """Return a name or message as one line in which no `|` begins the numbers."""
+    return printable.text(said.replace("\n", " ")).replace("|", "\\x7c")
+
+
+def prometheus_text(runs: Sequence[Health], now_ns: int) -> str:
+    """Return the metrics in Prometheus's text format; a number that is not known is left out."""
+    lines: list[str] = []
+
+    def metric(name: str, what: str, samples: Sequence[tuple[str, str]]) -> None:
+        lines.append(f"# HELP ckptctl_{name} {what}")
+        lines.append(f"# TYPE ckptctl_{name} gauge")
+        lines.extend(f"ckptctl_{name}{labels} {value}" for labels, value in samples)
+
+    read = [run for run in runs if run.counts]
+
+    def each(number: Callable[[Health], str | None]) -> list[tuple[str, str]]:
+        found = ((_labels(run), number(run)) for run in read)
+        return [(labels, value) for labels, value in found if value is not None]
+
+    metric(
+        "newest_complete_timestamp_seconds",
+        "When the newest complete checkpoint was saved, in Unix seconds.",
+        each(lambda r: _seconds(now_ns - r.age_ns) if r.age_ns is not None else None),
+    )
+    metric(
+        "newest_complete_age_seconds",
+        "Age of the newest complete checkpoint when this file was written.",
+        each(lambda r: _seconds(r.age_ns) if r.age_ns is not None else None),
+    )
+    metric(
+        "checkpoints",
+        "Checkpoints by state.",
+        [(_labels(r, state=state), str(n)) for r in read for state, n in r.counts.items()],
+    )
+    metric("bytes", "Bytes of the checkpoints, each inode once.", each(lambda r: str(r.bytes)))
+    metric(
+        "leftover_bytes", "Bytes that unfinished saves left.", each(lambda r: str(r.leftover_bytes))
+    )
+    metric(
+        "trash_entries",
+        "Entries in the trash that can come back.",
+        each(lambda r: str(r.trash.entries)),
+    )
+    metric(
+        "trash_bytes", "Bytes in the trash that can come back.", each(lambda r: str(r.trash.bytes))
+    )
+    metric(
+        "gone_bytes",
+        "Bytes of what is deleted, still to be removed.",
+        each(lambda r: str(r.trash.gone_bytes)),
+    )
+    metric(
+        "disk_free_bytes",
+        "Free bytes of the run's file system.",
+        each(lambda r: str(r.disk.free) if r.disk else None),
+    )
+    metric(
+        "disk_size_bytes",
+        "Size of the run's file system.",
+        each(lambda r: str(r.disk.size) if r.disk else None),
+    )
+    metric(
+        "run_error",
+        "1 where something of the run could not be read.",
+        [(_labels(r), str(int(r.error is not None))) for r in runs],
+    )
+    metric("status_timestamp_seconds", "When this file was written.", [("", _seconds(now_ns))])
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns // NS}.{ns % NS // 1_000_000:03d}"
+
+
+def _labels(run: Health, **more: str) -> str:
+    labels = {"run": run.name, "location": run.location, **more}
+    return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    r"""Return a label's value: UTF-8, with `\`, `"` and line ends escaped."""
+    text = value.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

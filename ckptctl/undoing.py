@@ -1,0 +1,81 @@
+"""Bring back what a prune with `--grace` took, or free its bytes; under the lock of its run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from ckptctl.apply import Applier
+from ckptctl.errors import NotFoundError, RefusedError
+from ckptctl.report import Outcome
+from ckptctl.statedir import StateDirs
+from ckptctl.stores.local import LocalStore
+from ckptctl.trash import TrashEntry, discard, entries, restore
+
+
+def in_trash(dirs: StateDirs) -> list[TrashEntry]:
+    """Return what is in the trash of a run, oldest first; reads only.  Raises OSError."""
+    for place in dirs.existing[:1]:
+        with closing(LocalStore(place)) as state:
+            return entries(state)
+    return []
+
+
+def chosen(held: Sequence[TrashEntry], names: Sequence[str], *, last: bool) -> list[TrashEntry]:
+    """Return the entries that are meant, the newest first: of one name only its newest.
+
+    NotFoundError where a name is not in the trash.
+    """
+    newest_first = list(reversed(held))
+    if last and newest_first:
+        newest_first = [entry for entry in newest_first if entry.batch == newest_first[0].batch]
+    if not names:
+        return newest_first
+    by_name: dict[str, TrashEntry] = {}
+    for entry in newest_first:
+        for called in (entry.name, entry.paths[0]):
+            by_name.setdefault(called, entry)
+    for name in names:
+        if name not in by_name:
+            there = ", ".join(sorted({entry.name for entry in held})) or "nothing"
+            raise NotFoundError(
+                f"{name}: not in the trash, which holds {there}; nothing was changed"
+            )
+    return list(dict.fromkeys(by_name[name] for name in names))
+
+
+def bring_back(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    """Put entries back under their names; yield what happened to each."""
+    state = applier.state()
+    for entry in meant:
+        path = os.path.join(run.root, entry.paths[0])
+        try:
+            applier.check()
+            restore(run, state, entry)
+        except RefusedError as error:
+            yield Outcome(
+                entry.name, path, "restore", "skipped", 0, f"{error.message}; {error.hint}"
+            )
+        except OSError as error:
+            yield Outcome(entry.name, path, "restore", "failed", 0, error.strerror or str(error))
+        else:
+            yield Outcome(entry.name, path, "restore", "done", entry.bytes)
+
+
+def empty(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    """Free the bytes of entries; yield what happened to each, `bytes` being what was freed."""
+    state = applier.state()
+    for entry in meant:
+        path = os.path.join(run.root, entry.paths[0])
+        if applier.stopped():
+            yield Outcome(entry.name, path, "purge", "skipped", 0, "interrupted by a signal")
+            continue
+        try:
+            applier.check()
+            removed = discard(state, entry, applier.stopped)
+        except OSError as error:
+            yield Outcome(entry.name, path, "purge", "failed", 0, error.strerror or str(error))
+            continue
+        left = removed.left[0] if removed.left and not applier.stopped() else None
+        yield Outcome(entry.name, path, "purge", "failed" if left else "done", removed.freed, left)
