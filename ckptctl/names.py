@@ -75,6 +75,7 @@ _PAIR = re.compile(
     r"(?:^|(?<=[-_ ]))(?P<key>[A-Za-z][^=\-\0]*?)=(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
     r"|[-+]?inf|nan)(?=[-_ ]|$)"
 )
+_DASHED = re.compile(r"[-_ ]+((?=[A-Za-z])(?:[A-Za-z0-9_./]+-)+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +193,20 @@ def parse_number(text: str) -> float:
 
 
 def pairs(stem: str) -> dict[str, float]:
-    """Return the metrics that a name states as `key=value`; steps and epochs are none."""
-    return {
-        found["key"]: parse_number(found["value"])
-        for found in _PAIR.finditer(stem)
-        if not _is_counter(found["key"])
-    }
+    """Return the metrics that a name states as `key=value`; steps and epochs are none.
+
+    Words with dashes between one value and the next are all of the key (`val-loss`); before the
+    first pair they may just as well be a model's name, so that only the last one counts.
+    """
+    metrics = {}
+    end: int | None = None
+    for found in _PAIR.finditer(stem):
+        key = found["key"]
+        if not _is_counter(key):
+            words = None if end is None else _DASHED.fullmatch(stem, end, found.start("key"))
+            metrics[(words[1] if words else "") + key] = parse_number(found["value"])
+        end = found.end()
+    return metrics
 
 
 def value_spans(stem: str) -> list[Span]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from ckptctl.formats._lightning_name import read_name
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob
 
-KEYS = st.from_regex(r"(?:val|train)_[a-z]{1,8}", fullmatch=True)
+KEYS = st.from_regex(r"(?:val|train)[-_][a-z]{1,8}", fullmatch=True)
 VALUES = st.floats(-1e9, 1e9, allow_nan=False)
 SPECS = st.sampled_from([".2f", ".4f", ".3e", ""])
 NUMBERS = st.integers(0, 10**20)
@@ -39,6 +40,25 @@ def test_a_name_is_read_back(
     assert (name.epoch, name.step) == (epoch, step)
     assert name.metrics == {key: float(text) for key, text in texts.items()}
     assert name.family == "-".join(["epoch=#", "step=#", *(f"{k}=#" for k in texts)]) + ".ckpt"
+
+
+@pytest.mark.parametrize(
+    ("stem", "metrics"),
+    [
+        ("epoch=3-step=5-val-loss=0.3", {"val-loss": 0.3}),
+        ("epoch=3-val-loss=-1.5e-05-val-top-1-acc=0.5-v1", {"val-loss": -1.5e-05, "val-top-1-acc": 0.5}),
+        ("epoch=3_val-loss=0.3", {"val-loss": 0.3}),
+        ("epoch=3--val-f1=0.3-last", {"val-f1": 0.3}),
+        ("resnet-val_loss=0.3-epoch=3", {"val_loss": 0.3}),  # a model's name, as far as one can tell
+        ("epoch=3-some text-loss=0.3", {"loss": 0.3}),
+        ("epoch=3-2-loss=0.3", {"loss": 0.3}),
+        ("epoch=3-resnet-step=5", {}),
+    ],
+)  # fmt: skip
+def test_a_metrics_own_name_may_have_a_dash(stem: str, metrics: dict[str, float]) -> None:
+    name = read_name(stem)
+    assert name is not None
+    assert (name.epoch, name.metrics) == (3, metrics)
 
 
 @settings(deadline=None)  # the first example imports every format
