@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,38 +51,49 @@ def one_of(*words: str) -> Callable[[str], list[str]]:
 
 def locations(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tiers of the configuration that would count; paths are the shell's own part."""
-    if not incomplete.startswith("@"):
-        return []
-    try:
-        config = _config(ctx)
-    except (CkptctlError, OSError):
-        return []
-    return _plain(f"@{tier.name}" for tier in (config.tiers if config else ()))
+    return _patiently(lambda: _tiers(ctx)) if incomplete.startswith("@") else []
 
 
 def checkpoints(ctx: typer.Context) -> list[str]:
     """Return the names of the checkpoints in the location given, or in the current directory."""
-    from ckptctl.survey import survey
+    return _patiently(lambda: _names(ctx))
 
+
+def _patiently(ask: Callable[[], Iterable[str]]) -> list[str]:
+    """Return the answer, or nothing where it fails or takes too long."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
-        config, location = _config(ctx), ctx.params.get("location") or "."
-        if location.startswith("@") and config is not None:
-            name, _, rest = location[1:].partition("/")
-            location = os.path.join(config.tier(name).url, rest)
-        view = survey(location, config.formats if config else ())
+        return [name for name in ask() if shlex.quote(name) == name]
     except (CkptctlError, OSError):
-        return []
+        return []  # a line that is still being typed may be wrong
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return _plain(
-        item.name for found in view.found for item in found.items if not item.claim.temporary
-    )
 
 
-def _plain(names: Iterable[str]) -> list[str]:
-    return [name for name in names if shlex.quote(name) == name]
+def _tiers(ctx: typer.Context) -> Iterator[str]:
+    config = _config(ctx)
+    for tier in config.tiers if config else ():
+        yield f"@{tier.name}"
+
+
+def _names(ctx: typer.Context) -> Iterator[str]:
+    from ckptctl.survey import survey
+
+    config, location = _config(ctx), _location(ctx)
+    if location.startswith("@") and config is not None:
+        name, _, rest = location[1:].partition("/")
+        location = os.path.join(config.tier(name).url, rest)
+    for found in survey(location, config.formats if config else ()).found:
+        for item in found.items:
+            if not item.claim.temporary:
+                yield item.name
+
+
+def _location(ctx: typer.Context) -> str:
+    """Return the location that the line gives, as an argument or by `--in`."""
+    given = ctx.params.get("location") or ctx.params.get("place")
+    return str(given or os.curdir)
 
 
 def _config(ctx: typer.Context) -> Config | None:
@@ -92,6 +103,5 @@ def _config(ctx: typer.Context) -> Config | None:
 
     if ctx.params.get("no_config"):
         return None
-    location = ctx.params.get("location") or "."
-    file = find_config(location, os.environ, os.geteuid(), ctx.params.get("config")).file
+    file = find_config(_location(ctx), os.environ, os.geteuid(), ctx.params.get("config")).file
     return load(file) if file else None
