@@ -155,8 +155,13 @@ def _mtbf(given: Given, seen: Observed | None) -> tuple[float, Source, tuple[flo
     if given.job_mtbf is not None:
         return given.job_mtbf, Source.NODES if given.nodes else Source.GIVEN, None
     if seen is None or not seen.observed_s:
+        why = (
+            "its files have the times of a copy, or of a test of seconds"
+            if seen is not None and seen.copied
+            else "it takes a run with several saves"
+        )
         raise UsageError(
-            "how often the job fails cannot be seen here: it takes a run with several saves",
+            f"how often the job fails cannot be seen here: {why}",
             "give it: --mtbf 12h, or --nodes N --node-mtbf D",
         )
     between = mtbf_between(seen.observed_s, seen.restarts, CONFIDENCE)

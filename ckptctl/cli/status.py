@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -133,36 +133,35 @@ def _place(session: Session, location: str | None, *, alone: bool) -> Place:
 
 def _health(session: Session, limits: Limits, read: Read) -> Health:
     """Return how well one run is saved, with what its state directory and disk hold."""
-    error = read.error
-    if read.run is not None:
-        try:
-            return health_of(
-                read.run,
-                now_ns=session.clock(),
-                limits=limits,
-                size=words.total_bytes(read.run.checkpoints),
-                trash=_trash(read.run, session.common.state_dir),
-                disk=_disk(read.run.location),
-                error=error,
-            )
-        except OSError as reason:
-            text = f"{read.location}: cannot be read ({reason.strerror})"
-            error = UnreadableError(text, "check its permissions")
-    level = Level.UNKNOWN if limits.any else None
-    return Health(name=read.name, location=read.location, level=level, error=error)
+    run = read.run
+    if run is None:
+        level = Level.UNKNOWN if limits.any else None
+        return Health(name=read.name, location=read.location, level=level, error=read.error)
+    trash, unseen = _trash(run, session.common.state_dir)
+    return health_of(
+        replace(run, problems=(*run.problems, *unseen)),
+        now_ns=session.clock(),
+        limits=limits,
+        size=words.total_bytes(run.checkpoints),
+        trash=trash,
+        disk=_disk(run.location),
+        error=read.error,
+    )
 
 
-def _trash(run: Run, option: str | None) -> Trash:
-    """Return what deletions left in the state directories of a run.  Raises OSError."""
-    dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
+def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
+    """Return what deletions left in the state directories of a run, and which cannot be seen."""
     total = Trash()
-    for place in dirs.existing:
-        with closing(LocalStore(place)) as store:
-            try:
+    unseen = []
+    try:
+        dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
+        for place in dirs.existing:
+            with closing(LocalStore(place)) as store, suppress(FileNotFoundError):
                 total = total.plus(_in_trash(store.listing(TRASH)))
-            except FileNotFoundError:
-                continue
-    return total
+    except OSError as error:
+        text = f"the trash cannot be seen: {error.filename or run.location}: {error.strerror}"
+        unseen.append(Problem("trash-unseen", text))
+    return total, unseen
 
 
 def _in_trash(trash: Folder) -> Trash:
@@ -177,9 +176,12 @@ def _bytes(folder: Folder) -> int:
     return sum(found.values())
 
 
-def _disk(path: str) -> Disk:
-    """Return how full a file system is.  Raises OSError."""
-    found = os.statvfs(path)
+def _disk(path: str) -> Disk | None:
+    """Return how full a file system is; None where it does not say."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
     return Disk(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 

@@ -8,10 +8,12 @@ from ckptctl.errors import CkptctlError
 from ckptctl.health import Health, Level, Limits, worst
 from ckptctl.model import NS, Problem, State
 from ckptctl.ui import printable, words
-from ckptctl.ui.columns import Column, Look, rows
+from ckptctl.ui.columns import Column, Look, rows, width_of
 from ckptctl.ui.data import VERSION, error_data
 from ckptctl.units import format_duration, format_size, format_time
 
+_NAME = 16
+"""Columns that are left for a name, however narrow the terminal is."""
 _MOST = 3
 """Runs that the first line names; the table below it shows all."""
 
@@ -63,7 +65,11 @@ def status_table(
 ) -> Iterator[str]:
     """Yield the table for people, and below it what a person should know."""
     if runs:
-        yield from rows([column for column in _columns(runs) if any(column.cells)], look)
+        columns = [column for column in _columns(runs) if any(column.cells)]
+        fitting = _fitted(columns, look.width)
+        yield from rows(fitting, look)
+        if fitting != columns:
+            yield from words.shortened(look)
     else:
         yield f"no checkpoints in {printable.name(where)}"
     for run in runs:
@@ -86,6 +92,20 @@ def _columns(runs: Sequence[Health]) -> Iterator[Column]:
     yield column("size", lambda r: format_size(r.bytes) if r.counts else "")
     yield column("trash", lambda r: format_size(r.trash.bytes) if r.trash.entries else "")
     yield column("free", lambda r: format_size(r.disk.free) if r.disk else "")
+
+
+def _fitted(columns: list[Column], width: int) -> list[Column]:
+    """Return the columns with names shortened where a row is too wide: of checkpoints, then of runs."""
+    for name in ("newest", "run"):
+        excess = width_of(columns) - width
+        if excess > 0:
+            columns = [_narrowed(c, c.width - excess) if c.head == name else c for c in columns]
+    return columns
+
+
+def _narrowed(column: Column, room: int) -> Column:
+    cells = printable.elide_all(column.cells, max(room, _NAME))
+    return Column(head=column.head, cells=cells)
 
 
 def _style(cell: str) -> str:

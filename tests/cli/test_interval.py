@@ -254,6 +254,12 @@ def test_what_the_run_does_not_show_has_to_be_given(ckptctl: Ckptctl, tmp_path: 
     assert one.json["runs"][0]["observed"]["saves"] == 1
 
 
+def test_a_copy_without_its_times_is_said_to_be_one(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    done = ckptctl("interval", _run(tmp_path / "run", [1, 1, 1, 1]), "--save-cost", "60s")
+    assert done.code == 2
+    assert "its files have the times of a copy" in done.stderr
+
+
 def test_flags_count_more_than_the_run(ckptctl: Ckptctl, tmp_path: Path) -> None:
     run = _folders(tmp_path / "run", 6, 90)
     found = ckptctl("interval", run, "--save-cost", "30s", "--mtbf", "3h", "--json").json

@@ -64,6 +64,16 @@ def test_for_people(ckptctl: Ckptctl, tmp_path: Path) -> None:
     assert row.split()[:5] == ["llm-7b", "step_3", "7h", "12m", "3"]
 
 
+def test_the_table_fits_the_terminal(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save(tmp_path / f"a-project-with-a-long-name/{name}-of-the-runs-in-it", _losses(2))
+    done = ckptctl("status", tmp_path, env={"COLUMNS": "70"})
+    *table, note = done.stdout.splitlines()
+    assert max(map(len, table)) <= 70
+    assert len({row.split()[0] for row in table}) == 3
+    assert note.startswith("names are shortened here")
+
+
 def test_in_json(ckptctl: Ckptctl, tmp_path: Path) -> None:
     run = save(tmp_path / "run", _losses(3), newest_hours_ago=7)
     torn = run / "step_4.pt"
@@ -370,6 +380,25 @@ def test_root_writes_the_metrics_and_another_user_reads_the_runs(
     assert (out / "m.prom").stat().st_uid == 0
     assert (out / "m.prom").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in out.iterdir()] == ["m.prom"]
+
+
+@ROOT
+def test_state_that_may_not_be_read_hides_the_trash_and_not_the_age(
+    ckptctl: Ckptctl, reachable: Path
+) -> None:
+    run = save(reachable / "run", _losses(1), newest_hours_ago=9)
+    run.chmod(0o755)
+    (run / "step_1.pt").chmod(0o644)
+    state = make_tree(reachable / ".ckptctl", {"run/trash/1/0": b"x"}) / "run"
+    state.parent.chmod(0o755)
+    state.chmod(0o700)
+    done = ckptctl(
+        "65534", "status", run, "--as-user", "65534", "--critical", "8h",
+        module=("tests.faults.preloaded",),
+    )  # fmt: skip
+    assert done.code == 2, (done.stdout, done.stderr)
+    assert done.stdout.startswith("CRITICAL: run run: newest complete checkpoint is 9h old | ")
+    assert "(trash-unseen)" in done.stdout
 
 
 @ROOT
