@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli import completing
 from ckptctl.cli.options import Common
 from ckptctl.cli.run_by_run import Place, Read, read_place
 from ckptctl.cli.runtime import Session, verdict
@@ -71,6 +72,7 @@ Locations = Annotated[
         metavar="[LOCATION]...",
         help="Paths or URLs; by default the current directory.",
         show_default=False,
+        autocompletion=completing.locations,
     ),
 ]
 
