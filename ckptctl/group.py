@@ -65,7 +65,7 @@ def runs_below(
             return
     members = {member for item in found.items for member in item.claim.members}
     for name, inside in folder.folders.items():
-        if name not in members:
+        if name not in members and not _is_copy(name, inside, formats):
             yield from runs_below(inside, reader, formats, deep=True)
 
 
@@ -84,7 +84,7 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
             left = _left_over(folder, taken, formats)
         try:
             for claim in kind.find(left if kind.generic else folder, below):
-                if taken.isdisjoint(claim.members) and not _is_run(kind, claim, folder):
+                if taken.isdisjoint(claim.members) and not _is_none(kind, claim, folder):
                     claims.append((kind, claim))
                     taken.update(claim.members)
         except VanishedError:
@@ -151,22 +151,37 @@ def inner_sidecars(claim: Claim, folder: Folder) -> list[str]:
     ]
 
 
-def _is_run(kind: Format, claim: Claim, folder: Folder) -> bool:
-    """Whether something below a claimed directory carries another number: then it is a run."""
+def _is_none(kind: Format, claim: Claim, folder: Folder) -> bool:
+    """Whether what a format claims is hidden, or a run: a directory with another number below."""
+    if any(member.startswith(".") for member in claim.members):
+        return True
     if claim.kind is not Kind.DIRECTORY or claim.named or claim.temporary:
         return False
     inside = folder.folders.get(claim.members[0])
     return inside is not None and foreign(inside, claim.step, claim.epoch, kind.parts) is not None
 
 
+def _is_copy(name: str, inside: Folder, formats: Iterable[Format]) -> bool:
+    """Whether a directory is a user's copy of a checkpoint: what it holds is no run either."""
+    said = names.parse(name, file=False)
+    if not said.numbered or not (names.is_copy(name, said) or _extends(name, formats)):
+        return False
+    known = dict.fromkeys(kind.parts for kind in formats)
+    return any(foreign(inside, said.step, said.epoch, parts) is None for parts in known)
+
+
+def _extends(name: str, formats: Iterable[Format]) -> bool:
+    """Whether a name extends one that a framework owns."""
+    return any(kind.own_names and names.extends(name, kind.own_names) for kind in formats)
+
+
 def _left_over(folder: Folder, taken: set[str], formats: Iterable[Format]) -> Folder:
     """Return the folder as the generic formats may see it: without what a framework claims or owns."""
-    owned = [kind.own_names for kind in formats if kind.own_names is not None]
     files = {name: entry for name, entry in folder.files.items() if name not in taken}
     folders = {
         name: inside
         for name, inside in folder.folders.items()
-        if name not in taken and not any(names.extends(name, pattern) for pattern in owned)
+        if name not in taken and not _extends(name, formats)
     }
     return replace(folder, files=files, folders=folders)
 

@@ -169,6 +169,19 @@ def says_copy(rest: str) -> bool:
     return any(word in _COPIES for word in re.split(r"[^a-z]+", rest.lower()))
 
 
+def is_copy(name: str, said: Name) -> bool:
+    """Whether a directory of this name is hidden, or a user's copy: a word for one comes first or last.
+
+    `best` before a number and a metric is what a loop calls its own.
+    """
+    first = next((word for word in re.split(r"[^a-z]+", name.lower()) if word), "")
+    return (
+        said.copy
+        or name.startswith(".")
+        or (first in _COPIES and not (first == "best" and said.metrics))
+    )
+
+
 def extends(name: str, own: re.Pattern[str]) -> bool:
     """Whether a name extends a framework's own by what is no part, number or metric: a user's copy.
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ckptctl.formats._base import Format
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
 from ckptctl.formats.hf_trainer import HfTrainer
-from ckptctl.model import Context, Run
+from ckptctl.formats.orbax import Orbax
+from ckptctl.formats.tensor_folder import TensorFolder
+from ckptctl.formats.torch_dcp import TorchDcp
+from ckptctl.model import Context, Layout, Run
 from ckptctl.survey import Reading, read_run, survey
 from tests.trees import make_tree
 
@@ -38,6 +44,52 @@ NONE = [
 def test_what_the_contract_does_not_call_a_checkpoint_is_none(tmp_path: Path, path: str) -> None:
     make_tree(tmp_path, {path: torch_zip()})
     assert found(tmp_path) == {}
+
+
+COPIES = [
+    "best-checkpoint-10",
+    "backup-checkpoint-10",
+    "best_checkpoint-10",
+    "old-checkpoint-10",
+    ".checkpoint-10",
+]
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("kind", [HfTrainer, TorchDcp, TensorFolder, Orbax])
+def test_a_copy_with_a_word_before_a_frameworks_name_is_unknown(
+    tmp_path: Path, name: str, kind: type[Format]
+) -> None:
+    """Whatever lies in it: neither it nor what it holds is listed, and so never deleted."""
+    first = next(path for path in kind.example if "/" in path).split("/")[0]
+    own = "checkpoint_1000" if kind is Orbax else first
+    tree = {path.replace(first, own, 1): content for path, content in kind.example.items()}
+    copy = re.sub("checkpoint-10$", own, name)
+    copied = {path.replace(own, copy, 1): content for path, content in tree.items() if "/" in path}
+    make_tree(tmp_path, tree | copied)
+    assert found(tmp_path) == {"": [own]}
+
+
+def test_a_copy_with_a_deepspeed_part_of_its_own_count_is_no_run(tmp_path: Path) -> None:
+    parts = ("backup-checkpoint-10", "checkpoint-10-before-crash", ".deleted-checkpoint-10")
+    rank = "global_step9/mp_rank_00_model_states.pt"
+    make_tree(tmp_path, {f"{copy}/{rank}": torch_zip() for copy in parts})
+    assert found(tmp_path) == {}
+
+
+def test_a_run_whose_name_says_that_it_is_old_is_one(tmp_path: Path) -> None:
+    make_tree(tmp_path, {f"old-epoch-3/step_{step}.pt": torch_zip() for step in (1, 2)})
+    assert found(tmp_path) == {"old-epoch-3": ["step_1", "step_2"]}
+
+
+@pytest.mark.parametrize(
+    "path", [".step_5.pt", ".epoch=3-step=5.ckpt", "._G_5.pth", ".step_5/model.pt"]
+)
+def test_what_is_hidden_is_never_a_checkpoint(tmp_path: Path, path: str) -> None:
+    make_tree(tmp_path, {path: torch_zip()})
+    anything = Layout(name="any", match=r".*(?P<step>5).*")
+    assert found(tmp_path) == {}
+    assert survey(str(tmp_path), (anything, replace(anything, directory=True))).found == ()
 
 
 ONE = {

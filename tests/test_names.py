@@ -208,6 +208,28 @@ def test_other_words_make_no_copy(stem: str) -> None:
     assert not names.parse(stem, file=True).copy
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["step_5_best", "checkpoint-10~", ".step_5", ".deleted-step-100", "backup-of-checkpoint-10", "old_run1_step_5",
+     *(f"{word}-checkpoint-10" for word in ("best", "backup", "bak", "old", "keep", "save", "copy", "deleted", "trash",
+                                            "final", "tmp", "Best")),
+     "backup-checkpoint-10-2024-01-31", "old_step_5_loss_0.1", "best_checkpoint_10", "tmp_step_5"],
+)  # fmt: skip
+def test_a_directory_that_says_before_or_after_its_number_that_it_is_a_copy_is_one(
+    name: str,
+) -> None:
+    assert names.is_copy(name, names.parse(name, file=False))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoint-10", "bestow_step_5", "llm_step_5", "my-best-step-5", "best_step_5_loss_0.1",
+     "best-epoch=3-val_loss=0.50", "older-step-5"],
+)  # fmt: skip
+def test_other_directories_are_no_copies(name: str) -> None:
+    assert not names.is_copy(name, names.parse(name, file=False))
+
+
 OWN = re.compile(r"checkpoint-([0-9]+)|iter_([0-9]{7,})|step_([0-9]+)")
 
 

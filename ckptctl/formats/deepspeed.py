@@ -91,7 +91,7 @@ def _name_of(name: str, *, pointed: bool) -> names.Name | None:
     if name.startswith("best"):
         return names.Name(spans=found.spans)
     extended = _TAG.match(name) is not None and _TAG.fullmatch(name) is None
-    if pointed or (found.numbered and not found.copy and not extended):
+    if pointed or (found.numbered and not names.is_copy(name, found) and not extended):
         return found
     return None
 

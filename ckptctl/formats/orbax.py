@@ -72,7 +72,7 @@ class Orbax(Format):
         steps = {
             name: inside
             for name, inside in folder.folders.items()
-            if _NAME.fullmatch(name) and is_step(name, inside)
+            if _NAME.fullmatch(name) and not _is_copy(name) and is_step(name, inside)
         }
         described = any(STEP_METADATA in inside.files for inside in steps.values())
         families: dict[str, list[Saved]] = {}
@@ -112,6 +112,12 @@ class Orbax(Format):
         """Yield what is wrong with its JSON and with the manifests of its arrays."""
         yield from prove_items(checkpoint, reader)
         yield from super().prove(checkpoint, reader)
+
+
+def _is_copy(name: str) -> bool:
+    """Whether it is a copy of `checkpoint_N`; `best_N` may well be a prefix that someone chose."""
+    said = names.parse(name, file=False)
+    return said.numbered and names.is_copy(name, said)
 
 
 def _claim(name: str, inside: Folder, *, described: bool) -> Claim:

@@ -35,7 +35,7 @@ class TensorFolder(Format):
         families: defaultdict[str, dict[str, tuple[names.Name, list[Part]]]] = defaultdict(dict)
         for name, inside in folder.folders.items():
             said = names.parse(name, file=False)
-            if name.startswith(".") or not said.numbered or said.copy:
+            if not said.numbered or names.is_copy(name, said):
                 continue
             if holds_tensors(inside) and foreign(inside, said.step, said.epoch) is None:
                 family = names.family(name, "", said.spans)

@@ -51,7 +51,7 @@ class TorchDcp(Format):
             if not names.has_number_word(name):
                 continue
             found = names.parse(name, file=False)
-            if not found.numbered or found.copy or _is_others(name, inside):
+            if not found.numbered or names.is_copy(name, found) or _is_others(name, inside):
                 continue
             titan = _TITAN.fullmatch(name) is not None and METADATA in inside.files
             if not titan and not holds_data(inside.files):

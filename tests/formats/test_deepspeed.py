@@ -76,8 +76,10 @@ def test_a_numbered_tag_of_the_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["global_step500-best", "global_step500.bak", "global_step500_mine", "exp_12", "run"]
-)
+    "name",
+    ["global_step500-best", "global_step500.bak", "global_step500_mine", "exp_12", "run",
+     "backup-global_step500", "old_step_5", ".global_step500"],
+)  # fmt: skip
 def test_copies_and_others_are_not_claimed(tmp_path: Path, name: str) -> None:
     assert claims_of(DeepSpeed, tmp_path, zero1(name)) == {}
 
