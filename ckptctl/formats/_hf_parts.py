@@ -161,9 +161,9 @@ def _shards(files: Sequence[str]) -> Iterator[str]:
             count, seen = max(counts.items())
             first = next(i for i in range(1, count + 1) if i not in seen)
             yield f"no shard {first} of {count} of {base}{suffix}"
+    spread = any(name.startswith("shard-") for name in files)
     for name in files:
         found = _INDEX.fullmatch(name)
-        spread = any(file.startswith("shard-") for file in files)
         if found and not spread and (found[1], found[2]) not in sets:
             yield f"no shard that {name} names"
 
