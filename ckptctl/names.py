@@ -10,9 +10,9 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from ckptctl.model import NS, Unit
+from ckptctl.dates import DATE, moment
+from ckptctl.model import Unit
 
 Span = tuple[int, int]
 
@@ -51,15 +51,6 @@ _CLOSING = re.compile(rf"(?:[-_. \0]*{_PART})+[-_. \0]*?(?P<number>\d+)[-_. \0]*
 _LIKELY = re.compile(
     rf"(?<![A-Za-z])(?:(?:{_STEPS}|{_EPOCHS}){_SEP}|{_PART}(?:[-_. ]|{_RANKS}\d++|\d++-of-\d++)*+)\d",
     _FLAGS,
-)
-_MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-_DATE = re.compile(
-    rf"(?<!\d)(?<!\d\.)(?:(?P<year>(?:19|20)\d\d)(?P<sep>[-_.]?)(?P<month>{_MONTH})(?P=sep)(?P<day>{_DAY})"
-    rf"|(?:{_DAY}(?P<dm>[-_.]){_MONTH}(?P=dm)|{_MONTH}(?P<md>[-_.]){_DAY}(?P=md))(?:19|20)\d\d"
-    rf"|2\d(?P<ym>[-_.]){_MONTH}(?P=ym){_DAY}|(?:19|20)\d\d-{_MONTH}(?!-of-))"
-    r"(?:[T_+ -]?(?P<hour>[01]\d|2[0-3])(?P<colon>[-:.]?)(?P<minute>[0-5]\d)"
-    r"(?:(?P=colon)(?P<second>[0-5]\d)(?P<fraction>\.\d+)?)?Z?)?(?!\d)",
-    re.ASCII,
 )
 _HASH = re.compile(
     r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])", re.ASCII
@@ -135,7 +126,7 @@ def parse(stem: str, *, file: bool) -> Name:
     grid = [found.span() for found in _SHARD.finditer(body)]
     shard = next(((int(f[1]), int(f[2])) for f in _SHARD.finditer(body)), None)
     masked = _mask(body, grid)
-    dates = list(_DATE.finditer(masked))
+    dates = list(DATE.finditer(masked))
     masked = _mask(masked, [found.span() for found in dates])
     ranks = list(_RANK.finditer(masked))
     grid += [found.span(1) for found in ranks]
@@ -157,9 +148,7 @@ def parse(stem: str, *, file: bool) -> Name:
         grid=tuple(grid),
         spans=(*grid, *(found.span() for found in dates), *numbers, *value_spans(body)),
         metrics=_metrics(_mask(masked, numbers)),
-        saved_ns=next(
-            (ns for found in reversed(dates) if (ns := _moment(found)) is not None), None
-        ),
+        saved_ns=next((ns for found in reversed(dates) if (ns := moment(found)) is not None), None),
         copy=bool(end and says_copy(masked[end:])) or body.endswith("~"),
     )
 
@@ -192,7 +181,7 @@ def extends(name: str, own: re.Pattern[str]) -> bool:
     if found is None or own.fullmatch(name) or name[found.end()].isalnum():
         return False
     rest = name[found.end() :]
-    kinds = (_SHARD, _RANK, _STEP, _EPOCH, _DATE)
+    kinds = (_SHARD, _RANK, _STEP, _EPOCH, DATE)
     known = [match.span() for kind in kinds for match in kind.finditer(rest)]
     known += [(at, end) for at, _, end in _keyed(rest)]
     words = [word for word in re.split(r"[^A-Za-z0-9~]+", _mask(rest, known)) if word]
@@ -245,7 +234,7 @@ def family(stem: str, suffix: str, spans: Iterable[Span]) -> str:
     """
     version = _VERSION.search(stem)
     body = stem[: version.start()] if version else stem
-    every = [*spans, *(found.span() for found in _DATE.finditer(body)), *value_spans(body)]
+    every = [*spans, *(found.span() for found in DATE.finditer(body)), *value_spans(body)]
     every += [found.span() for found in _HASH.finditer(_mask(body, every))]
     return blank(body, every) + suffix
 
@@ -280,19 +269,6 @@ def _metrics(text: str) -> dict[str, float]:
             del words[0]
         metrics["_".join(words)] = parse_number(text[start:end])
     return metrics
-
-
-def _moment(date: re.Match[str]) -> int | None:
-    """Return the nanoseconds of a date that has a time of day; None without one."""
-    if date["year"] is None or date["hour"] is None:
-        return None
-    text = "{year}-{month}-{day}T{hour}:{minute}+00:00".format(**date.groupdict())
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:  # the 31st of February
-        return None
-    seconds = int(moment.timestamp()) + int(date["second"] or 0)
-    return seconds * NS + int((date["fraction"] or ".")[1:10].ljust(9, "0"))
 
 
 def _mask(text: str, spans: Iterable[Span]) -> str:
