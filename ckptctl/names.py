@@ -56,9 +56,11 @@ _HASH = re.compile(
     r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])", re.ASCII
 )
 _NUMBER = r"(?:(?:\d+\.\d+|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
+# Glued to any word they would be found in words too: `finan`.
+_NO_NUMBER = r"(?:(?<=[Ll]oss)|(?<=[Pp]pl)|(?<=[Aa]cc))(?:[Nn]a[Nn]|[Ii]nf)"
 _VALUE = re.compile(
     rf"(?:(?:(?<=[A-Za-z])\d*[=_-]|=)(?P<number>[-+]?{_NUMBER}|[-+]?(?:[Nn]a[Nn]|[Ii]nf))"
-    rf"|(?<=[A-Za-z])(?P<glued>{_NUMBER})|=(?P<zero>0))(?![0-9A-Za-z]|\.\d)",
+    rf"|(?<=[A-Za-z])(?P<glued>{_NUMBER}|{_NO_NUMBER})|=(?P<zero>0))(?![0-9A-Za-z]|\.\d)",
     re.ASCII,
 )
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z][A-Za-z0-9]*)*\Z", re.ASCII)
@@ -146,7 +148,7 @@ def parse(stem: str, *, file: bool) -> Name:
         rank_words=tuple(re.split("[^a-z]", found[0].lower())[0] for found in ranks),
         shard=shard,
         grid=tuple(grid),
-        spans=(*grid, *(found.span() for found in dates), *numbers, *value_spans(body)),
+        spans=(*grid, *(found.span() for found in dates), *numbers),
         metrics=_metrics(_mask(masked, numbers)),
         saved_ns=next((ns for found in reversed(dates) if (ns := moment(found)) is not None), None),
         copy=bool(end and says_copy(masked[end:])) or body.endswith("~"),
@@ -234,7 +236,10 @@ def family(stem: str, suffix: str, spans: Iterable[Span]) -> str:
     """
     version = _VERSION.search(stem)
     body = stem[: version.start()] if version else stem
-    every = [*spans, *(found.span() for found in DATE.finditer(body)), *value_spans(body)]
+    every = [*spans, *(found.span() for found in DATE.finditer(body))]
+    starts = {start for start, _ in every}
+    # `.400` is no value in `model.400`, where 400 is the step.
+    every += [span for span in value_spans(body) if starts.isdisjoint(range(span[0] + 1, span[1]))]
     every += [found.span() for found in _HASH.finditer(_mask(body, every))]
     return blank(body, every) + suffix
 

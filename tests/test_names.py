@@ -151,6 +151,20 @@ def test_ranks_and_shards(stem: str, ranks: tuple[int, ...], shard: tuple[int, i
         ("step_5-deadbeef", "step_#-deadbeef"),
         ("step_5-12345678", "step_#-12345678"),
         ("consumed_samples=6400.0-step=5", "consumed_samples=#-step=#"),
+        ("model.400", "model.#"),  # the dot is no decimal point of a number that is a step
+        ("model400", "model#"),
+        ("step.6", "step.#"),
+        ("epoch.7-val0.5", "epoch.#-val#"),
+        ("ckpt.20240131-step.6", "ckpt.#-step.#"),
+        ("step_5.rank.3", "step_#.rank.#"),
+        ("step=1000.0-top1=0.75", "step=#-top1=#"),
+        ("step_14_lossnan", "step_#_loss#"),
+        ("step_14_val_lossNaN-v1", "step_#_val_loss#"),
+        ("step_14_pplinf", "step_#_ppl#"),
+        ("step_14_finan", "step_#_finan"),
+        ("step_14_model_info", "step_#_model_info"),
+        ("step_14_lossinfo", "step_#_lossinfo"),
+        ("step_14_finan_0.5", "step_#_finan_#"),
     ],
 )
 def test_families(stem: str, family: str) -> None:
@@ -178,6 +192,8 @@ def test_metrics_of_a_name(stem: str, metrics: dict[str, float]) -> None:
 
 def test_a_metric_that_is_nan_is_one() -> None:
     assert math.isnan(names.parse("step_5-loss=nan", file=False).metrics["loss"])
+    assert math.isnan(names.parse("step_14_lossnan", file=True).metrics["loss"])
+    assert names.parse("step_14_finan", file=True).metrics == {}
 
 
 @pytest.mark.parametrize(
