@@ -7,6 +7,9 @@ import re
 from ckptctl import names
 from ckptctl.model import Folder
 
+Number = tuple[float | None, float | None]
+"""A step and an epoch."""
+
 
 def foreign(
     folder: Folder,
@@ -39,6 +42,10 @@ def _other(name: str, step: float | None, epoch: float | None, *, file: bool) ->
     if not names.has_number_word(name):
         return False
     said = names.parse(names.split_suffix(name)[0] if file else name, file=file)
-    pairs = [(said.step, step), (said.epoch, epoch)]
-    shared = [one == own for one, own in pairs if one is not None and own is not None]
-    return not all(shared) or (said.numbered and not shared)
+    return differs((said.step, said.epoch), (step, epoch))
+
+
+def differs(said: Number, own: Number) -> bool:
+    """Whether what a name says is a number, and not that of the folder above."""
+    shared = [a == b for a, b in zip(said, own, strict=True) if a is not None and b is not None]
+    return not all(shared) or (said != (None, None) and not shared)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import Format
 from ckptctl.formats._folders import key_of
+from ckptctl.formats._foreign import Number, differs
 from ckptctl.model import Claim, Folder, Kind, Layout, Problem, Unit
 from ckptctl.reading import Reader
 
@@ -36,14 +37,27 @@ class OwnLayouts(Format):
         return tuple(layout.name for layout, _ in self._layouts)
 
     def find(self, folder: Folder, reader: Reader) -> Iterator[Claim]:
-        """Yield each file or directory whose whole name matches; a directory must hold a file."""
+        """Yield each file or directory whose whole name matches.
+
+        A directory must hold a file, and nothing to which a layout gives another number: that
+        would be a run.
+        """
         for name in folder.files:
             if found := self._match(name, directory=False):
                 yield _claim(*found, Kind.FILE, _split(*found), name)
         for name, inside in folder.folders.items():
             found = self._match(name, directory=True)
-            if found and (key := key_of(inside)) is not None:
+            if found and (key := key_of(inside)) is not None and not self._other(inside, found[1]):
                 yield _claim(*found, Kind.DIRECTORY, (name, ""), f"{name}/{key}")
+
+    def _other(self, folder: Folder, own: re.Match[str]) -> bool:
+        """Whether something in a folder, or below it, has another number by the layouts."""
+        below = [self._match(name, directory=False) for name in folder.files]
+        below += [self._match(name, directory=True) for name in folder.folders]
+        number = _number_of(own)
+        return any(one is not None and differs(_number_of(one[1]), number) for one in below) or any(
+            self._other(inside, own) for inside in folder.folders.values()
+        )
 
     def _match(self, name: str, *, directory: bool) -> tuple[Layout, re.Match[str]] | None:
         for layout, pattern in self._layouts:
@@ -67,15 +81,7 @@ def _claim(
 ) -> Claim:
     """Return the claim of one name."""
     name = found[0]
-    said: dict[str, float] = {}
-    problems = []
-    for group, text in found.groupdict().items():
-        if text is not None:
-            try:
-                said[group] = _number(group, text)
-            except ValueError:
-                why = f"{name}: {group} {text!r} is no number that it can have"
-                problems.append(Problem("name-unreadable", why))
+    said, problems = _said(found)
     step, epoch = said.pop("step", None), said.pop("epoch", None)
     stem, suffix = split
     unit = Unit.STEP if step is not None else Unit.EPOCH if epoch is not None else None
@@ -92,6 +98,25 @@ def _claim(
         metrics=said,
         problems=tuple(problems),
     )
+
+
+def _said(found: re.Match[str]) -> tuple[dict[str, float], list[Problem]]:
+    """Return what the groups of a match say, and what in them is no number."""
+    said: dict[str, float] = {}
+    problems = []
+    for group, text in found.groupdict().items():
+        if text is not None:
+            try:
+                said[group] = _number(group, text)
+            except ValueError:
+                why = f"{found[0]}: {group} {text!r} is no number that it can have"
+                problems.append(Problem("name-unreadable", why))
+    return said, problems
+
+
+def _number_of(found: re.Match[str]) -> Number:
+    said, _ = _said(found)
+    return said.get("step"), said.get("epoch")
 
 
 def _number(group: str, text: str) -> float:

@@ -86,3 +86,31 @@ def test_own_layouts_come_before_all_others(tmp_path: Path) -> None:
         "step_6.pth": "torch-file",
     }
     assert OwnLayouts(layouts).names() == ("first", "second")
+
+
+DIRS = Layout(name="exp", match=r"exp_(?P<epoch>\d+)", directory=True)
+FILES = Layout(name="net", match=r"net-(?P<step>\d+)\.dat")
+
+
+@pytest.mark.parametrize("below", ["exp_10/m.pt", "a/b/exp_10/m.pt", "net-7.dat", "a/net-7.dat"])
+def test_a_directory_below_which_a_layout_says_another_number_is_a_run(
+    tmp_path: Path, below: str
+) -> None:
+    tree = {"exp_1/m.pt": b"x", "exp_2/m.pt": b"x", f"exp_2/{below}": b"x"}
+    assert [claim.name for claim in claims(tmp_path, (FILES, DIRS), tree)] == ["exp_1"]
+
+
+@pytest.mark.parametrize(
+    "below", ["exp_2/m.pt", "exp_002/m.pt", "exp_10", "net-7.dat/x", "net-x.dat"]
+)
+def test_what_says_the_same_number_or_is_of_another_kind_is_part_of_it(
+    tmp_path: Path, below: str
+) -> None:
+    found = claims(tmp_path, (FILES, DIRS), {f"exp_2/{below}": b"x"})
+    assert [claim.name for claim in found] == ["exp_2"]
+
+
+def test_a_directory_without_a_number_has_no_other_one(tmp_path: Path) -> None:
+    layout = Layout(name="runs", match=r"keep-(?P<loss>[\d.]+)", directory=True)
+    found = claims(tmp_path, (layout, DIRS), {"keep-0.5/keep-0.25/m.pt": b"x"})
+    assert [claim.name for claim in found] == ["keep-0.5"]
