@@ -77,6 +77,21 @@ def test_a_copy_with_a_deepspeed_part_of_its_own_count_is_no_run(tmp_path: Path)
     assert found(tmp_path) == {}
 
 
+@pytest.mark.parametrize("dump", ["wgrads", "dgrads", "activations"])
+def test_dumps_of_megatron_are_nobodys(tmp_path: Path, dump: str) -> None:
+    ranks = ("mp_rank_00.pth", "mp_rank_01.pth", "mp_rank_00_001.pth")
+    tree = {f"{dump}/iter_{s:07}/{rank}": torch_zip() for s in (1, 2) for rank in ranks}
+    own = {f"iter_000000{s}/mp_rank_00/model_optim_rng.pt": torch_zip() for s in (1, 2)}
+    make_tree(tmp_path, tree | own)
+    assert found(tmp_path) == {"": ["iter_0000001", "iter_0000002"]}
+    assert found(tmp_path / dump) == {}
+
+
+def test_what_else_a_folder_of_an_iteration_holds_makes_it_a_checkpoint(tmp_path: Path) -> None:
+    make_tree(tmp_path, {f"iter_5/{file}": torch_zip() for file in ("mp_rank_00.pth", "model.pt")})
+    assert found(tmp_path) == {"": ["iter_5"]}
+
+
 def test_a_run_whose_name_says_that_it_is_old_is_one(tmp_path: Path) -> None:
     make_tree(tmp_path, {f"old-epoch-3/step_{step}.pt": torch_zip() for step in (1, 2)})
     assert found(tmp_path) == {"old-epoch-3": ["step_1", "step_2"]}

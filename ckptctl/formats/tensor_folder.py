@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
@@ -15,6 +16,9 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
 from ckptctl.reading import Finding, Reader
+
+_ITERATION = re.compile(r"iter_[0-9]+")
+_DUMP = re.compile(r"mp_rank_[0-9_]+\.pth")
 
 
 @FORMATS.add("tensor-folder")
@@ -36,6 +40,8 @@ class TensorFolder(Format):
         for name, inside in folder.folders.items():
             said = names.parse(name, file=False)
             if not said.numbered or names.is_copy(name, said):
+                continue
+            if _is_dump(name, inside):
                 continue
             if holds_tensors(inside) and foreign(inside, said.step, said.epoch) is None:
                 family = names.family(name, "", said.spans)
@@ -65,3 +71,13 @@ class TensorFolder(Format):
         """Yield what is wrong with its tensor files, and what its shard indexes name in vain."""
         yield from super().prove(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
+
+
+def _is_dump(name: str, inside: Folder) -> bool:
+    """Whether it holds tensors that Megatron-LM wrote to be looked at: `wgrads/iter_N/mp_rank_*.pth`.
+
+    So it is for `dgrads` and `activations`; a checkpoint has folders for its ranks, or `.distcp`.
+    """
+    return _ITERATION.fullmatch(name) is not None and all(
+        _DUMP.fullmatch(path) for path, _ in inside.walk()
+    )
