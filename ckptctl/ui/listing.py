@@ -15,6 +15,8 @@ _MARKS = 24
 """Columns that the marks may take before less important columns make room for them."""
 _NAME = 16
 """Columns that are left for a name, however narrow the terminal is."""
+_MOST, _LEAST = 3 / 4, 1 / 3
+"""Parts of the width: a name over the first is shortened, to the second at least, before columns go."""
 _METRIC = "metric "
 _STATES = {"damaged": "red", "incomplete": "red", "saving": "yellow"}
 
@@ -94,7 +96,7 @@ class _Table:
     def _fitting(self) -> tuple[dict[str, Column], list[str]]:
         """Return the columns that fit the width, and the metrics that do not.
 
-        What tells least goes first; where nothing makes names fit, only the metrics go.
+        What tells least goes first; where nothing makes the rest fit, only the metrics go.
         """
         columns = {key: column for key, column in self._all() if column is not None}
         same = [name for name in reversed(self._others) if self._same(name)]
@@ -120,10 +122,13 @@ class _Table:
         yield from ([*spare, *twice[:number]] for number in range(len(twice) + 1))
 
     def _excess(self, columns: dict[str, Column]) -> int:
-        """Return by how much the columns are too wide, marks cut to what they need."""
+        """Return by how much the columns are too wide, marks and names cut to what they need."""
         marks = columns.get("marks")
         spared = max(marks.width - _MARKS, 0) if marks else 0
-        return width_of(list(columns.values())) - spared - self._look.width
+        name, width = columns["name"].width, self._look.width
+        if name > width * _MOST:
+            spared += max(name - max(int(width * _LEAST), _NAME), 0)
+        return width_of(list(columns.values())) - spared - width
 
     def _dispensable(self) -> Iterator[str]:
         """Yield the columns that say what other places say too."""

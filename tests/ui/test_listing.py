@@ -145,6 +145,19 @@ def test_the_longest_names_fit_and_differ(width: int) -> None:
     assert lines[4].startswith("names are shortened here")
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("room", [0, 12, 19])
+def test_a_name_of_most_of_the_width_is_shortened_rather_than_costing_columns(
+    width: int, room: int
+) -> None:
+    name = f"{'x' * width}_step_1"[room - width :]
+    lines = table(run([checkpoint(step=1, name=name)]), width=width)
+    assert lines[0].split() == ["name", "step", "age", "size", "state"]
+    assert lines[1].split()[1:] == ["1", "1h", "1.00", "kB", "complete"]
+    assert all(len(line) <= width for line in lines)
+    assert lines[2].startswith("names are shortened here")
+
+
 def test_wide_characters_are_aligned() -> None:
     rows = [checkpoint(step=1, name="检查点_1"), checkpoint(step=22, name="plain_name_22")]
     header, *lines = table(run(rows))[:3]
