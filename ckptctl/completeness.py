@@ -71,7 +71,8 @@ def _marked(claim: Claim, own: Mapping[str, Entry], context: Context) -> Fact:
     """Let the marker decide; one that is older than a file it covers proves nothing for a while."""
     assert claim.marker is not None  # noqa: S101 - the caller has looked
     marker = own[claim.marker].mtime_ns
-    covered = ((entry.mtime_ns, path) for path, entry in own.items() if path not in claim.uncovered)
+    uncovered = frozenset(claim.uncovered)
+    covered = ((entry.mtime_ns, path) for path, entry in own.items() if path not in uncovered)
     newest, path = max(covered)
     if newest <= marker:
         return Fact(State.COMPLETE)

@@ -124,7 +124,8 @@ def _without_parts(
     if not bare or steps != set(range(len(steps))):
         return claims, ()
     text = f"{name}: {bare[0][1].name} and the like are taken for parts of one checkpoint, and left alone"
-    return [one for one in claims if one not in bare], (Problem("parts", text),)
+    parts = {claim.key_file for _, claim in bare}
+    return [one for one in claims if one[1].key_file not in parts], (Problem("parts", text),)
 
 
 def sidecars_of(claim: Claim, folder: Folder) -> list[str]:

@@ -80,9 +80,12 @@ def _of_ranks(
         text = f"no __{absent}{METADATA}, by which rank {absent} commits"
         return Commit(text, None, key, ranks=ranks)
 
+    written: dict[int, int] = {}
+    for owner, name in data:
+        written[owner] = max(written.get(owner, 0), files[name].mtime_ns)
+
     def lead(rank: int) -> int:
-        written = [files[name].mtime_ns for owner, name in data if owner == rank]
-        return files[local[rank]].mtime_ns - max(written, default=0)
+        return files[local[rank]].mtime_ns - written.get(rank, 0)
 
     behind = min(local, key=lead)
     own = {local[behind], *(name for owner, name in data if owner == behind)}

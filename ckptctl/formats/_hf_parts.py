@@ -184,7 +184,8 @@ def _ranks(names: Names) -> Iterator[str]:
         for rank in _hole(ranks, max(2, _world(names) or max(ranks) + 1)):
             yield f"no rng_state_{rank}.pth"
     counts = {int(found[2]) for name in names[""] if (found := _XLA.fullmatch(name))}
-    for count in counts:
+    if counts:
+        count = max(counts)  # what a smaller one lacks, this one lacks too
         for rank in _hole(_numbers(names, _XLA), count):
             yield f"no rank{rank}-of-{count}-optimizer.pt"
 

@@ -81,7 +81,7 @@ class Megatron(Format):
         lost = _lost(found, _target_name(target) if target else None)
         cores = {name for name, inside in found.items() if _is_core(inside)}
         for name, inside in found.items():
-            yield _claim(name, inside, _Own(tracker, bool(cores - {name}), lost))
+            yield _claim(name, inside, _Own(tracker, len(cores) > (name in cores), lost))
         if failed is not None:
             raise failed
 
