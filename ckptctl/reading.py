@@ -20,6 +20,11 @@ TRACKER_LIMIT = 64 * 2**10
 """Bytes of the largest pointer file that is read."""
 
 
+def digits_only(error: Exception) -> bool:
+    """Whether what JSON's parser raised is that a number has thousands of digits: sound JSON, then."""
+    return type(error) is ValueError  # bad JSON and bad encoding are classes of their own
+
+
 class VanishedError(OSError):
     """The file was listed and is gone: another process deleted or renamed it."""
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 
 from ckptctl.model import Metadata, Problem
+from ckptctl.reading import digits_only
 from ckptctl.units import parse_time
 
 STEP_KEYS = ("step", "global_step", "iteration")
@@ -26,7 +27,9 @@ def parse_object(content: bytes) -> Mapping[str, object] | str:
         value = json.loads(content)
     except RecursionError:
         return "is nested too deeply"
-    except ValueError as error:  # bad JSON, bad encoding, or a number of thousands of digits
+    except ValueError as error:
+        if digits_only(error):
+            return "holds a number of thousands of digits, which is not read"
         return f"is no JSON ({error})" if content.strip() else "is empty"
     return value if isinstance(value, dict) else f"holds a JSON {_kind(value)}, no object"
 

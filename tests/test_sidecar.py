@@ -67,6 +67,11 @@ def test_what_cannot_be_understood_keeps_the_checkpoint(content: bytes) -> None:
     assert [problem.code for problem in found.problems] == ["sidecar-unreadable"]
 
 
+def test_a_number_of_thousands_of_digits_is_told_without_advice_on_python() -> None:
+    found = parse_sidecar("a.json", b'{"step": ' + b"9" * 5000 + b"}")
+    assert found.unread == "a.json holds a number of thousands of digits, which is not read"
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-from ckptctl.reading import FRAMEWORK_LIMIT, Reader, TooLargeError
+from ckptctl.reading import FRAMEWORK_LIMIT, Reader, TooLargeError, digits_only
 
 _CHUNK = 1 << 20
 _VALUE_LIMIT = 64 << 20  # characters of one value that is kept as a tree
@@ -60,6 +60,8 @@ def _read_small(content: bytes, each: Mapping[str, Callable[[object], None]]) ->
         found = _DECODER.decode(content.decode())
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(_why(error)) from error
     if not isinstance(found, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - callers ask only for ValueError
     for key, take in each.items():
@@ -87,6 +89,10 @@ def chunks_of(
             if max(at, blob.size) > limit:
                 raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
             yield part
+
+
+def _why(error: Exception) -> str:
+    return "a number has thousands of digits" if digits_only(error) else str(error)
 
 
 class _Text:
@@ -127,7 +133,7 @@ class _Text:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 if len(self._text) - self._at > _VALUE_LIMIT or not self._more():
-                    raise ValueError(f"a value cannot be understood: {error}") from error
+                    raise ValueError(f"a value cannot be understood: {_why(error)}") from error
                 continue
             length = end - self._at
             if end + _LOOKAHEAD <= len(self._text) or not self._more():

@@ -72,6 +72,13 @@ def test_what_is_no_object(content: bytes) -> None:
         read_object(iter([content]))
 
 
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_a_number_of_thousands_of_digits_is_told_without_advice_on_python(size: int) -> None:
+    with pytest.raises(ValueError, match=r"a number has thousands of digits") as caught:
+        read_object(cut(b'{"a": ' + b"9" * 5000 + b"}", size))
+    assert "sys" not in str(caught.value)
+
+
 def test_a_long_log_is_never_in_memory_at_once() -> None:
     row = json.dumps({"step": 1, "loss": 0.5, "text": "x" * 1000})
     count = 0
