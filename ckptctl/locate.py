@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ckptctl import names
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.formats._base import Format
-from ckptctl.group import Found, look
+from ckptctl.group import look
 from ckptctl.model import Folder
 from ckptctl.stores.local import LocalStore
 
@@ -70,20 +70,22 @@ def list_location(store: LocalStore) -> Folder:
 
 
 def containing(location: str, formats: Sequence[Format]) -> Inside | None:
-    """Return the checkpoint that a local path is or lies in, if any.  Raises UsageError, OSError."""
+    """Return the checkpoint that a local path is or lies in, if any.  Raises UsageError, OSError.
+
+    Of several it is the outermost: what lies in a checkpoint is none itself.
+    """
     path = os.path.abspath(local_path(location))
     if not os.path.isdir(path) and os.path.lexists(path):
         return _file(path, formats)
-    at = path
+    at, outermost = path, None
     for _ in range(_LEVELS):
         parent, name = os.path.split(at)
         if not name:
-            return None
-        found = _claimed(parent, name, formats)
-        if found is not None:
-            return Inside(parent, name, exact=at == path)
+            break
+        if _claimed(parent, name, formats):
+            outermost = Inside(parent, name, exact=at == path)
         at = parent
-    return None
+    return outermost
 
 
 def _file(path: str, formats: Sequence[Format]) -> Inside:
@@ -103,30 +105,27 @@ def _file(path: str, formats: Sequence[Format]) -> Inside:
     raise UsageError(f"{path}: is neither a directory nor a checkpoint", "name the run's directory")
 
 
-def _claimed(parent: str, name: str, formats: Sequence[Format]) -> Found | None:
-    """Return what a directory claims, if the claim takes in one of its folders."""
+def _claimed(parent: str, name: str, formats: Sequence[Format]) -> bool:
+    """Whether a directory claims one of its folders as a checkpoint."""
     try:
         store = LocalStore(parent)
     except OSError:
-        return None
+        return False
     try:
         top = store.listing(deep=False)
         if name not in top.folders or not _plausible(name, top):
-            return None
-        # A level or two shows most formats; only then is all below it read, which may be a lot.
-        shallow = (
-            _two_levels(store, name)
-            if not names.parse(name, file=False).numbered
-            else store.listing(name)
-        )
-        for inside in (shallow, None):
-            folder = store.listing(name) if inside is None else inside
+            return False
+
+        def takes(folder: Folder) -> bool:
             found = look(replace(top, folders={name: folder}), store, formats)
-            if not any(name in item.claim.members for item in found.items):
-                return None
-        return found  # noqa: TRY300 - the other returns are in the loop
+            return any(name in item.claim.members for item in found.items)
+
+        # A level or two shows most formats; only then is all below it read, which may be a lot.
+        if not names.parse(name, file=False).numbered and not takes(_two_levels(store, name)):
+            return False
+        return takes(store.listing(name))
     except OSError:
-        return None
+        return False
     finally:
         store.close()
 

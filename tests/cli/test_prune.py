@@ -218,6 +218,12 @@ def test_locations_that_are_missing_empty_or_a_checkpoint(tmp_path: Path, ckptct
     inside = ckptctl("prune", "--keep-last", "1", run / "step_1" / "deep")
     assert inside.code == 2
     assert str(run) in inside.stderr
+    part = run / "step_1" / "global_step1"
+    make_tree(part, {"mp_rank_00_model_states.pt": torch_zip()})
+    for command in (("prune", "--keep-last", "1"), ("list",)):
+        nested = ckptctl(*command, part)
+        assert nested.code == 2
+        assert f"lies inside the checkpoint step_1 of the run {run};" in nested.stderr
     itself = ckptctl("prune", "--keep-last", "1", run / "step_1")
     assert itself.code == 2
     assert ckptctl("list", run / "step_1", "-o", "paths").stdout == f"{run}/step_1\n"
