@@ -67,6 +67,12 @@ def called(rule: Rule) -> str:
     return f"{rule.name} by {rule.metric.name}" if isinstance(rule, Best) else rule.name
 
 
+def shown(rule: Rule) -> str:
+    """Return a rule in a few words: `last 3`, `best 2 by val_ppl`."""
+    by = f" by {rule.metric.name}" if isinstance(rule, Best) else ""
+    return f"{rule.name} {', '.join(values(rule))}{by}"
+
+
 def flags(rules: Sequence[Rule]) -> tuple[str, ...] | None:
     """Return the flags that make these rules; None where only a policy in YAML can say them."""
     made: list[str] = []

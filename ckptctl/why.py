@@ -223,8 +223,7 @@ def _releasing(around: _Around, decision: Decision) -> Iterator[Change]:
             parts.append(variants.difference(rule, less))
             rules.append(less)
         else:
-            written = " ".join(("", *variants.values(rule)))
-            parts.append(f"leave out {variants.called(rule)}{written}")
+            parts.append(f"leave out {variants.shown(rule)}")
     for tried, more in ((rules, []), ([*rules, _FLOOR], ["ask for last 1 (--keep-last 1)"])):
         changed = replace(case, rules=tuple(tried))
         if changed.deletes(member):

@@ -54,6 +54,29 @@ def _status(app: typer.Typer) -> None:
     app.command("status")(with_common(status, options=StatusOptions))
 
 
+def _why(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.policy_options import PolicyOptions, rule_parameters
+    from ckptctl.cli.why import why
+
+    command = with_common(why, extra=rule_parameters(), policy_options=PolicyOptions)
+    app.command("why")(command)
+
+
+def _hold(app: typer.Typer) -> None:
+    from ckptctl.cli.hold import HoldCommand, HoldOptions, hold
+    from ckptctl.cli.options import with_common
+
+    app.command("hold", cls=HoldCommand)(with_common(hold, options=HoldOptions))
+
+
+def _annotate(app: typer.Typer) -> None:
+    from ckptctl.cli.annotate import AnnotateOptions, annotate
+    from ckptctl.cli.options import with_common
+
+    app.command("annotate")(with_common(annotate, options=AnnotateOptions))
+
+
 def _undo(app: typer.Typer) -> None:
     from ckptctl.cli.options import with_common
     from ckptctl.cli.undo import UndoOptions, undo
@@ -83,8 +106,25 @@ def _config(app: typer.Typer) -> None:
 COMMANDS = {
     "list": Command(_list, "List the checkpoints below a location, whatever framework wrote them."),
     "prune": Command(_prune, "Delete the checkpoints that no rule and no guard keeps."),
-    "undo": Command(_undo, "Bring back what a prune with --grace took."),
-    "purge": Command(_purge, "Empty the trash: free for good what a prune with --grace took."),
+    "undo": Command(
+        _undo,
+        "Bring back what a prune with --grace took: all of it, or what the options choose.",
+    ),
+    "purge": Command(
+        _purge, "Empty the trash: what is past its grace, or what the options choose."
+    ),
+    "why": Command(
+        _why,
+        "Explain why a checkpoint is kept or would be deleted, and what would change that.",
+    ),
+    "hold": Command(
+        _hold,
+        "Keep a checkpoint from prune and --move while a reader works: for a while, or for a command.",
+    ),
+    "annotate": Command(
+        _annotate,
+        "Record metrics that arrive later (an asynchronous evaluation), tags and pins.",
+    ),
     "interval": Command(
         _interval,
         "Say how often to save: Young's, Daly's and the exact optimum, and what they cost.",

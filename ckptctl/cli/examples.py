@@ -31,6 +31,25 @@ ckptctl undo runs/llm --name step_4000
 # what lies in the trash for more than three days
 ckptctl purge runs/llm --older-than 3d
 """,
+    "why": """\
+# what would have to change for step_4000 to stay
+ckptctl why step_4000 runs/llm --keep-last 3
+""",
+    "hold": """\
+# while an evaluation reads it
+ckptctl hold step_4000 runs/llm -- python eval.py step_4000
+
+# for two days, and no longer
+ckptctl hold step_4000 runs/llm --ttl 2d
+ckptctl hold --release step_4000 runs/llm
+""",
+    "annotate": """\
+# what an evaluation found, hours after the save
+ckptctl annotate step_4000 val_loss=2.31 --in runs/llm
+
+# keep it whatever the rules say
+ckptctl annotate step_4000 --pin --tag paper --in runs/llm
+""",
     "interval": """\
 # a save takes a minute; 512 nodes, each fails every five years
 ckptctl interval --save-cost 60s --nodes 512 --node-mtbf 1825d

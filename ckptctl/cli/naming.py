@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Annotated
 
+import typer
+
+from ckptctl.cli.completing import checkpoints
 from ckptctl.cli.runtime import Session
+from ckptctl.config import Config
 from ckptctl.errors import UsageError
 from ckptctl.group import Found
 from ckptctl.naming import named
 from ckptctl.survey import Survey, survey
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint's name, file name, or path within its run.",
+        show_default=False,
+        autocompletion=checkpoints,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +36,24 @@ class Target:
     name: str
 
 
-def target_of(session: Session, name: str, location: str | None) -> Target:
+def near(name: str, location: str | None) -> str:
+    """Return where to look for a configuration, by the words alone: no path is touched yet."""
+    return location or os.path.dirname(name) or "."
+
+
+def target_of(
+    session: Session, name: str, location: str | None, config: Config | None = None
+) -> Target:
     """Return the checkpoint meant; a NAME that is a path of its own needs no location.
 
-    Raises NotFoundError, UsageError, UnreadableError.
+    `config` is that of --policy, whose formats count.  Raises NotFoundError, UsageError,
+    UnreadableError.
     """
     where, called = session.locate(location), name
     if location is None and "/" in name and os.path.lexists(name):
         where, called = os.path.split(os.path.abspath(name))
-    formats = session.config.formats if session.config else ()
+    counted = config or session.config
+    formats = counted.formats if counted else ()
     with session.progress() as progress:
         progress.started("listing")
         view = survey(where, formats, deep=session.common.recursive)

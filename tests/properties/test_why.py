@@ -166,7 +166,7 @@ def test_what_would_keep_one_that_goes_in_words() -> None:
 def test_all_that_would_let_go_of_a_kept_one_stands_in_one_change() -> None:
     case = case_of([5, 1, 3, 2, 9, 8, 0.5, 6])
     assert texts(case, "step_6") == [
-        "lower last from 3 to 1 (--keep-last 1); leave out best by loss 2"
+        "lower last from 3 to 1 (--keep-last 1); leave out best 2 by loss"
     ]
     assert texts(case, "step_1") == ["lower best by loss from 2 to 1 (--keep-best 1)"]
     pinned = case_of([5, 1, 3, 2, 9, 8, 7, 6])
@@ -197,7 +197,7 @@ def test_what_waits_for_its_metric_goes_without_the_rule_that_asks_for_it() -> N
     explanation = explain(replace(case.having(waiting).having(newest), rules=rules), waiting.member)
     assert [guard.rule for guard in explanation.guards] == ["unmeasured"]
     assert [change.text for change in explanation.changes] == [
-        "leave out best by loss 1; ask for last 1 (--keep-last 1)"
+        "leave out best 1 by loss; ask for last 1 (--keep-last 1)"
     ]
 
 

@@ -1,0 +1,72 @@
+"""What the commands that write records share: the open state of a run, and who writes."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from ckptctl.cli.deciding import reading_of
+from ckptctl.cli.naming import Target
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import NotFoundError, UnreadableError
+from ckptctl.flags import PolicyFlags
+from ckptctl.model import Checkpoint
+from ckptctl.recording import Recorder
+from ckptctl.statedir import StateDirs
+from ckptctl.survey import path_of, read_run, state_dirs
+
+
+@contextmanager
+def recorder_of(session: Session, target: Target) -> Iterator[Recorder]:
+    """Open the state of a checkpoint's run for records.  Raises UnreadableError, UsageError."""
+    recorder = Recorder.open(
+        path_of(target.view, target.found),
+        dirs_of(session, target),
+        session.clock,
+        time.monotonic,
+        time.sleep,
+        session.duration("--lock-wait", session.common.lock_wait),
+    )
+    with closing(recorder.state):
+        yield recorder
+
+
+def dirs_of(session: Session, target: Target) -> StateDirs:
+    """Return where the state of a checkpoint's run lies or could lie."""
+    return state_dirs(target.view, target.found, session.common.state_dir, os.geteuid())
+
+
+def read(session: Session, target: Target) -> Checkpoint:
+    """Return the checkpoint as it is now, with all that is said of it.
+
+    NotFoundError where it is gone, UnreadableError where the run is.
+    """
+    policy = PolicyFlags(settle=session.common.settle).draft().policy()
+    path = path_of(target.view, target.found)
+    try:
+        run = read_run(target.view, target.found, reading_of(session, policy))
+    except OSError as error:
+        raise UnreadableError(
+            f"{path}: cannot be read ({error.strerror or error})", "try again"
+        ) from error
+    for checkpoint in (*run.checkpoints, *run.leftovers):
+        if checkpoint.member == target.member:
+            return checkpoint
+    raise NotFoundError(f"{path}: {target.name} is gone", "`ckptctl list` shows what there is")
+
+
+def user_name() -> str:
+    """Return the name of the user as whom this runs; the number where it has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def host_name() -> str:
+    """Return the name of this host."""
+    return socket.gethostname()

@@ -1,0 +1,264 @@
+"""`ckptctl hold`: a reader keeps prune away, for a while or while a command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_processes import HERE, start
+from tests.program import Ckptctl
+from tests.saved import save, steps_left
+from tests.trees import make_tree
+
+
+def holds(ckptctl: Ckptctl, run: Path, name: str = "step_1") -> list[dict[str, Any]]:
+    """Return the holds of a checkpoint that have not ended."""
+    for each in ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]:
+        if each["name"] == name:
+            return [
+                h for h in each["holds"] if datetime.fromisoformat(h["until"]) > datetime.now(UTC)
+            ]
+    raise AssertionError(name)
+
+
+def wait_for(what: Any) -> None:
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_by_default_it_keeps_prune_away_for_a_day(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    done = ckptctl("hold", "step_1", run)
+    assert done.code == 0
+    assert "step_1: held by " in done.stdout
+    (hold,) = holds(ckptctl, run)
+    left = datetime.fromisoformat(hold["until"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=58) < left < timedelta(hours=24, minutes=1)
+    assert hold.keys() == {"by", "host", "until"}
+    assert hold["host"] == os.uname().nodename
+    assert hold["by"] in done.stdout
+    pruned = ckptctl("prune", "--keep-last", "1", run, "--json")
+    assert pruned.code == 0
+    assert steps_left(run) == [1, 4]
+
+
+def test_it_ends_by_itself_or_when_released(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    assert ckptctl("hold", "step_1", run, "--ttl", "1s").code == 0
+    assert ckptctl("hold", "step_2", run).code == 0
+    time.sleep(1)
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [2, 4]
+    released = ckptctl("hold", "--release", "step_2", run, "--json")
+    assert released.code == 0
+    assert (released.json["schema"], released.json["version"]) == ("ckptctl/hold", 1)
+    (result,) = released.json["results"]
+    assert (result["status"], result["holds"]) == ("released", [])
+    assert ckptctl("hold", "--release", "step_2", run).code == 0  # nothing to do is no error
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [4]
+
+
+def test_a_second_hold_renews_its_own_entry_and_never_shortens_it(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    ckptctl("hold", "step_1", run, "--ttl", "1h")
+    first = holds(ckptctl, run)
+    ckptctl("hold", "step_1", run, "--ttl", "1m")
+    assert holds(ckptctl, run) == first
+    ckptctl("hold", "step_1", run, "--ttl", "2h")
+    (longer,) = holds(ckptctl, run)
+    assert longer["until"] > first[0]["until"]
+
+
+def test_others_holds_stay_when_one_is_released(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    ckptctl("hold", "step_1", run)
+    (record,) = (tmp_path / ".ckptctl" / "run" / "records").iterdir()
+    value = json.loads(record.read_text())
+    value["holds"].append({"by": "somebody", "host": "node7", "until_ns": time.time_ns() + 10**12})
+    record.write_text(json.dumps(value))
+    done = ckptctl("hold", "--release", "step_1", run)
+    assert "held by somebody on node7" in done.stdout
+    assert [hold["by"] for hold in holds(ckptctl, run)] == ["somebody"]
+
+
+def test_while_a_command_runs_it_is_held_and_renewed_and_then_released(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    go_on = tmp_path / "go-on"
+    script = f"while ! test -e {go_on}; do sleep 0.05; done; echo read; exit 7"
+    process = start("hold", "step_1", run, "--ttl", "2s", "--json", "--", "sh", "-c", script)
+    wait_for(lambda: holds(ckptctl, run))
+    (first,) = holds(ckptctl, run)
+    assert first["by"].endswith(": sh")
+    time.sleep(2.5)
+    (later,) = holds(ckptctl, run)
+    assert later["until"] > first["until"]
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [1, 4]
+    go_on.touch()
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (7, "read\n")  # stdout is the command's
+    assert holds(ckptctl, run) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_reach_the_command_and_the_hold_ends_with_it(
+    tmp_path: Path, ckptctl: Ckptctl, number: signal.Signals
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    ready = tmp_path / "ready"
+    program = f"import pathlib, signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    process = start("hold", "step_1", run, "--", sys.executable, "-c", program)
+    wait_for(ready.exists)
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == 128 + number
+    assert holds(ckptctl, run) == []
+
+
+def test_a_command_that_handles_its_signal_ends_as_it_likes(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    ready = tmp_path / "ready"
+    script = f"trap 'exit 9' TERM; touch {ready}; while :; do sleep 0.05; done"
+    process = start("hold", "step_1", run, "--", "sh", "-c", script)
+    wait_for(ready.exists)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 9
+    assert holds(ckptctl, run) == []
+
+
+def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    ready = tmp_path / "ready"
+    program = (
+        "import pathlib, signal, sys, time; seen = [];"
+        "signal.signal(signal.SIGINT, lambda *_: seen.append(1));"
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(1); sys.exit(40 + len(seen))"
+    )
+    pid, fd = pty.fork()
+    if pid == 0:  # the child: nothing of the test runner may go on here
+        os.environ["PYTHONPATH"] = str(HERE)
+        command = ["hold", "step_1", str(run), "--", sys.executable, "-c", program]
+        os.execv(sys.executable, [sys.executable, "-m", "ckptctl", *command])
+    wait_for(ready.exists)
+    os.write(fd, b"\x03")
+    while True:
+        try:
+            if not os.read(fd, 65536):
+                break
+        except OSError:
+            break
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 41
+
+
+def test_the_hold_of_a_process_that_died_ends_by_its_ttl_or_by_release(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    for name in ("step_1", "step_2", "step_3"):
+        ttl = "3s" if name == "step_1" else "1h"
+        process = start("hold", name, run, "--ttl", ttl, "--", "sleep", "20")
+        wait_for(lambda name=name: holds(ckptctl, run, name))
+        if name == "step_3":
+            break
+        process.kill()
+        process.wait()
+    assert len(holds(ckptctl, run)) == 1
+    ckptctl("hold", "--release", "step_2", run)  # its process is gone: nobody reads it any more
+    alive = ckptctl("hold", "--release", "step_3", run)  # its command may still read it
+    assert "held by" in alive.stdout
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [1, 3, 4]
+    time.sleep(3)
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [3, 4]
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert holds(ckptctl, run, "step_3") == []
+
+
+def test_wrong_command_lines(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    for arguments in (
+        ("--ttl", "0"),
+        ("--ttl", "soon"),
+        ("--",),
+        ("--release", "--", "true"),
+        ("--", "no-such-program"),
+    ):
+        done = ckptctl("hold", "step_1", run, *arguments)
+        assert (done.code, done.stdout) == (2, ""), arguments
+    assert holds(ckptctl, run) == []
+    told = ckptctl("hold", "step_9", run, "--", "echo", "--json")
+    assert told.code == 8
+    assert told.stdout == ""  # --json is the command's
+
+
+def test_a_prune_that_runs_honours_a_hold_from_its_next_deletion_on(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 31) for n in range(200)}
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    process = start("prune", "--keep-last", "1", run, "--json")
+    wait_for(lambda: len(list(run.iterdir())) < 28)
+    process.send_signal(signal.SIGSTOP)  # it holds its lock, and one deletion may be in hand
+    left = steps_left(run, "step_*")
+    held = [left[1], left[len(left) // 2], left[-2]]
+    for step in held:
+        assert ckptctl("hold", f"step_{step}", run).code == 0
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate()
+    assert process.returncode == 5, err
+    outcomes = {o["checkpoint"]: o for o in json.loads(out)["runs"][0]["outcomes"]}
+    for step in held:
+        assert outcomes[f"step_{step}"]["status"] == "skipped"
+        assert outcomes[f"step_{step}"]["error"].startswith("kept by held now: by ")
+    assert steps_left(run, "step_*") == [*held, 30]
+    for step in held:
+        assert len(list((run / f"step_{step}").iterdir())) == 200
+
+
+def test_a_hold_and_a_prune_that_start_together_end_well(tmp_path: Path) -> None:
+    """Either the reader holds what is whole, or it is told that there is nothing to hold."""
+    for number in range(4):
+        run = save(tmp_path / str(number) / "run", dict.fromkeys(range(1, 20)))
+        reader = start("hold", "step_15", run)
+        pruner = start("prune", "--keep-last", "1", run)
+        reader.communicate()
+        pruner.communicate()
+        assert reader.returncode in {0, 8}
+        assert pruner.returncode in {0, 5}
+        if reader.returncode == 8:
+            assert 15 not in steps_left(run)
+
+
+def test_two_holders_at_once_both_count(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    both = [start("hold", "step_1", run, "--", "sleep", "30") for _ in range(2)]
+    wait_for(lambda: len(holds(ckptctl, run)) == 2)
+    both[0].terminate()
+    both[0].communicate()
+    assert len(holds(ckptctl, run)) == 1
+    both[1].terminate()
+    both[1].communicate()
+    assert holds(ckptctl, run) == []
