@@ -164,6 +164,8 @@ def _is_none(kind: Format, claim: Claim, folder: Folder) -> bool:
 
 def _is_copy(name: str, inside: Folder, formats: Iterable[Format]) -> bool:
     """Whether a directory is a user's copy of a checkpoint: what it holds is no run either."""
+    if not names.has_number_word(name):
+        return False
     said = names.parse(name, file=False)
     if not said.numbered or not (names.is_copy(name, said) or _extends(name, formats)):
         return False
