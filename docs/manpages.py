@@ -7,6 +7,7 @@ from dataclasses import fields
 from itertools import groupby
 from typing import TypeAlias, cast
 
+import typer
 import typer.main
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
@@ -149,22 +150,24 @@ def _subcommand(name: str, command: Shown) -> str:
 
 
 def _usage(name: str, command: Shown) -> str:
-    words = [bold(f"ckptctl {name}")]
-    words += [f"[{slanted('options')}]"] if options(command) else []
-    words += [slanted(one.metavar or one.name or "") for one in _positional(command)]
-    return " ".join(words)
+    """Return how a command is called, whichever way this version of typer writes that."""
+    context = typer.Context(command)
+    own = {piece for one in command.params for piece in one.get_usage_pieces(context)}
+    more = [piece for piece in command.collect_usage_pieces(context)[1:] if piece not in own]
+    words = ["[options]"] if options(command) else []
+    words += [name if one.required else f"[{name}]" for one, name in _positional(command)]
+    return " ".join([bold(f"ckptctl {name}"), *map(slanted, words + more)])
 
 
-def _positional(command: Shown) -> list[TyperArgument]:
-    return [one for one in command.params if isinstance(one, TyperArgument) and not one.hidden]
+def _positional(command: Shown) -> Iterator[tuple[TyperArgument, str]]:
+    """Yield the arguments of a command and how each is written."""
+    for one in command.params:
+        if isinstance(one, TyperArgument) and not one.hidden:
+            yield one, (one.metavar or one.name or "") + ("..." if one.nargs < 0 else "")
 
 
 def _arguments(command: Shown) -> list[str]:
-    return [
-        item(slanted((one.metavar or one.name or "").replace("[", "").replace("]", "")), one.help)
-        for one in _positional(command)
-        if one.help
-    ]
+    return [item(slanted(name), one.help) for one, name in _positional(command) if one.help]
 
 
 def _options(command: Shown) -> list[str]:

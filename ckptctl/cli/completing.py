@@ -91,9 +91,8 @@ def _names(ctx: typer.Context) -> Iterator[str]:
 
 
 def _location(ctx: typer.Context) -> str:
-    """Return the location that the line gives, as an argument or by `--in`."""
-    given = ctx.params.get("location") or ctx.params.get("place")
-    return str(given or os.curdir)
+    """Return the location that the line gives so far."""
+    return str(ctx.params.get("location") or os.curdir)
 
 
 def _config(ctx: typer.Context) -> Config | None:

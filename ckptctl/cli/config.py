@@ -18,7 +18,7 @@ app = typer.Typer(help="Check the configuration, or print its JSON Schema or an 
 @app.command()
 def check(
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="By default the one that is found.")
+        str | None, typer.Argument(metavar="FILE", help="By default the one that is found.")
     ] = None,
 ) -> None:
     """Say whether a configuration is right, and if not what is wrong on which line."""

@@ -34,7 +34,7 @@ def demo(
     directory: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="A directory that is new or empty; by default a temporary one.",
             show_default=False,
         ),

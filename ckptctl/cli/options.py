@@ -26,7 +26,7 @@ class Output(StrEnum):
 Location = Annotated[
     str | None,
     typer.Argument(
-        metavar="[LOCATION]",
+        metavar="LOCATION",
         help="A path or URL; by default the current directory.",
         show_default=False,
         autocompletion=locations,

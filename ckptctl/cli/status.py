@@ -69,7 +69,7 @@ class StatusOptions:
 Locations = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[LOCATION]...",
+        metavar="LOCATION",
         help="Paths or URLs; by default the current directory.",
         show_default=False,
         autocompletion=completing.locations,

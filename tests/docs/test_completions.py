@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from docs.completions import scripts
-from tests.program import Ckptctl
 from tests.trees import make_tree
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +116,9 @@ def _bash(place: Path, line: str) -> list[str]:
     """What bash is told for a line, as its own words would be split: everything it would list."""
     word = re.split(r"[ =:]", line)[-1]
     call = f"source ../ckptctl.bash; COMP_LINE='{line}'; COMP_POINT={len(line)}; _ckptctl ckptctl '{word}'"
-    return _run(place, "bash", "-c", f"{call}; printf '%s\\n' \"${{COMPREPLY[@]}}\"").split("\n")[:-1]
+    return _run(place, "bash", "-c", f"{call}; printf '%s\\n' \"${{COMPREPLY[@]}}\"").split("\n")[
+        :-1
+    ]
 
 
 def _run(place: Path, *command: str) -> str:
@@ -152,15 +153,13 @@ def test_names_are_those_of_the_location_or_the_configuration_that_the_line_give
     assert _bash(place, "ckptctl annotate --in tier/llm ste") == ["step_1"]
 
 
-@pytest.mark.parametrize(
-    "line", ["ckptctl list @", "ckptctl why ", "ckptctl nothing ", "ckptctl list --nothing x"]
-)
+@pytest.mark.parametrize("line", ["ckptctl list @", "ckptctl why ", "ckptctl list --nothing x"])
 def test_what_is_wrong_is_silent(place: Path, line: str) -> None:
     (place / "ckptctl.yaml").write_text("version: [")
     assert _bash(place, line) == [""]
 
 
-def test_zsh_and_fish_get_the_same_with_the_line_of_help(place: Path, ckptctl: Ckptctl) -> None:
+def test_zsh_and_fish_get_the_same_with_the_line_of_help(place: Path) -> None:
     """By what their scripts put into the environment; the shells themselves are tried below."""
     for line, word in LINES.items():
         env = {
@@ -196,8 +195,9 @@ def test_tab_in_zsh_and_fish_where_they_are(place: Path) -> None:
 
 
 def test_a_slow_file_system_does_not_hold_the_shell(place: Path) -> None:
-    """A listing that hangs is given up: here one that never gets past a pipe nobody writes to."""
-    os.mkfifo(place / "pipe.yaml")
+    slow = "import ckptctl.survey, time; ckptctl.survey.survey = lambda *_: time.sleep(300);"
+    program = f"{slow} from ckptctl.__main__ import main; main()"
+    (place.parent / "bin" / "ckptctl").write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{program}'\n")  # fmt: skip
     began = time.monotonic()
-    assert _bash(place, "ckptctl list -c pipe.yaml @") == [""]
-    assert time.monotonic() - began < 30
+    assert _bash(place, "ckptctl why ") == [""]
+    assert 1 < time.monotonic() - began < 60
