@@ -68,7 +68,9 @@ def explanation_lines(explanation: Explanation, look: Look) -> Iterator[str]:
     names = [printable.text(variants.shown(said.rule)) for said in explanation.rules]
     width = max(map(printable.cells, names))
     for name, rule in zip(names, explanation.rules, strict=True):
-        begin = f"  {'keep' if rule.kept else '-   '} {name}{' ' * (width - printable.cells(name))}  "
+        begin = (
+            f"  {'keep' if rule.kept else '-   '} {name}{' ' * (width - printable.cells(name))}  "
+        )
         yield from words.folded(begin, printable.text(rule.text), look)
     if checkpoint.problems:
         yield from words.problems((checkpoint,), (), look)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_processes import HERE, start
+from tests.cli.test_processes import ENV, HERE, start
 from tests.program import Ckptctl
 from tests.saved import save, steps_left
 from tests.trees import make_tree
@@ -171,30 +172,42 @@ def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 41
 
 
-def test_the_hold_of_a_process_that_died_ends_by_its_ttl_or_by_release(
+def reading(run: Path, name: str, ttl: str) -> subprocess.Popen[bytes]:
+    """Start a reader of a checkpoint, and wait until it holds it."""
+    arguments = ["hold", name, str(run), "--ttl", ttl, "-q", "--", "sleep", "30"]
+    process = subprocess.Popen([sys.executable, "-m", "ckptctl", *arguments], env=ENV)
+    records = run.parent / ".ckptctl" / "run" / "records"
+    wait_for(lambda: any(f'"{name}.pt"' in r.read_text() for r in records.glob("*.json")))
+    return process
+
+
+def test_the_hold_of_a_process_that_died_ends_by_its_ttl(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    process = reading(run, "step_1", "12s")
+    process.kill()
+    process.wait()
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [1, 4]
+    time.sleep(12)
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    assert steps_left(run) == [4]
+
+
+def test_release_takes_back_what_a_dead_process_left_and_nothing_that_may_be_read(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
-    for name in ("step_1", "step_2", "step_3"):
-        ttl = "3s" if name == "step_1" else "1h"
-        process = start("hold", name, run, "--ttl", ttl, "--", "sleep", "20")
-        wait_for(lambda name=name: holds(ckptctl, run, name))
-        if name == "step_3":
-            break
-        process.kill()
-        process.wait()
-    assert len(holds(ckptctl, run)) == 1
-    ckptctl("hold", "--release", "step_2", run)  # its process is gone: nobody reads it any more
-    alive = ckptctl("hold", "--release", "step_3", run)  # its command may still read it
-    assert "held by" in alive.stdout
-    assert ckptctl("prune", "--keep-last", "1", run).code == 0
-    assert steps_left(run) == [1, 3, 4]
-    time.sleep(3)
-    assert ckptctl("prune", "--keep-last", "1", run).code == 0
-    assert steps_left(run) == [3, 4]
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-    assert holds(ckptctl, run, "step_3") == []
+    dead = reading(run, "step_1", "1h")
+    dead.kill()
+    dead.wait()
+    alive = reading(run, "step_2", "1h")
+    assert ckptctl("hold", "--release", "step_1", run).code == 0
+    kept = ckptctl("hold", "--release", "step_2", run)
+    assert "held by" in kept.stdout
+    assert [len(holds(ckptctl, run, name)) for name in ("step_1", "step_2")] == [0, 1]
+    alive.terminate()
+    alive.wait()
+    assert holds(ckptctl, run, "step_2") == []
 
 
 def test_wrong_command_lines(tmp_path: Path, ckptctl: Ckptctl) -> None:
