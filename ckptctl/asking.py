@@ -54,6 +54,7 @@ class Asking:
         self._until = 0.0
         self._run: Run | None = None
         self._known: dict[str, Checkpoint] = {}
+        self._pointers: list[str] = []
         self._guards: Mapping[str, tuple[Reason, ...]] = {}
 
     def about(self, action: Action) -> Answer | None:
@@ -106,6 +107,7 @@ class Asking:
         run = self._look()
         self._run = replace(run, checkpoints=tuple(self._as_proven(c) for c in run.checkpoints))
         self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}
+        self._pointers = sorted({p for c in self._known.values() for p in c.pointers})
         self._guards = guarded(self._run, self._metrics, self._context())
         taken = self._seconds() - began
         self._until = self._seconds() + (_PATIENCE * taken if taken > _CHEAP_SECONDS else 0)
@@ -136,8 +138,7 @@ class Asking:
                 signs.append(os.stat(os.path.join(place, "records")).st_mtime_ns)
             except OSError:
                 signs.append(None)
-        pointers = {p for c in self._known.values() for p in c.pointers}
-        signs += [self._store.stat(path) for path in sorted(pointers)]
+        signs += [self._store.stat(path) for path in self._pointers]
         return tuple(signs)
 
     def _same(self, planned: Checkpoint, known: Checkpoint) -> bool:

@@ -83,11 +83,15 @@ class Journal:
             "parts": {path: list(seen) for path, seen in intent.parts.items()},
             "bytes": intent.bytes,
         }
-        self._write(value)
+        self._write(value, durable=True)
 
     def end(self, number: str) -> None:
-        """Note that a deletion is settled."""
-        self._write({"event": "end", "id": number})
+        """Note that a deletion is settled.
+
+        It need not be durable: the next prune finds nothing left of an entry that a power failure
+        left open, and closes it.  The next `begin` takes it to the disk as well.
+        """
+        self._write({"event": "end", "id": number}, durable=False)
 
     def clear(self) -> None:
         """Forget all, once nothing is open."""
@@ -121,5 +125,6 @@ class Journal:
                 continue
         return list(begun.values())
 
-    def _write(self, value: Mapping[str, object]) -> None:
-        self._store.append(FILE, b"\n" + json.dumps(value).encode() + b"\n")
+    def _write(self, value: Mapping[str, object], *, durable: bool) -> None:
+        line = b"\n" + json.dumps(value).encode() + b"\n"
+        self._store.append(FILE, line, durable=durable)

@@ -59,8 +59,8 @@ class Store(Reader, Protocol):
     def replace(self, path: str, content: bytes) -> None:
         """Write a file whole or not at all, over another of its name; it is durable afterwards."""
 
-    def append(self, path: str, content: bytes) -> None:
-        """Add to the end of a file, made where there is none; it is durable afterwards."""
+    def append(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Add to the end of a file, made where there is none; if `durable`, it is so afterwards."""
 
     def make_folder(self, path: str) -> None:
         """Make a directory and its parents; nothing where it is there already."""

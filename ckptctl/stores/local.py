@@ -166,11 +166,11 @@ class LocalStore:
             self.remove_file(beside)
             raise
 
-    def append(self, path: str, content: bytes) -> None:
-        """Add to the end of a file, made where there is none; it is durable afterwards."""
-        self._write(path, content, os.O_CREAT | os.O_APPEND)
+    def append(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Add to the end of a file, made where there is none; if `durable`, it is so afterwards."""
+        self._write(path, content, os.O_CREAT | os.O_APPEND, durable=durable)
 
-    def _write(self, path: str, content: bytes, how: int) -> None:
+    def _write(self, path: str, content: bytes, how: int, *, durable: bool = True) -> None:
         with self.parent(path) as (folder, name):
             fd = os.open(
                 name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o644, dir_fd=folder
@@ -180,7 +180,8 @@ class LocalStore:
                 rest = memoryview(content)
                 while rest:
                     rest = rest[os.write(fd, rest) :]
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
 
