@@ -14,7 +14,9 @@ import typer.main
 
 from ckptctl.cli import completing, converting
 from ckptctl.cli.commands import add_all, add_one
-from ckptctl.errors import CkptctlError, Interrupted, UsageError
+from ckptctl.cli.signals import SIGNALS, wants_json
+from ckptctl.errors import CkptctlError, Interrupted, UnreadableError, UsageError
+from ckptctl.ui.streams import RESULT, silence, tell
 
 EPILOG = "Exit codes: 0 done; 2 usage; 3 locked; 4 refused; 5 partial; 6 damaged; 7 unreadable; 8 no match."
 
@@ -55,7 +57,8 @@ def version(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error ends here, without a traceback."""
     arguments = completing.line_typed(os.environ) or arguments or ["--help"]
-    as_json = _wants_json(arguments)
+    as_json = wants_json(arguments)
+    RESULT.begun = False
     converting.install()
     try:
         code = typer.main.get_command(build(arguments))(
@@ -69,20 +72,38 @@ def run(arguments: Sequence[str]) -> int:
         return error.code
     except KeyboardInterrupt:
         return 130
+    except SystemExit as error:  # typer's own, where what reads its help or examples has gone
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        silence(sys.stdout)
+        return 0
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader has gone: say no more
+        silence(sys.stdout)  # the reader has gone: say no more
         return 0
     except typer.Abort:
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort, where every error becomes words
-        return _last_resort(error, as_json=as_json)
+        return _last_resort(_known(error), as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _known(error: Exception) -> Exception:
+    """Return what is behind an error where that can be told: a directory that has gone."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return UnreadableError(
+                "the current directory does not exist any more", "change to one that does"
+            )
+    return error
 
 
 def _last_resort(error: Exception, *, as_json: bool) -> int:
     """Put into words what typer says of a command line, and what nobody expected."""
+    if isinstance(error, CkptctlError):
+        _tell(error, as_json=as_json)
+        return error.code
     message = getattr(error, "format_message", None)
     if message is not None:
         hint = "`ckptctl COMMAND --help` lists what there is"
@@ -96,22 +117,16 @@ def _last_resort(error: Exception, *, as_json: bool) -> int:
 
 
 def _tell(error: CkptctlError, *, as_json: bool) -> None:
-    """Say what went wrong: on stdout as JSON where that was asked for, else on stderr."""
+    """Say what went wrong: as JSON where that was asked for, unless a result is there already."""
     from ckptctl.ui.data import error_data  # noqa: PLC0415 - help and most calls need neither
     from ckptctl.ui.messages import format_error  # noqa: PLC0415 - the same
 
-    if as_json:
-        sys.stdout.write(json.dumps(error_data(error)) + "\n")
-        return
-    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    sys.stderr.write(format_error(error, colour=colour))
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for JSON, even where it is otherwise wrong."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(
-        one in {"--json", "-ojson", "--output=json", "-o=json"}
-        or (one in {"-o", "--output"} and two == "json")
-        for one, two in pairs
-    )
+    with SIGNALS.noted():
+        if (
+            as_json
+            and not RESULT.begun
+            and RESULT.put(json.dumps(error_data(error)) + "\n") is None
+        ):
+            return
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        tell(format_error(error, colour=colour), sys.stderr)

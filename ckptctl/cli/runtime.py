@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import os
-import pwd
-import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from types import FrameType
 
 import typer
 
+from ckptctl.cli.as_user import become
 from ckptctl.cli.options import Common, Output
 from ckptctl.cli.publish import Publisher
+from ckptctl.cli.signals import SIGNALS, Signals
 from ckptctl.config import Config
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
-from ckptctl.model import Context
+from ckptctl.model import Context, Problem
 from ckptctl.report import Report
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text
 from ckptctl.ui.log import ActionLog
-from ckptctl.ui.messages import format_error, say
+from ckptctl.ui.messages import format_error, say, untold, unwritten
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.render import render
+from ckptctl.ui.streams import RESULT, tell
 from ckptctl.units import parse_duration
-
-
-class Signals:
-    """SIGINT and SIGTERM: raised at once while only reading, noted while something changes."""
-
-    def __init__(self) -> None:
-        self.arrived: int | None = None
-        self.changing = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on)
-
-    def _on(self, number: int, _: FrameType | None) -> None:
-        first = self.arrived is None
-        self.arrived = number
-        if not self.changing and first:
-            raise Interrupted(number)
-
-    def stopped(self) -> bool:
-        """Whether a signal has arrived."""
-        return self.arrived is not None
 
 
 @dataclass(kw_only=True)
@@ -54,12 +34,13 @@ class Session:
     """One call of one command."""
 
     common: Common
-    signals: Signals = field(default_factory=Signals)
+    signals: Signals = field(default_factory=SIGNALS.reading)
     config: Config | None = None
     found: Found | None = None
     log: ActionLog | None = None
     publisher: Publisher | None = None
     warnings: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
     clock: Callable[[], int] = time.time_ns
     began: float = field(default_factory=time.monotonic)
 
@@ -67,6 +48,7 @@ class Session:
         """Open the files named on the command line, drop root, and read the configuration."""
         if self.common.format not in list(Output):
             raise UsageError(f"--output: {self.common.format!r} is none of {', '.join(Output)}")
+        self._refuse_empty(prometheus)
         if self.common.jobs is not None and self.common.jobs < 1:
             raise UsageError("--jobs: must be at least 1")
         if self.common.storage_option:
@@ -87,7 +69,21 @@ class Session:
         if named is None and not self.common.no_config:
             self.found = find_config(location, os.environ, os.geteuid())
             self.warnings += self.found.warnings
+            self.warn()  # before an error that comes of it
             self.config = _load(self.found.file) if self.found.file else None
+
+    def _refuse_empty(self, prometheus: str | None) -> None:
+        """Refuse a path that is empty: of a variable that is not set, what was meant is not here."""
+        common = self.common
+        for option, given in (
+            ("--config", common.config),
+            ("--state-dir", common.state_dir),
+            ("--log-file", common.log_file),
+            ("--prometheus", prometheus),
+            *(("--metrics-from", log) for log in common.metrics_from or ()),
+        ):
+            if not given and given is not None:
+                raise UsageError(f"{option} is empty; nothing was touched")
 
     def config_of(self, run: str) -> Config | None:
         """Return the configuration as far as it counts for a run: not one of another owner."""
@@ -100,6 +96,11 @@ class Session:
         """Return the location meant: `@TIER/run` by the configuration, else as it was written."""
         if location is None:
             return "."
+        if not location:
+            raise UsageError(
+                "LOCATION is empty; nothing was touched",
+                "if it comes from a variable, that is not set; `.` is the current directory",
+            )
         if not location.startswith("@"):
             return location
         if self.config is None:
@@ -136,42 +137,63 @@ class Session:
         say(text, stream=sys.stderr, quiet=self.common.quiet)
 
     def print(self, text: str) -> None:
-        """Write a command's own text to stdout."""
-        write(text)
+        """Write a command's own result to stdout.  CkptctlError where that fails."""
+        failed = self._put(text)
+        if failed is not None and not isinstance(failed, BrokenPipeError):
+            raise CkptctlError(unwritten(failed))
 
     def end(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
         """Write a command's result, and leave with its exit code where that is not 0.
 
         A single run gives its own code; with several one that failed makes the whole partial.
+        Where the result cannot be written stderr says so and what was done, and the code is 1
+        where it would be 0; a reader that has gone (`| head`) wanted no more, which is no failure.
+        A log with lines missing is 5.  A signal that comes meanwhile cuts nothing.
         """
-        code, error = verdict(report)
+        with self.signals.noted():
+            code, error = verdict(report)
+            if self.signals.arrived is not None:
+                code, error = 128 + self.signals.arrived, Interrupted(self.signals.arrived)
+            as_json = self.common.format == "json"
+            lost = self.log.lost() if self.log is not None else None
+            if lost is not None and as_json:
+                problem = Problem("log-unwritten", lost)
+                report = replace(report, problems=(*report.problems, problem))
+            self.warn()
+            text = self._text(report, error, metric_columns)
+            failed = RESULT.put(text) if text else None
+            if error is None:
+                self._tell_of_runs(report)
+            elif failed is not None or not as_json:
+                self.say_error(error)
+            if lost is not None:
+                self.say_error(PartialError(lost))
+                code = code or PartialError.code
+            if failed is not None and not isinstance(failed, BrokenPipeError):
+                self.say_error(untold(failed, report))
+                code = code or CkptctlError.code
         if self.signals.arrived is not None:
-            code, error = 128 + self.signals.arrived, Interrupted(self.signals.arrived)
-        if error is None:
-            self.show(report, metric_columns)
-            self._tell_of_runs(report)
-        elif self.common.format == "json":
-            write(report_text(report, error_data(error)))
-        else:
-            # The only run there is: what is known of it goes to stdout, why no more to stderr.
-            told = replace(
-                report,
-                runs=tuple(
-                    replace(run, error=None)
-                    for run in report.runs
-                    if run.decisions or run.checkpoints
-                ),
-            )
-            if told.runs:
-                self.show(told, metric_columns)
-            self.say_error(error)
+            code = 128 + self.signals.arrived
         if code:
             raise typer.Exit(code)
+
+    def _text(
+        self, report: Report, error: CkptctlError | None, metric_columns: tuple[str, ...]
+    ) -> str:
+        """Return what of a result goes to stdout; `error` is that of the only run there is."""
+        if error is None:
+            return self._rendered(report, metric_columns)
+        if self.common.format == "json":
+            return report_text(report, error_data(error))
+        # What is known of the run goes to stdout, why no more to stderr.
+        known = [run for run in report.runs if run.decisions or run.checkpoints]
+        told = replace(report, runs=tuple(replace(run, error=None) for run in known))
+        return self._rendered(told, metric_columns) if known else ""
 
     def say_error(self, error: CkptctlError) -> None:
         """Write an error for people to stderr, --quiet or not."""
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        sys.stderr.write(format_error(error, colour=colour))
+        tell(format_error(error, colour=colour), sys.stderr)
 
     def _tell_of_runs(self, report: Report) -> None:
         """Say on stderr which of several runs were left as they are: stdout may go elsewhere."""
@@ -181,10 +203,16 @@ class Session:
             text = f"{len(failed)} of {len(report.runs)} runs were left as they are: {', '.join(failed[:5])}{more}"
             self.say_error(PartialError(text))
 
+    def note(self, problems: Iterable[Problem]) -> None:
+        """Remember to warn of state that does not count: what it holds may have been relied on."""
+        self.warnings += [p.text for p in problems if p.code == "state-passed-over"]
+
     def warn(self) -> None:
         """Write the warnings that came up to stderr, each once."""
-        for warning in self.warnings:
-            self.say(f"warning: {warning}")
+        for warning in dict.fromkeys(self.warnings):
+            if warning not in self.told:
+                self.say(f"warning: {warning}")
+        self.told.update(self.warnings)
         self.warnings.clear()
 
     def look(self) -> Look:
@@ -196,23 +224,34 @@ class Session:
             verbose=self.common.verbose,
         )
 
-    def show(self, report: Report, metric_columns: tuple[str, ...] = ()) -> None:
-        """Write a command's result to stdout, and its warnings to stderr."""
+    def show(self, report: Report) -> None:
+        """Write what a command is about to ask for.  CkptctlError where nobody can have seen it."""
         self.warn()
+        failed = self._put(self._rendered(report, ()))
+        if failed is not None:
+            raise CkptctlError(f"{unwritten(failed)}; nothing was changed")
+
+    def _rendered(self, report: Report, metric_columns: tuple[str, ...]) -> str:
         terminal = sys.stdout.isatty()
-        write(
-            render(
-                report,
-                self.common.format,
-                width=_width(),
-                colour=terminal and "NO_COLOR" not in os.environ,
-                now_ns=time.time_ns(),
-                verbose=self.common.verbose,
-                metric_columns=metric_columns,
-                null=self.common.null,
-                terminal=terminal,
-            )
+        return render(
+            report,
+            self.common.format,
+            width=_width(),
+            colour=terminal and "NO_COLOR" not in os.environ,
+            now_ns=time.time_ns(),
+            verbose=self.common.verbose,
+            metric_columns=metric_columns,
+            null=self.common.null,
+            terminal=terminal,
         )
+
+    def _put(self, text: str) -> OSError | None:
+        """Write to stdout, uncut; a signal that came meanwhile is raised after it."""
+        with self.signals.noted():
+            failed = RESULT.put(text)
+        if self.signals.arrived is not None and not self.signals.changing:
+            raise Interrupted(self.signals.arrived)
+        return failed
 
 
 def _load(file: str) -> Config:
@@ -233,32 +272,14 @@ def verdict(report: Report) -> tuple[int, CkptctlError | None]:
 
 
 def write(text: str) -> None:
-    """Write to stdout, names with undecodable bytes as those bytes."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-    sys.stdout.buffer.flush()
+    """Write to stdout.  OSError where that fails."""
+    if (failed := RESULT.put(text)) is not None:
+        raise failed
 
 
 def interactive() -> bool:
     """Whether a person sits there: stdin and stderr both are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def become(name: str) -> None:
-    """Drop root for good: uid, gid and groups of a user.  UsageError for nobody, unknown or root."""
-    try:
-        user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except (KeyError, OverflowError):
-        raise UsageError(f"--as-user: there is no user {name!r}; nothing was touched") from None
-    if user.pw_uid == 0:
-        raise UsageError("--as-user: root is whom it must not be; nothing was touched")
-    if os.geteuid() == user.pw_uid:
-        return
-    try:
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-    except PermissionError:
-        raise UsageError(f"--as-user: only root can become {name}; nothing was touched") from None
 
 
 def _width() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 
 from ckptctl.errors import UsageError
@@ -13,21 +14,34 @@ from ckptctl.units import format_time
 
 
 class ActionLog:
-    """An open log file; opened before root is dropped, so that it may lie where root writes."""
+    """An open log file; opened before root is dropped, so that it may lie where root writes.
+
+    A regular file, a character device (`/dev/stderr`), or a pipe that somebody reads.  What it
+    cannot take stops no action: `lost` tells of it in the end.
+    """
 
     def __init__(self, path: str, environ: Mapping[str, str], clock: Callable[[], int]) -> None:
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            # Without O_NONBLOCK a pipe that nobody reads would hang here; with it, that is ENXIO.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
             self._fd = os.open(path, flags, 0o644)
+            mode = os.fstat(self._fd).st_mode
+            os.set_blocking(self._fd, True)
         except OSError as error:
-            raise UsageError(
-                f"--log-file: {path} cannot be written ({error.strerror}); nothing was touched"
-            ) from error
+            raise _refused(path, error.strerror or str(error)) from error
+        if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+            os.close(self._fd)
+            raise _refused(path, "it is neither a file nor a pipe")
+        self._path = path
         self._clock = clock
         self._job = environ.get("SLURM_JOB_ID")
+        self._torn = False
+        self._lines = 0
+        self._missing = 0
+        self._reason = ""
 
     def add(self, command: str, run: str, outcome: Outcome) -> None:
-        """Append what happened to one action, in one write.  Raises OSError."""
+        """Append what happened to one action, in one write; a failure is remembered, not raised."""
         try:
             user = getpass.getuser()
         except (KeyError, OSError):
@@ -47,4 +61,31 @@ class ActionLog:
             "bytes": outcome.bytes,
             "error": outcome.error,
         }
-        os.write(self._fd, json.dumps(line).encode() + b"\n")
+        # What was cut off before must not take this line with it.
+        data = b"\n" * self._torn + json.dumps(line).encode() + b"\n"
+        self._lines += 1
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._miss(error.strerror or str(error))
+            return
+        self._torn = written < len(data)
+        if self._torn:
+            self._miss("its end did not fit")
+
+    def lost(self) -> str | None:
+        """Return how many lines are missing and why the first is, None where all are there."""
+        if not self._missing:
+            return None
+        return (
+            f"--log-file: {self._path}: {self._missing:,} of {self._lines:,} lines could not be "
+            f"written ({self._reason}); the actions themselves went on"
+        )
+
+    def _miss(self, reason: str) -> None:
+        self._missing += 1
+        self._reason = self._reason or reason
+
+
+def _refused(path: str, why: str) -> UsageError:
+    return UsageError(f"--log-file: {path} cannot be written ({why}); nothing was touched")

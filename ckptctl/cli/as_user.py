@@ -1,0 +1,26 @@
+"""`--as-user`: an epilog runs as root on the directories of users."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from ckptctl.errors import UsageError
+
+
+def become(name: str) -> None:
+    """Drop root for good: uid, gid and groups of a user.  UsageError for nobody, unknown or root."""
+    try:
+        user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise UsageError(f"--as-user: there is no user {name!r}; nothing was touched") from None
+    if user.pw_uid == 0:
+        raise UsageError("--as-user: root is whom it must not be; nothing was touched")
+    if os.geteuid() == user.pw_uid:
+        return
+    try:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except PermissionError:
+        raise UsageError(f"--as-user: only root can become {name}; nothing was touched") from None

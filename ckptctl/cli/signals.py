@@ -1,0 +1,98 @@
+"""SIGINT and SIGTERM, from before the first import to after the last word."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from ckptctl.errors import Interrupted
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_EARLY = (  # by hand, as `ui.data.error_data` would: in the middle of imports nothing can be imported
+    '{"schema": "ckptctl/error", "version": 1, "code": %d, "kind": "interrupted", '
+    '"message": "interrupted", "hint": "run the same command again to finish"}\n'
+)
+
+
+class Signals:
+    """What a signal does.
+
+    While modules load it ends the process at once, for nothing was begun; with `as_json` stdout
+    says so.  Then it raises Interrupted, once, while only reading, and is noted in `arrived` while
+    something changes (`changing`) or is written.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: int | None = None
+        self.changing = False
+        self._loading = False
+        self._as_json = False
+
+    def loading(self, *, as_json: bool) -> None:
+        """Take signals from now on, and leave at once where one comes."""
+        self._loading, self._as_json = True, as_json
+        self._install()
+
+    def reading(self) -> Signals:
+        """Raise Interrupted from now on, where nothing is being changed; return this object."""
+        self._install()
+        self._loading = False
+        return self
+
+    def over(self) -> None:
+        """Ignore all that still come: the exit code is settled."""
+        for number in _NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def stopped(self) -> bool:
+        """Whether a signal has arrived."""
+        return self.arrived is not None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Only note signals meanwhile: what is written is not cut, by how many ever."""
+        before = self.changing
+        self.changing = True
+        try:
+            yield
+        finally:
+            self.changing = before
+
+    def _install(self) -> None:
+        for number in _NUMBERS:
+            signal.signal(number, self._on)
+
+    def _on(self, number: int, _: FrameType | None) -> None:
+        first = self.arrived is None
+        self.arrived = number
+        if self.changing:
+            return
+        if self._loading:
+            self._leave(128 + number)
+        if first:
+            raise Interrupted(number)
+
+    def _leave(self, code: int) -> None:
+        if self._as_json:
+            with suppress(OSError):
+                os.write(1, (_EARLY % code).encode())
+        os._exit(code)
+
+
+SIGNALS = Signals()
+"""A process has one set of handlers."""
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for JSON, even where it is otherwise wrong."""
+    if "--" in arguments:  # what follows is a command of its own
+        arguments = arguments[: arguments.index("--")]
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
+    return any(
+        one in {"--json", "-ojson", "--output=json", "-o=json"}
+        or (one in {"-o", "--output"} and two == "json")
+        for one, two in pairs
+    )
