@@ -6,7 +6,8 @@ what is wrong`.
 
 from __future__ import annotations
 
-import os.path
+import os
+import stat
 from dataclasses import replace
 from importlib import resources
 
@@ -23,11 +24,18 @@ _MOST_FAULTS = 50
 def load(file: str) -> Config:
     """Return the configuration of a file; UsageError where it cannot be read or is wrong."""
     try:
-        with open(file, "rb") as stream:
+        # A pipe without a writer would hang here, and a device may never end.
+        with open(file, "rb", opener=_unblocked) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UsageError(f"{file}: cannot be read: it is no regular file")
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     return read_config(data, file)
+
+
+def _unblocked(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 def load_policy(option: str) -> Config:

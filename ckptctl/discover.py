@@ -35,7 +35,8 @@ def find_config(
 
     In order: the one named (`--config`), `$CKPTCTL_CONFIG`, `ckptctl.yaml` in a local location or
     a parent of it, `$XDG_CONFIG_HOME/ckptctl/config.yaml`, `/etc/ckptctl/config.yaml`.  Of those
-    searched for, one that others could have written is passed over with a warning (see `trust`).
+    searched for, one that others could have written (see `trust`) is passed over with a warning,
+    and so are pipes, sockets and devices, which nobody means; a directory is a mistake to tell of.
     A location is judged by its own owner; each run in it is to be asked about by `not_for`.
     """
     named = named or environ.get("CKPTCTL_CONFIG") or None
@@ -47,9 +48,12 @@ def find_config(
             continue
         owner = _owner(down_to) if down_to else uid
         reason = trusted(file, down_to, uid, uid if owner is None else owner)
-        if reason is None:
+        if reason is not None:
+            warnings.append(f"{file} is passed over: {reason}; name it with --config to use it")
+        elif not (os.path.isfile(file) or os.path.isdir(file)):
+            warnings.append(f"{file} is passed over: it is no regular file")
+        else:
             return Found(file, searched=True, warnings=tuple(warnings))
-        warnings.append(f"{file} is passed over: {reason}; name it with --config to use it")
     return Found(None, searched=True, warnings=tuple(warnings))
 
 

@@ -107,6 +107,15 @@ def test_a_reader_that_has_gone_is_no_failure(run: Path) -> None:
     assert gone.returncode == 7
 
 
+def test_a_full_stderr_stops_nothing(run: Path) -> None:
+    os.mkfifo(run / "ckptctl.yaml")  # which is warned of
+    done = shell(f"{CKPTCTL} prune run --keep-last 1 --json 2>/dev/full", run.parent)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["dry_run"] is False
+    assert steps_left(run) == [4]
+    assert shell(f"{CKPTCTL} list nowhere 2>/dev/full", run.parent).returncode == 7
+
+
 # --- --log-file
 
 
@@ -148,6 +157,23 @@ def test_a_log_that_nobody_reads_is_2(run: Path) -> None:
     assert done.returncode == 2
     assert "nothing was touched" in done.stderr
     assert steps_left(run) == [1, 2, 3, 4]
+
+
+def test_a_configuration_that_is_no_file_is_passed_over_or_refused(
+    run: Path, ckptctl: Ckptctl
+) -> None:
+    os.mkfifo(run / "ckptctl.yaml")
+    done = shell(f"{CKPTCTL} prune run --keep-last 1", run.parent, seconds=20)
+    assert done.returncode == 0, done.stderr
+    assert f"{run}/ckptctl.yaml is passed over: it is no regular file" in done.stderr
+    assert steps_left(run) == [4]
+    for option in ("--config", "--policy"):
+        named = shell(f"{CKPTCTL} prune run {option} run/ckptctl.yaml", run.parent, seconds=20)
+        assert named.returncode == 2
+        assert "is no regular file" in named.stderr
+    no_rule = ckptctl("prune", run)
+    assert no_rule.code == 2
+    assert "is passed over" in no_rule.stderr  # so that the missing rule is no riddle
 
 
 # --- what is empty or gone
