@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.completing import one_of
+from ckptctl.errors import UsageError
 from ckptctl.flags import PolicyFlags, flag_of
 from ckptctl.rules._base import RULES
 
@@ -70,6 +71,11 @@ class PolicyOptions:
     max_delete_bytes: Annotated[
         str | None, typer.Option("--max-delete-bytes", metavar="SIZE", help="The same in bytes.")
     ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a --policy that is empty: as if none were given, another would count."""
+        if not self.policy and self.policy is not None:
+            raise UsageError("--policy is empty; nothing was touched")
 
 
 def rule_parameters() -> list[inspect.Parameter]:

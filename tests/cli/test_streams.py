@@ -187,6 +187,16 @@ def test_an_empty_location_is_2_and_not_here(run: Path) -> None:
     assert steps_left(run) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "option", ["--state-dir", "--config", "--policy", "--log-file", "--metrics-from", "--as-user"]
+)
+def test_an_empty_path_of_an_option_is_2(run: Path, ckptctl: Ckptctl, option: str) -> None:
+    done = ckptctl("prune", run, "--keep-last", "1", option, "")
+    assert done.code == 2
+    assert option in done.stderr
+    assert steps_left(run) == [1, 2, 3, 4]
+
+
 def test_a_current_directory_that_is_gone_is_7(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     for command in ("list --json", "prune --keep-last 1 --json", "list ../run --json"):
