@@ -56,6 +56,7 @@ def decide_run(session: Session, policy: Policy | None, view: Survey, found: Fou
     """
     reading = reading_of(session, policy or Policy())
     run = read_run(view, found, reading)
+    session.note(run.problems)
     if policy is None:
         reason = Reason("unmatched", "no entry of `runs` in the configuration matches this run")
         kept = tuple(Decision(checkpoint, (reason,)) for checkpoint in run.checkpoints)

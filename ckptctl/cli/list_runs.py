@@ -98,6 +98,7 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
             except CkptctlError as error:
                 reports.append(RunReport(name=name, location=path, error=error))
                 continue
+            session.note(run.problems)
             chosen = _chosen(run.checkpoints, options)
             reports.append(_report(run, found.unread, chosen))
     session.end(

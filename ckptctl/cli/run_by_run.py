@@ -61,6 +61,7 @@ def _read(session: Session, view: Survey, found: Found) -> Read:
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror})"
         return Read(name=name, location=path, error=UnreadableError(text, "check its permissions"))
+    session.note(run.problems)
     unread = tuple(Problem("unreadable", text) for text in run.unread)
     run = replace(run, problems=(*run.problems, *unread))
     unlisted = None

@@ -210,6 +210,19 @@ def test_a_current_directory_that_is_gone_is_7(tmp_path: Path) -> None:
     assert (named.returncode, named.stdout) == (0, f"{tmp_path}/run/step_1.pt\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user, so root; CI is root")
+def test_state_that_is_passed_over_is_told_on_stderr_once(run: Path, ckptctl: Ckptctl) -> None:
+    state = run.parent / ".ckptctl" / "run"
+    state.mkdir(parents=True)
+    os.chown(state, 65534, 65534)
+    for command in (("list",), ("prune", "--keep-last", "1", "-n"), ("status",), ("undo",)):
+        done = ckptctl(*command, run)
+        assert done.code == 0, done.stderr
+        assert done.stderr.count(str(state)) == 2, command  # once what, once whose
+        assert done.stderr.count("warning:") == 1
+        assert ckptctl(*command, run, "-q").stderr == ""
+
+
 # --- signals
 
 
