@@ -11,6 +11,7 @@ from ckptctl.model import Checkpoint, Context, Entry, Kind, Reason, Run, State
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.reading import VanishedError
 from ckptctl.rules._base import Metric
+from ckptctl.stores._removal import mount_points
 from ckptctl.stores.local import LocalStore
 
 _CHEAP_SECONDS = 0.02
@@ -52,6 +53,7 @@ class Asking:
         self._seconds = seconds
         self._signature: tuple[object, ...] | None = None
         self._until = 0.0
+        self._mounts: list[str] = []
         self._run: Run | None = None
         self._known: dict[str, Checkpoint] = {}
         self._pointers: list[str] = []
@@ -71,21 +73,40 @@ class Asking:
                     f"{member}, which the plan keeps as the newest, is gone or not whole any more",
                     all=True,
                 )
+        return self._about_itself(action) or self._about_family(action.checkpoint)
+
+    def _about_itself(self, action: Action) -> Answer | None:
+        """Return what of the checkpoint itself forbids it: changed, mounted over, or kept now."""
         planned = action.checkpoint
         now = self._known.get(planned.member)
         if now is None:
             return Answer("it is gone already")
         if not self._same(planned, now):
             return Answer("it changed since it was decided on")
+        if mount := self._mounted_in(planned):
+            return Answer(
+                f"{mount} is mounted in it: nothing there may go with it, so unmount it first"
+            )
         allowed = {"incomplete"} if action.doing is Doing.CLEAN else set()
         for reason in self._guards.get(planned.member, ()):
             if reason.rule not in allowed:
                 return Answer(f"kept by {reason.rule} now: {reason.text}")
-        family_keepers = [m for m in self._plan.keepers if self._known[m].family == planned.family]
-        for member in family_keepers:
-            if self._store.identity(self._known[member].key_file) is None:
+        return None
+
+    def _about_family(self, planned: Checkpoint) -> Answer | None:
+        """Return whether what the plan keeps as the newest of the family is not there any more."""
+        for member in self._plan.keepers:
+            kept = self._known[member]
+            if kept.family == planned.family and self._store.identity(kept.key_file) is None:
                 return Answer(f"{member}, which the plan keeps as the newest, is gone", all=True)
         return None
+
+    def _mounted_in(self, checkpoint: Checkpoint) -> str | None:
+        """Return a mount point within a checkpoint, if there is one."""
+        if checkpoint.kind is not Kind.DIRECTORY:
+            return None
+        top = os.path.realpath(self._store.root).rstrip("/") + f"/{checkpoint.member}"
+        return next((m for m in self._mounts if m == top or m.startswith(top + "/")), None)
 
     def done(self) -> None:
         """Note that the last change of the directory was our own; called as soon as it is made.
@@ -104,6 +125,7 @@ class Asking:
             return
         began = self._seconds()
         self._signature = self._sign()
+        self._mounts = mount_points()
         run = self._look()
         self._run = replace(run, checkpoints=tuple(self._as_proven(c) for c in run.checkpoints))
         self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}

@@ -9,6 +9,7 @@ lies on another file system) it is deleted in place, key file first.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -62,7 +63,8 @@ class Deleter:
                 raise
             removed = self._in_place(checkpoint, intent)
         self.settled()
-        removed = removed.plus(self.state.remove_tree(intent.folder, self.stop))
+        if not removed.left:  # else its bytes stay until the next prune has made the rest follow
+            removed = removed.plus(self.state.remove_tree(intent.folder, self.stop))
         if not removed.left:
             self._end(journal, intent.id)
         return removed
@@ -164,32 +166,47 @@ class Deleter:
             return []
         journal = Journal(self.state)
         finished = []
+        seen: set[str] = set()
         for intent in journal.open_intents():
-            found = self.run.identity(intent.member)
-            if found is not None and found[1] == intent.parts[intent.member][2]:
-                # It still has its name: the deletion had not begun, and may not be wanted now.
-                self.state.remove_tree(intent.folder)
-                journal.end(intent.id)
-                continue
-            # Where another has its name by now, what lies beside may belong to that one.
-            removed = Removed()
-            if found is None:
-                self.state.make_folder(intent.folder)
-                removed = self._follow(self.state, intent)
-            if not intent.kept:
-                removed = removed.plus(self.state.remove_tree(intent.folder, self.stop))
-            finished.append((intent, removed))
-            if not removed.left:
+            removed = self._finish(self.state, intent) if _ours(intent) else None
+            if removed is not None:
+                finished.append((intent, removed))
+                seen.add(intent.folder)
+            if removed is None or not removed.left:
                 journal.end(intent.id)
         for name in folders(self.state):
-            if name.startswith(GONE):
-                removed = self.state.remove_tree(f"{TRASH}/{name}", self.stop)
-                if removed.freed or removed.left:
-                    nameless = Intent(
-                        id=name, name=name, folder=name, kept=False, parts={}, bytes=0
-                    )
-                    finished.append((nameless, removed))
+            folder = f"{TRASH}/{name}"
+            if not name.startswith(GONE) or folder in seen:
+                continue
+            removed = self.state.remove_tree(folder, self.stop)
+            if removed.freed or removed.left:
+                nameless = Intent(id=name, name=name, folder=folder, kept=False, parts={}, bytes=0)
+                finished.append((nameless, removed))
         return finished
+
+    def _finish(self, state: Store, intent: Intent) -> Removed | None:
+        """Finish one deletion that was begun; None where it had not begun, or was another's name."""
+        found = self.run.identity(intent.member)
+        if found is not None and found[1] == intent.parts[intent.member][2]:
+            # It still has its name: the deletion had not begun, and may not be wanted now.
+            state.remove_tree(intent.folder)
+            return None
+        # Where another has its name by now, what lies beside may belong to that one.
+        removed = Removed()
+        if found is None and self._began(state, intent):
+            removed = self._follow(state, intent)
+        if not intent.kept and not removed.left:
+            removed = removed.plus(state.remove_tree(intent.folder, self.stop))
+        return removed
+
+    def _began(self, state: Store, intent: Intent) -> bool:
+        """Whether its first part really lies in the trash: only then the others are to follow.
+
+        They all have followed before the first of its bytes goes; so a journal that names files
+        which no deletion of ours took makes nothing go.
+        """
+        moved = state.identity(f"{intent.folder}/0")
+        return moved is not None and moved[1] == intent.parts[intent.member][2]
 
     def expired(self, now_ns: int) -> list[tuple[TrashEntry, Removed]]:
         """Free what is past its grace; return what went and what that removed."""
@@ -212,3 +229,13 @@ class Deleter:
             or any(name.startswith(GONE) for name in folders(self.state))
             or any(entry.until_ns <= now_ns for entry in entries(self.state))
         )
+
+
+def _ours(intent: Intent) -> bool:
+    """Whether an entry of the journal names a place in the trash that a deletion would have made."""
+    known = re.fullmatch(r"[0-9a-f]+-\d+-\d+", intent.id) is not None
+    return (
+        known
+        and bool(intent.parts)
+        and intent.folder == f"{TRASH}/{'' if intent.kept else GONE}{intent.id}"
+    )

@@ -110,6 +110,8 @@ def _without_parts(
 ) -> tuple[list[tuple[Format, Claim]], tuple[Problem, ...]]:
     """Leave out `model_0.pt`, `model_1.pt` in a folder `step_1000`: rather parts than steps 0 and 1.
 
+    accelerate counts its models so, from 1 on (accelerate, checkpointing.py).
+
     By the grammar of names they are checkpoints of a run; but whoever saves a pipeline by parts
     names them so, and to delete one of them would tear a checkpoint.
     """
@@ -121,7 +123,8 @@ def _without_parts(
         if kind.generic and not names.parse(claim.name, file=False).numbered
     ]
     steps = {claim.step for _, claim in bare}
-    if not bare or steps != set(range(len(steps))):
+    first = min((step for step in steps if step is not None), default=2)
+    if not bare or first > 1 or steps != set(range(first, first + len(steps))):
         return claims, ()
     text = f"{name}: {bare[0][1].name} and the like are taken for parts of one checkpoint, and left alone"
     parts = {claim.key_file for _, claim in bare}

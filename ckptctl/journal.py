@@ -121,7 +121,7 @@ class Journal:
                     },
                     bytes=int(value["bytes"]),
                 )
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
         return list(begun.values())
 

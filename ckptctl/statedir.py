@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from ckptctl.errors import UnreadableError, UsageError
@@ -65,6 +65,8 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
 
 def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:
     """Return why a state directory beside a run, or in it, may not be obeyed; None if it may."""
+    if any(os.path.islink(part) for part in _parts(path)):
+        return "it is a symbolic link, and those are not followed"
     base = path if os.path.basename(path) == STATE_NAME else os.path.dirname(path)
     may_write = _writers_of(run)
     reason = trusted(base, run, uid, owner, may_write)
@@ -73,8 +75,15 @@ def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:
     return reason
 
 
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the directories of ours on the way to a state directory found by searching."""
+    return (path,) if os.path.basename(path) == STATE_NAME else (os.path.dirname(path), path)
+
+
 def _usable(beside: str, run: str, uid: int, owner: int) -> bool:
     """Whether a state directory made beside the run now would be obeyed the next time."""
+    if os.path.islink(beside):
+        return False
     if os.path.isdir(beside):
         return trusted(beside, run, uid, owner, _writers_of(run)) is None
     return trusted(run, None, uid, owner, _writers_of(run)) is None
@@ -123,10 +132,10 @@ def _names(path: str) -> list[str]:
 def _noted(path: str) -> tuple[int, str] | None:
     """Return the inode and the path of the run that a state directory was made for, if it says so."""
     try:
-        with open(os.path.join(path, NOTE), "rb") as file:
-            note = json.loads(file.read(TRACKER_LIMIT))
+        with closing(LocalStore(path)) as store:
+            note = json.loads(store.read(NOTE, TRACKER_LIMIT))
         return int(note["inode"]), str(note["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -174,24 +183,28 @@ def _opened(path: str, run: str, *, existing: bool, wanted: bool) -> LocalStore:
     if existing:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "not writable", path)
-        return LocalStore(path)
-    base = os.path.dirname(path) if os.path.basename(path) != STATE_NAME else path
-    made = not os.path.isdir(base)
-    os.makedirs(base, mode=0o700, exist_ok=True)
-    if made:
-        _like_the_run(base, run)
-    try:
-        if not wanted:
-            _prove_same_file_system(base, run)
-        if path != base:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            _like_the_run(path, run)
-        store = LocalStore(path)
-    except OSError:
-        if made:
-            with suppress(OSError):
-                os.rmdir(base)
-        raise
+        return LocalStore(path) if wanted else _below(path)
+    like = os.stat(run)
+    if wanted:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    parts = (
+        [os.path.basename(path)] if wanted else [os.path.basename(part) for part in _parts(path)]
+    )
+    top = os.path.dirname(path) if len(parts) == 1 else os.path.dirname(os.path.dirname(path))
+    with closing(LocalStore(top, like=like)) as above:
+        made = above.identity(parts[0]) is None
+        above.make_folder(parts[0])
+        try:
+            if not wanted:
+                with closing(above.below(parts[0])) as base:
+                    _prove_same_file_system(base, run)
+            above.make_folder("/".join(parts))
+            store = above.below("/".join(parts))
+        except OSError:
+            if made:
+                with suppress(OSError):
+                    os.rmdir(parts[0], dir_fd=above.fd)
+            raise
     if store.stat(NOTE) is None:
         found = os.stat(run)
         note = {
@@ -206,27 +219,29 @@ def _opened(path: str, run: str, *, existing: bool, wanted: bool) -> LocalStore:
     return store
 
 
-def _like_the_run(path: str, run: str) -> None:
-    """Give a directory of state the mode of the run's directory, and as root its owner."""
-    model = os.stat(run)
-    if os.geteuid() == 0:
-        os.chown(path, model.st_uid, model.st_gid)
-    os.chmod(path, model.st_mode & 0o2775 | 0o700)
+def _below(path: str) -> LocalStore:
+    """Open a state directory that a search found, following no link of ours on the way to it."""
+    parts = [os.path.basename(part) for part in _parts(path)]
+    top = path
+    for _ in parts:
+        top = os.path.dirname(top)
+    with closing(LocalStore(top)) as above:
+        return above.below("/".join(parts))
 
 
-def _prove_same_file_system(base: str, run: str) -> None:
+def _prove_same_file_system(base: LocalStore, run: str) -> None:
     """Try a rename that cannot happen: onto `.` of the run.
 
     The kernel looks at the mounts first (EXDEV) and only then at the target (EBUSY), so that this
     tells what a real rename would meet, and touches nothing.
     """
-    trial = os.path.join(base, f"trial.{os.getpid()}")
-    os.mkdir(trial)
+    trial = f"trial.{os.getpid()}"
+    os.mkdir(trial, dir_fd=base.fd)
     try:
-        os.rename(trial, os.path.join(run, "."))
+        os.rename(trial, os.path.join(run, "."), src_dir_fd=base.fd)
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise
     finally:
         with suppress(OSError):
-            os.rmdir(trial)
+            os.rmdir(trial, dir_fd=base.fd)

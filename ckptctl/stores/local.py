@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob, TooLargeError, VanishedError
 from ckptctl.stores._base import Removed, Stop, Store, never
+from ckptctl.stores._removal import remove_folder, remove_name
 from ckptctl.stores._walk import entry_of, walk
 
 STATE_NAME = ".ckptctl"
@@ -36,18 +37,24 @@ class _LocalBlob:
 class LocalStore:
     """A directory of a mounted file system, held open: it stays the same one if it is renamed."""
 
-    def __init__(self, root: str, fd: int | None = None) -> None:
-        """Open the directory, or take one that is open.  Raises OSError where there is none."""
+    def __init__(
+        self, root: str, fd: int | None = None, like: os.stat_result | None = None
+    ) -> None:
+        """Open the directory, or take one that is open.  Raises OSError where there is none.
+
+        What is made in it gets the owner (as root) and the mode of `like`, else of itself.
+        """
         self.root = os.path.abspath(root)
         self.fd = (
             os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
         )
+        self.like = like
 
     def below(self, path: str) -> LocalStore:
         """Open a directory within this one, step by step, following no link.  Raises OSError."""
         with self.parent(path) as (folder, name), translated():
             fd = os.open(name, _DIRECTORY, dir_fd=folder)
-        return LocalStore(os.path.join(self.root, path), fd)
+        return LocalStore(os.path.join(self.root, path), fd, self.like)
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -196,19 +203,19 @@ class LocalStore:
                     continue
                 fd = os.open(name, _DIRECTORY, dir_fd=folder)
                 try:
-                    self._as_owner(fd, 0o777)
+                    self._as_owner(fd, 0o2777)
                 finally:
                     os.close(fd)
 
     def _as_owner(self, fd: int, bits: int) -> None:
         """Give what was just made the mode of this store's directory and, as root, its owner.
 
-        Others than owner and group never get to write.
+        Its owner can always use it; others than owner and group never get to write.
         """
-        model = os.fstat(self.fd)
+        model = self.like or os.fstat(self.fd)
         if os.geteuid() == 0:
             os.fchown(fd, model.st_uid, model.st_gid)
-        os.fchmod(fd, model.st_mode & bits & 0o775)
+        os.fchmod(fd, model.st_mode & bits & 0o2775 | bits & 0o700)
 
     def rename_to(self, path: str, other: Store, target: str) -> None:
         """Move one name into another local store by one rename, over nothing that is there."""
@@ -223,7 +230,7 @@ class LocalStore:
         """Remove one file or link; nothing where it is gone already."""
         try:
             with self.parent(path) as (folder, name):
-                return _remove_name(folder, name, path)
+                return remove_name(folder, name, path)
         except VanishedError:
             return Removed()
 
@@ -231,7 +238,7 @@ class LocalStore:
         """Remove a directory with all below it, as far as it can be removed or until `stop()`."""
         try:
             with self.parent(path) as (folder, name):
-                return _remove_folder(folder, name, path, stop)
+                return remove_folder(folder, name, path, stop)
         except VanishedError:
             return Removed()
 
@@ -247,52 +254,3 @@ def translated() -> Iterator[None]:
         ):
             raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
         raise
-
-
-def _remove_name(folder: int, name: str, path: str) -> Removed:
-    """Remove one name that is no directory, and count what its last link frees."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return Removed()
-    except OSError as error:
-        return Removed(0, (f"{path}: {error.strerror}",))
-    return Removed(found.st_blocks * 512 if found.st_nlink == 1 else 0)
-
-
-def _remove_folder(folder: int, name: str, path: str, stop: Stop) -> Removed:
-    """Remove a directory by descriptors: one that is swapped for a link meanwhile is not followed."""
-    try:
-        fd = os.open(name, _DIRECTORY, dir_fd=folder)
-    except OSError as error:
-        if error.errno in {errno.ENOTDIR, errno.ELOOP}:
-            return _remove_name(folder, name, path)
-        return (
-            Removed() if error.errno == errno.ENOENT else Removed(0, (f"{path}: {error.strerror}",))
-        )
-    removed = Removed()
-    try:
-        with os.scandir(fd) as entries:
-            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_folder in names:
-            if stop():
-                return removed.plus(Removed(0, (f"{path}: left for later",)))
-            below = f"{path}/{child}"
-            removed = removed.plus(
-                _remove_folder(fd, child, below, stop)
-                if is_folder
-                else _remove_name(fd, child, below)
-            )
-    except OSError as error:
-        removed = removed.plus(Removed(0, (f"{path}: {error.strerror}",)))
-    finally:
-        os.close(fd)
-    if not removed.left:
-        try:
-            os.rmdir(name, dir_fd=folder)
-        except FileNotFoundError:
-            pass  # another process was faster; it is gone, which is what was asked
-        except OSError as error:
-            removed = removed.plus(Removed(0, (f"{path}: {error.strerror}",)))
-    return removed
