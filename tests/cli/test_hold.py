@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from ckptctl.model import Hold
+from ckptctl.noting import held
+from ckptctl.recording import Recorder
+from ckptctl.statedir import find_state
 from tests.cli.test_processes import ENV, HERE, start
 from tests.program import Ckptctl
 from tests.saved import save, steps_left
@@ -149,10 +153,13 @@ def test_a_command_that_handles_its_signal_ends_as_it_likes(
 def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
     ready = tmp_path / "ready"
+    got = tmp_path / "got"
     program = (
-        "import pathlib, signal, sys, time; seen = [];"
-        "signal.signal(signal.SIGINT, lambda *_: seen.append(1));"
-        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(1); sys.exit(40 + len(seen))"
+        "import pathlib, signal, sys; mine = {signal.SIGINT};"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, mine);"
+        f"pathlib.Path({str(ready)!r}).touch(); signal.sigwait(mine);"
+        f"pathlib.Path({str(got)!r}).touch();"
+        "sys.exit(40 + (signal.sigtimedwait(mine, 2) is None))"
     )
     pid, fd = pty.fork()
     if pid == 0:  # the child: nothing of the test runner may go on here
@@ -160,7 +167,10 @@ def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
         command = ["hold", "step_1", str(run), "--", sys.executable, "-c", program]
         os.execv(sys.executable, [sys.executable, "-m", "ckptctl", *command])
     wait_for(ready.exists)
+    os.kill(pid, signal.SIGSTOP)  # so that a second one would come apart from the first
     os.write(fd, b"\x03")
+    wait_for(got.exists)
+    os.kill(pid, signal.SIGCONT)
     while True:
         try:
             if not os.read(fd, 65536):
@@ -236,19 +246,36 @@ def test_a_prune_that_runs_honours_a_hold_from_its_next_deletion_on(
     wait_for(lambda: len(list(run.iterdir())) < 28)
     process.send_signal(signal.SIGSTOP)  # it holds its lock, and one deletion may be in hand
     left = steps_left(run, "step_*")
-    held = [left[1], left[len(left) // 2], left[-2]]
-    for step in held:
+    meant = [left[1], left[len(left) // 2], left[-2]]
+    for step in meant:
         assert ckptctl("hold", f"step_{step}", run).code == 0
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate()
     assert process.returncode == 5, err
     outcomes = {o["checkpoint"]: o for o in json.loads(out)["runs"][0]["outcomes"]}
-    for step in held:
+    for step in meant:
         assert outcomes[f"step_{step}"]["status"] == "skipped"
         assert outcomes[f"step_{step}"]["error"].startswith("kept by held now: by ")
-    assert steps_left(run, "step_*") == [*held, 30]
-    for step in held:
+    assert steps_left(run, "step_*") == [*meant, 30]
+    for step in meant:
         assert len(list((run / f"step_{step}").iterdir())) == 200
+
+
+def test_a_hold_is_seen_at_once_where_no_record_was_before(tmp_path: Path) -> None:
+    """Listing so many files takes long enough for the prune to use one view for several deletions."""
+    tree = {f"step_{s}/part{n}.pt": b"x" for s in range(10, 70) for n in range(200)}
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    process = start("prune", "--keep-last", "1", run, "--json")
+    wait_for(lambda: len(list(run.iterdir())) < 55)
+    dirs = find_state(str(run), option=None, uid=os.geteuid(), forbids=None)
+    recorder = Recorder.open(str(run), dirs, time.time_ns, time.monotonic, time.sleep)
+    step = steps_left(run, "step_*")[4]
+    until = Hold("eval", "node7", time.time_ns() + 10**12)
+    recorder.change(f"step_{step}", lambda old: held(old, until, time.time_ns()))
+    recorder.state.close()
+    _, err = process.communicate()
+    assert process.returncode == 5, err
+    assert steps_left(run, "step_*") == [step, 69]
 
 
 def test_a_hold_and_a_prune_that_start_together_end_well(tmp_path: Path) -> None:
