@@ -49,6 +49,7 @@ class Applier:
         self._lock: Lock | None = None
         self._count = itertools.count()
         self._used = False
+        self.waited = False  # for another process: what was decided before may be out of date
 
     def __enter__(self) -> Self:
         """Take the lock, waiting as long as allowed.  LockedError where another process has it."""
@@ -59,6 +60,7 @@ class Applier:
                 self._open()
             except LockedError:
                 self._close()
+                self.waited = True
                 if self._world.seconds() >= until or self._world.stopped():
                     raise
                 self._world.sleep(0.2)

@@ -103,9 +103,33 @@ def path_of(view: Survey, found: Found) -> str:
 
 
 def state_dirs(view: Survey, found: Found, option: str | None, uid: int) -> StateDirs:
-    """Return where the state of a run lies or could lie; `option` is the value of --state-dir."""
+    """Return where the state of a run lies or could lie; `option` is the value of --state-dir.
+
+    UsageError where that lies inside a checkpoint, or where a trainer would trip over it.
+    """
     scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
-    return find_state(path_of(view, found), option=option, uid=uid, forbids=scanner)
+    path = path_of(view, found)
+    if option is not None:
+        _refuse_inside(os.path.realpath(option), os.path.realpath(path), found, scanner)
+    return find_state(path, option=option, uid=uid, forbids=scanner)
+
+
+def _refuse_inside(option: str, run: str, found: Found, scanner: str | None) -> None:
+    """Refuse a state directory in a checkpoint, or in a run whose trainer breaks on strange names."""
+    if option != run and not option.startswith(run.rstrip("/") + "/"):
+        return
+    top = option[len(run) :].strip("/").split("/", 1)[0]
+    if scanner is None and not any(top in item.claim.members for item in found.items):
+        return
+    where = (
+        f"the checkpoint {top}"
+        if scanner is None
+        else f"a run of {scanner}, which breaks on strange names"
+    )
+    raise UsageError(
+        f"--state-dir: {option} lies inside {where}; nothing was changed",
+        "name a directory outside the run",
+    )
 
 
 def read_run(view: Survey, found: Found, reading: Reading) -> Run:

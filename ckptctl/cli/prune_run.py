@@ -87,24 +87,32 @@ class PruneRun:
         return replace(self, run=decided.run, policy=policy, plan=plan, decisions=plan.decisions)
 
     def applied(self) -> PruneRun:
-        """Do what was planned."""
-        if self.plan is None or self.policy is None or not self.plan.actions:
+        """Do what was planned; where another process had to be waited for, decide anew first."""
+        if self.plan is None or not self.plan.actions:
             return self
-        outcomes = list(self.outcomes)
+        run, outcomes = self, list(self.outcomes)
         try:
-            with closing(run_root(self.view, self.found)) as root:
-                for outcome in self._logged(self._apply(self.plan, self.policy, root)):
+            with (
+                closing(run_root(self.view, self.found)) as root,
+                changing(self.session),
+                Applier(root, self._state(), surroundings_of(self.session)) as applier,
+            ):
+                if applier.waited:
+                    run = replace(self, found=again(self.view, self.found)).decided()
+                for outcome in run._logged(run._apply(applier, root)):  # noqa: SLF001 - of its own class
                     outcomes.append(outcome)  # noqa: PERF402 - what was done is told even if the rest fails
         except CkptctlError as error:
-            return replace(self, outcomes=tuple(outcomes), error=error)
+            return replace(run, outcomes=tuple(outcomes), error=error)
         except OSError as error:
-            return replace(self, outcomes=tuple(outcomes), error=_gone(self.path, error))
-        return replace(self, outcomes=tuple(outcomes))
+            return replace(run, outcomes=tuple(outcomes), error=_gone(self.path, error))
+        return replace(run, outcomes=tuple(outcomes))
 
-    def _apply(self, plan: Plan, policy: Policy, root: LocalStore) -> Iterator[Outcome]:
-        session, dirs = self.session, self._state()
+    def _apply(self, applier: Applier, root: LocalStore) -> Iterator[Outcome]:
+        if self.plan is None or self.policy is None:
+            return  # decided anew, it came to nothing, or to an error that the report tells
+        session, policy, dirs = self.session, self.policy, self._state()
         asking = Asking(
-            plan,
+            self.plan,
             root,
             look=lambda: look_again(self.view, self.found, reading_of(session, policy)),
             state_dirs=(*dirs.existing, *dirs.fresh),
@@ -112,8 +120,7 @@ class PruneRun:
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
             seconds=time.monotonic,
         )
-        with changing(self.session), Applier(root, dirs, surroundings_of(session)) as applier:
-            yield from applier.apply(plan, asking, policy.grace_ns or 0)
+        yield from applier.apply(self.plan, asking, policy.grace_ns or 0)
 
     def _logged(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         for outcome in outcomes:

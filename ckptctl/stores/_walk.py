@@ -16,6 +16,9 @@ from queue import LifoQueue
 
 from ckptctl.model import Entry, Folder
 
+DEEPEST = 100
+"""Levels below a location that are looked into: no framework nests so deep, but runaway scripts do."""
+
 THREADS = 32
 _PROBES = 8  # stat calls that are timed before deciding
 _SLOW_SECONDS = 0.0002  # a stat that takes longer is worth a thread
@@ -218,6 +221,9 @@ def _drain(tasks: LifoQueue[Callable[[], None] | None]) -> None:
 
 def _opened(root: int, node: _Node) -> bool:
     """Open a directory; one that vanished or became something else meanwhile is simply not there."""
+    if node.path.count("/") >= DEEPEST:
+        node.error = f"lies {DEEPEST} directories deep, and deeper none is looked into"
+        return False
     try:
         node.fd = os.open(node.path, _OPEN, dir_fd=root)
     except (FileNotFoundError, NotADirectoryError):

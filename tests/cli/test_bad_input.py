@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -320,3 +322,70 @@ def test_times_of_everything_that_stays_are_untouched(tmp_path: Path, ckptctl: C
     assert [(s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in before] == [
         (s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in after
     ]
+
+
+def test_a_state_directory_inside_a_checkpoint_is_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = make_tree(
+        tmp_path / "run", {f"step_{n}/model.pt": torch_zip() for n in (1, 2, 3)}, age=7200
+    )
+    before = read_tree(run)
+    done = ckptctl(*KEEP_LAST, "--state-dir", run / "step_3" / "state", run)
+    assert done.code == 2
+    assert "inside the checkpoint step_3" in done.stderr
+    assert read_tree(run) == before
+
+
+def test_a_directory_too_deep_to_look_into_is_a_problem_and_inside_a_checkpoint_unread(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(
+        tmp_path / "run", {f"step_{n}/model.pt": torch_zip() for n in (1, 2, 3)}, age=7200
+    )
+    deep = "/".join(["d"] * 150)
+    (run / "data" / deep).mkdir(parents=True)
+    done = ckptctl(*KEEP_LAST, run, "-n", "--json")
+    assert done.code == 0
+    assert [p["code"] for p in done.json["runs"][0]["problems"]] == ["folder-unreadable"]
+    (run / "step_1" / deep).mkdir(parents=True)
+    assert ckptctl(*KEEP_LAST, run).code == 7
+    assert len(list(run.iterdir())) == 4
+
+
+def test_links_among_our_own_directories_are_not_followed(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", dict.fromkeys((1, 2, 3)))
+    elsewhere = make_tree(tmp_path / "elsewhere", {"precious": b"p"})
+    (tmp_path / ".ckptctl").symlink_to(elsewhere)
+    done = ckptctl(*KEEP_LAST, run)
+    assert done.code == 0
+    assert read_tree(elsewhere) == {"precious": b"p"}
+    assert steps_left(run) == [3]
+
+
+@pytest.mark.parametrize(
+    "mount", ["mount --bind $GOLD $RUN/step_1/m", "mount -t tmpfs none $RUN/step_1/m"]
+)
+def test_what_is_mounted_inside_a_checkpoint_is_safe(tmp_path: Path, mount: str) -> None:
+    run = make_tree(
+        tmp_path / "run", {f"step_{n}/model.pt": torch_zip() for n in (1, 2, 3)}, age=7200
+    )
+    gold = make_tree(tmp_path / "gold", {"data.bin": b"g"}, age=7200)
+    (run / "step_1" / "m").mkdir()
+    script = f"{mount}; touch -d yesterday $GOLD $GOLD/* $RUN/step_1 $RUN/step_1/m; {sys.executable} -m ckptctl prune --keep-last 1 $RUN --json"
+    env = {
+        **os.environ,
+        "RUN": str(run),
+        "GOLD": str(gold),
+        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+    }
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "is mounted in it" in done.stdout
+    assert read_tree(gold) == {"data.bin": b"g"}
+    assert sorted(path.name for path in run.iterdir()) == ["step_1", "step_3"]

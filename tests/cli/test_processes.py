@@ -54,6 +54,20 @@ def test_two_at_once_end_well_and_delete_each_thing_once(tmp_path: Path) -> None
         assert steps_left(run) == [58, 59]
 
 
+def test_one_that_had_to_wait_decides_anew(tmp_path: Path) -> None:
+    tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 8) for n in range(2000)}
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    first = start("prune", "--keep-last", "2", run, "--json")
+    while not (tmp_path / ".ckptctl" / "run" / "lock").exists() and first.poll() is None:
+        time.sleep(0.001)
+    second = start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "1m")
+    (out, _), (again, err) = first.communicate(), second.communicate()
+    assert (first.returncode, second.returncode) == (0, 0), err
+    assert len(json.loads(out)["runs"][0]["outcomes"]) == 5
+    assert all(o["status"] == "done" for o in json.loads(again)["runs"][0]["outcomes"])
+    assert sorted(path.name for path in run.iterdir()) == ["step_6", "step_7"]
+
+
 def test_without_waiting_the_second_is_3_and_changes_nothing(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
