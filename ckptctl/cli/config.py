@@ -22,6 +22,8 @@ def check(
     ] = None,
 ) -> None:
     """Say whether a configuration is right, and if not what is wrong on which line."""
+    if not file and file is not None:
+        raise UsageError("FILE is empty; a variable that was meant is not set")
     found = Found(file) if file else find_config(os.curdir, os.environ, os.geteuid())
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)

@@ -205,7 +205,9 @@ class Session:
 
     def note(self, problems: Iterable[Problem]) -> None:
         """Remember to warn of state that does not count: what it holds may have been relied on."""
-        self.warnings += [p.text for p in problems if p.code == "state-passed-over"]
+        self.warnings += [
+            f"state is passed over: {p.text}" for p in problems if p.code == "state-passed-over"
+        ]
 
     def warn(self) -> None:
         """Write the warnings that came up to stderr, each once."""

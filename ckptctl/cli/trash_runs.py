@@ -95,7 +95,8 @@ def _run(session: Session, name: str, path: str) -> TrashRun:
     try:
         dirs = find_state(path, option=session.common.state_dir, uid=os.geteuid(), forbids=None)
         session.warnings += [
-            f"{place}: {reason}; its trash is left alone" for place, reason in dirs.passed_over
+            f"state is passed over: {place}: {reason}; its trash is left alone"
+            for place, reason in dirs.passed_over
         ]
         return TrashRun(name, path, dirs, tuple(in_trash(dirs)))
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -116,6 +117,26 @@ def test_a_full_stderr_stops_nothing(run: Path) -> None:
     assert shell(f"{CKPTCTL} list nowhere 2>/dev/full", run.parent).returncode == 7
 
 
+def test_nobody_is_asked_about_a_plan_that_could_not_be_shown(run: Path) -> None:
+    ours, theirs = pty.openpty()
+    reader, unread = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    program = [*CKPTCTL.split(), "prune", str(run), "--keep-last", "1"]
+    for stdout in (full, unread):
+        process = subprocess.Popen(program, env=ENV, stdin=theirs, stdout=stdout, stderr=theirs)
+        os.close(stdout)
+        os.write(ours, b"y\n")
+        assert process.wait(timeout=60) == 1
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert shown.count("nothing was changed") == 2
+    assert "[y/N]" not in shown
+    assert steps_left(run) == [1, 2, 3, 4]
+
+
 # --- --log-file
 
 
@@ -180,10 +201,17 @@ def test_a_configuration_that_is_no_file_is_passed_over_or_refused(
 
 
 def test_an_empty_location_is_2_and_not_here(run: Path) -> None:
-    for command in ("prune '' --keep-last 1", "list ''", "undo ''", "purge '' --all", "status ''"):
+    for command in (
+        "prune '' --keep-last 1",
+        "list ''",
+        "config check ''",
+        "undo ''",
+        "purge '' --all",
+        "status ''",
+    ):
         done = shell(f"{CKPTCTL} {command}", run)
         assert done.returncode == 2, command
-        assert "LOCATION is empty" in done.stderr
+        assert " is empty; " in done.stderr
     assert steps_left(run) == [1, 2, 3, 4]
 
 
@@ -219,7 +247,7 @@ def test_state_that_is_passed_over_is_told_on_stderr_once(run: Path, ckptctl: Ck
         done = ckptctl(*command, run)
         assert done.code == 0, done.stderr
         assert done.stderr.count(str(state)) == 2, command  # once what, once whose
-        assert done.stderr.count("warning:") == 1
+        assert done.stderr.count("warning: state is passed over") == 1
         assert ckptctl(*command, run, "-q").stderr == ""
 
 
