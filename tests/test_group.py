@@ -129,8 +129,13 @@ def test_a_folder_with_other_numbers_below_is_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_parts_that_are_numbered_in_a_numbered_folder_are_left_alone(tmp_path: Path, first: int) -> None:
-    make_tree(tmp_path, {f"run/step_{s}/model_{p}.pt": b"x" for s in (1000, 2000) for p in range(first, first + 4)})
+def test_parts_that_are_numbered_in_a_numbered_folder_are_left_alone(
+    tmp_path: Path, first: int
+) -> None:
+    make_tree(
+        tmp_path,
+        {f"run/step_{s}/model_{p}.pt": b"x" for s in (1000, 2000) for p in range(first, first + 4)},
+    )
     assert found(tmp_path) == {}
     assert found(tmp_path / "run" / "step_1000") == {}
 
