@@ -22,3 +22,4 @@ docs:    ## make the generated files anew
 
 bench:   ## measure against find and bare Python, as ratios
 	python benchmarks/scan.py
+	python benchmarks/prune.py
