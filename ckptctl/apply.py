@@ -6,6 +6,7 @@ yields what really happened.  A plan can be used once.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections import Counter
@@ -113,6 +114,18 @@ class Applier:
                 f"{self._run.root}: no space for ckptctl's records; nothing was changed"
             )
         return self._state
+
+    def use(self, plan_id: str) -> None:
+        """Note that a plan from a file is carried out now.  RefusedError where it was already."""
+        state = self.state()
+        state.make_folder("plans")
+        try:
+            state.create(f"plans/{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}", b"")
+        except FileExistsError:
+            raise RefusedError(
+                f"{self._run.root}: this plan was carried out already, and can be used once; nothing was changed",
+                "make a new one with --plan-out",
+            ) from None
 
     def check(self) -> None:
         """Prove that the lock is still ours.  Raises LockedError."""

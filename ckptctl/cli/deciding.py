@@ -61,14 +61,15 @@ def decide_run(session: Session, policy: Policy | None, view: Survey, found: Fou
         reason = Reason("unmatched", "no entry of `runs` in the configuration matches this run")
         kept = tuple(Decision(checkpoint, (reason,)) for checkpoint in run.checkpoints)
         return Decided(run, reading.context, kept)
-    _refuse_unread(run)
+    refuse_unread(run)
     context = session.context(policy.settle_ns, policy.await_metric_ns)
     reader = Below(view.store, found.folder.path)
     run, decisions = decide_proven(run, policy.keep, context, view.by_name, reader)
     return Decided(run, context, decisions)
 
 
-def _refuse_unread(run: Run) -> None:
+def refuse_unread(run: Run) -> None:
+    """Refuse a run of which something could not be read.  Raises UnreadableError."""
     if run.unread:
         more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
         raise UnreadableError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -14,7 +16,9 @@ from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.prune_run import PruneRun
 from ckptctl.cli.runtime import Session, interactive
 from ckptctl.config import Config
-from ckptctl.errors import UsageError
+from ckptctl.errors import UnreadableError, UsageError
+from ckptctl.planfile import PlanFile, dump, parse
+from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.report import Report
 from ckptctl.survey import (
     Survey,
@@ -22,7 +26,7 @@ from ckptctl.survey import (
     survey,
 )
 from ckptctl.ui.ask import confirm
-from ckptctl.units import format_size
+from ckptctl.units import format_size, format_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +38,16 @@ class PruneOptions:
     ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False
     plan_out: Annotated[
-        str | None, typer.Option("--plan-out", metavar="FILE", help="Not yet.", hidden=True)
+        str | None,
+        typer.Option(
+            "--plan-out", metavar="FILE", help="Write the plan to a file; change nothing."
+        ),
     ] = None
     from_plan: Annotated[
-        str | None, typer.Option("--from-plan", metavar="FILE", help="Not yet.", hidden=True)
+        str | None,
+        typer.Option(
+            "--from-plan", metavar="FILE", help="Delete at most what that plan says, once."
+        ),
     ] = None
     require_copies: Annotated[
         str | None, typer.Option("--require-copies", metavar="N", help="Not yet.", hidden=True)
@@ -46,14 +56,16 @@ class PruneOptions:
         str | None, typer.Option("--verify-copies", metavar="digest", help="Not yet.", hidden=True)
     ] = None
 
-    def refuse_what_is_not_yet(self) -> None:
-        """Refuse the flags of the contract that this version cannot honour."""
-        for name in ("plan_out", "from_plan", "require_copies", "verify_copies"):
+    def refuse(self) -> None:
+        """Refuse what this version cannot honour, and what excludes each other.  UsageError."""
+        for name in ("require_copies", "verify_copies"):
             if getattr(self, name) is not None:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(
                     f"{flag}: not yet; this version cannot do it, and nothing was changed"
                 )
+        if self.plan_out is not None and self.from_plan is not None:
+            raise UsageError("--plan-out and --from-plan exclude each other")
 
 
 def prune(
@@ -67,27 +79,36 @@ def prune(
 
     Without a terminal, or with --yes, it does not ask: a cron job or an epilog needs no flag.
     """
-    options.refuse_what_is_not_yet()
+    options.refuse()
     session = Session(common=common)
     session.open(location or ".")
     flags = flags_of(extra, policy_options, common.settle, common.metrics_from).draft()
     named = _named(policy_options.policy) if policy_options.policy else None
     config = named or session.config
-    if config is None and flags.keep is None:
+    plan = _read_plan(options.from_plan) if options.from_plan else None
+    if plan is not None and (flags.keep is not None or named is not None):
+        raise UsageError("--from-plan: the plan says what goes; leave rules and --policy out")
+    if plan is None and config is None and flags.keep is None:
         raise UsageError(
             "no rule says what to keep; nothing was deleted",
             "give at least one, like --keep-last 3, or a policy with --policy FILE",
         )
     with session.progress() as progress:
         progress.started("listing")
-        view = survey(
-            session.locate(location), config.formats if config else (), deep=common.recursive
-        )
-        _refuse_by_place(view, recursive=common.recursive)
+        where = session.locate(location) if location or plan is None else plan.location
+        recursive = common.recursive if plan is None else plan.recursive
+        view = survey(where, config.formats if config else (), deep=recursive)
+        _refuse_by_place(view, recursive=recursive)
         runs = [PruneRun(session, named, flags, view, found) for found in view.found]
-        if not options.dry_run:
+        if plan is not None:
+            runs = _planned(runs, plan)
+        if not options.dry_run and options.plan_out is None:
             runs = [run.recovered() for run in runs]
         runs = [run.decided() for run in runs]
+    if options.plan_out is not None:
+        _write_plan(options.plan_out, session, view, runs, recursive=recursive)
+        session.end(_report(view, runs, dry_run=True))
+        return
     if not options.dry_run:
         if interactive() and not options.yes and any(run.plan and run.plan.actions for run in runs):
             session.show(_report(view, runs, dry_run=True))
@@ -98,6 +119,48 @@ def prune(
     report = _report(view, runs, dry_run=options.dry_run)
     _tell_of_trash(session, view, report)
     session.end(report)
+
+
+def _read_plan(file: str) -> PlanFile:
+    try:
+        with open(file, "rb") as stream:
+            return parse(stream.read(FRAMEWORK_LIMIT), file)
+    except OSError as error:
+        raise UsageError(
+            f"--from-plan: {file} cannot be read ({error.strerror}); nothing was changed"
+        ) from error
+
+
+def _planned(runs: list[PruneRun], plan: PlanFile) -> list[PruneRun]:
+    """Return the runs that a plan is about.  UnreadableError where one of them is not there."""
+    here = {os.path.realpath(run.path): run for run in runs}
+    for planned in plan.runs:
+        if planned.location not in here:
+            raise UnreadableError(
+                f"{planned.location}: the plan's run is not there; nothing was deleted",
+                "check the mount, or make a new plan",
+            )
+    return [replace(here[p.location], planned=p, plan_id=plan.id) for p in plan.runs]
+
+
+def _write_plan(
+    file: str, session: Session, view: Survey, runs: list[PruneRun], *, recursive: bool
+) -> None:
+    planned = [part for run in runs if (part := run.for_file()) is not None]
+    plan = PlanFile(
+        id=uuid.uuid4().hex,
+        created_at=format_time(session.clock()),
+        location=os.path.realpath(view.store.root),
+        recursive=recursive,
+        runs=tuple(planned),
+    )
+    try:
+        with open(file, "w", encoding="utf-8") as stream:
+            stream.write(dump(plan))
+    except OSError as error:
+        raise UsageError(
+            f"--plan-out: {file} cannot be written ({error.strerror}); nothing was changed"
+        ) from error
 
 
 def _tell_of_trash(session: Session, view: Survey, report: Report) -> None:

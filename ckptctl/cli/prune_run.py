@@ -10,20 +10,32 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier, Surroundings, pending
 from ckptctl.asking import Asking
-from ckptctl.cli.deciding import decide_run, policy_of, reading_of
+from ckptctl.cli.deciding import decide_run, policy_of, reading_of, refuse_unread
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
-from ckptctl.errors import CkptctlError, UnreadableError, UsageError
+from ckptctl.errors import CkptctlError, RefusedError, UnreadableError, UsageError
 from ckptctl.families import all_apart, families
 from ckptctl.group import Found
-from ckptctl.model import Decision, Problem, Run
+from ckptctl.model import Decision, Problem, Run, State
 from ckptctl.plan import Plan, plan_prune
+from ckptctl.planfile import PlannedRun, plan_again, planned_run
 from ckptctl.policy import Draft, Policy
+from ckptctl.prove import prove
+from ckptctl.reading import Below
 from ckptctl.report import Outcome, RunReport
 from ckptctl.statedir import StateDirs
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import Survey, again, look_again, name_of, path_of, run_root, state_dirs
+from ckptctl.survey import (
+    Survey,
+    again,
+    look_again,
+    name_of,
+    path_of,
+    read_run,
+    run_root,
+    state_dirs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,8 @@ class PruneRun:
     decisions: tuple[Decision, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     error: CkptctlError | None = None
+    planned: PlannedRun | None = None  # by --from-plan: at most this is done
+    plan_id: str = ""
 
     @property
     def path(self) -> str:
@@ -70,6 +84,8 @@ class PruneRun:
         """Read, decide, prove and plan; changes nothing."""
         if self.error is not None:
             return self
+        if self.planned is not None:
+            return self._as_planned(self.planned)
         try:
             policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
             if policy is not None and (policy.require_copies or policy.copy_to):
@@ -86,6 +102,51 @@ class PruneRun:
             return replace(self, error=_gone(self.path, error))
         return replace(self, run=decided.run, policy=policy, plan=plan, decisions=plan.decisions)
 
+    def _as_planned(self, planned: PlannedRun) -> PruneRun:
+        """Plan what a file says, as far as it still holds; nothing else is decided."""
+        policy = Policy(grace_ns=planned.grace_ns)
+        try:
+            run = read_run(self.view, self.found, reading_of(self.session, policy))
+            refuse_unread(run)
+            self._refuse_unsound(planned, run)
+        except CkptctlError as error:
+            return replace(self, error=error)
+        except OSError as error:
+            return replace(self, error=_gone(self.path, error))
+        plan, stale = plan_again(planned, run)
+        text = "it changed since the plan was made, or is gone"
+        skipped = [
+            Outcome(a.name, os.path.join(self.path, a.member), a.doing, "skipped", 0, text)
+            for a in stale
+        ]
+        outcomes = (*self.outcomes, *skipped)
+        return replace(
+            self, run=run, policy=policy, plan=plan, decisions=plan.decisions, outcomes=outcomes
+        )
+
+    def _refuse_unsound(self, planned: PlannedRun, run: Run) -> None:
+        """Refuse where what the plan keeps as the newest is not there, or not whole any more."""
+        now = {c.member: c for c in run.checkpoints}
+        reader = Below(self.view.store, self.found.folder.path)
+        for member in sorted(planned.keepers):
+            kept = now.get(member)
+            sound = kept is not None and kept.state is State.COMPLETE
+            if kept is None or not sound or prove(kept, self.view.by_name, reader):
+                raise RefusedError(
+                    f"{self.path}: {member}, which the plan keeps as the newest, is gone or not whole any more; "
+                    "nothing was changed",
+                    "make a new plan with --plan-out",
+                )
+
+    def for_file(self) -> PlannedRun | None:
+        """Return what a plan file holds of this run; None where nothing was planned."""
+        if self.plan is None or self.policy is None or self.error is not None:
+            return None
+        where = os.path.realpath(self.path)
+        return planned_run(
+            self.plan, where, metrics_asked(self.policy.keep), self.policy.grace_ns or 0
+        )
+
     def applied(self) -> PruneRun:
         """Do what was planned; where another process had to be waited for, decide anew first."""
         if self.plan is None or not self.plan.actions:
@@ -99,6 +160,8 @@ class PruneRun:
             ):
                 if applier.waited:
                     run = replace(self, found=again(self.view, self.found)).decided()
+                if self.planned is not None:
+                    applier.use(self.plan_id)
                 for outcome in run._logged(run._apply(applier, root)):  # noqa: SLF001 - of its own class
                     outcomes.append(outcome)  # noqa: PERF402 - what was done is told even if the rest fails
         except CkptctlError as error:
@@ -116,7 +179,7 @@ class PruneRun:
             root,
             look=lambda: look_again(self.view, self.found, reading_of(session, policy)),
             state_dirs=(*dirs.existing, *dirs.fresh),
-            metrics=metrics_asked(policy.keep),
+            metrics=self.planned.metrics if self.planned else metrics_asked(policy.keep),
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
             seconds=time.monotonic,
         )

@@ -192,7 +192,7 @@ def test_usage_errors(tmp_path: Path, ckptctl: Ckptctl) -> None:
         (("--keep-best", "1"), "metric"),
         (("--keep-best", "1", "--metric", "val_speed"), "val_speed:min or val_speed:max"),
         (("--keep-best", "1", "--metric", "nothing:min"), "val_ppl"),
-        (("--keep-last", "1", "--plan-out", "x"), "not yet"),
+        (("--keep-last", "1", "--require-copies", "1"), "not yet"),
         (("--kep-last", "1"), "--kep-last"),
     ):
         done = ckptctl("prune", run, *arguments)
