@@ -50,6 +50,7 @@ class Applier:
         self._lock: Lock | None = None
         self._count = itertools.count()
         self._used = False
+        self._denied: str | None = None  # another process turned out to have the lock file
         self.waited = False  # for another process: what was decided before may be out of date
 
     def __enter__(self) -> Self:
@@ -163,6 +164,7 @@ class Applier:
         for action in plan.actions:
             if ended is None and self._world.stopped():
                 ended = "interrupted by a signal"
+            ended = ended or self._denied
             if ended is None and self._world.late():
                 ended = "not begun within --timeout"
             if ended is None:
@@ -217,7 +219,12 @@ class Applier:
         users.subtract(checkpoint.sidecars)
         self._try_state_again()
         if removed.left and not self._world.stopped():
-            left = f"its name is gone, but {len(removed.left)} files are left ({removed.left[0]}); the next prune tries again"
+            later = (
+                "the next prune tries again"
+                if self._state
+                else "--delete-incomplete takes them later"
+            )
+            left = f"its name is gone, but {len(removed.left)} files are left ({removed.left[0]}); {later}"
             return Outcome(checkpoint.name, checkpoint.path, doing, "failed", removed.freed, left)
         return Outcome(checkpoint.name, checkpoint.path, doing, "done", removed.freed)
 
@@ -226,6 +233,9 @@ class Applier:
         if self._state is None:
             try:
                 self._open()
+            except LockedError as error:
+                self._close_state()
+                self._denied = error.message
             except (CkptctlError, OSError):
                 self._close_state()  # the kernel's lock on the directory still stands
 

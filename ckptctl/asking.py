@@ -11,6 +11,7 @@ from ckptctl.model import Checkpoint, Context, Entry, Kind, Reason, Run, State
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.reading import VanishedError
 from ckptctl.rules._base import Metric
+from ckptctl.rules.guards import alone
 from ckptctl.stores._removal import mount_points
 from ckptctl.stores.local import LocalStore
 
@@ -87,8 +88,14 @@ class Asking:
             return Answer(
                 f"{mount} is mounted in it: nothing there may go with it, so unmount it first"
             )
+        if action.doing is Doing.CLEAN and now.state is not State.INCOMPLETE:
+            return Answer(f"it is {now.state} now")
         allowed = {"incomplete"} if action.doing is Doing.CLEAN else set()
-        for reason in self._guards.get(planned.member, ()):
+        # What an unfinished save left is no member of the run: only what keeps it by itself is asked.
+        reasons = (
+            alone(now, self._context()) if now.temporary else self._guards.get(planned.member, ())
+        )
+        for reason in reasons:
             if reason.rule not in allowed:
                 return Answer(f"kept by {reason.rule} now: {reason.text}")
         return None

@@ -59,8 +59,9 @@ class Deleter:
             removed = self._take(self.state, intent)
         except OSError as error:
             if error.errno != errno.EXDEV:
-                self._end(journal, intent.id)
-                raise
+                if self.state.identity(f"{intent.folder}/0") is None:
+                    self._end(journal, intent.id)
+                raise  # else the next prune puts back what was taken
             removed = self._in_place(checkpoint, intent)
         self.settled()
         if not removed.left:  # else its bytes stay until the next prune has made the rest follow
@@ -94,9 +95,9 @@ class Deleter:
             journal.begin(intent)
             removed = self._take(self.state, intent)
         except OSError:
-            if self.run.identity(intent.member) is not None:
+            if self.state.identity(f"{intent.folder}/0") is None:
                 self.state.remove_tree(intent.folder)
-            raise
+            raise  # else the next prune puts back what was taken
         self.settled()
         self._end(journal, intent.id)
         return removed
@@ -118,10 +119,8 @@ class Deleter:
     def _end(self, journal: Journal, number: str) -> None:
         try:
             journal.end(number)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            # The next prune finds the intent open and nothing left of it, and closes it.
+        except OSError:
+            pass  # the next prune finds the intent open and nothing left of it, and closes it
 
     def _take(self, state: Store, intent: Intent) -> Removed:
         """Take a checkpoint's name from it, then all that goes with it."""
@@ -149,13 +148,22 @@ class Deleter:
 
     def _in_place(self, checkpoint: Checkpoint, intent: Intent) -> Removed:
         """Delete where it lies: key file first, so that a half is seen to be none; sidecars last."""
+        now = self.run.identity(intent.member)
+        if now is None or now[1] != intent.parts[intent.member][2]:
+            raise VanishedError(errno.ESTALE, "another file took its name meanwhile", intent.member)
         removed = self.run.remove_file(checkpoint.key_file)
         if removed.left:
             raise OSError(errno.EPERM, removed.left[0], checkpoint.key_file)
         if checkpoint.kind is Kind.DIRECTORY:
             removed = removed.plus(self.run.remove_tree(checkpoint.member))
         for path, seen in intent.parts.items():
-            entry = self.run.stat(path)
+            try:
+                entry = self.run.stat(path)
+            except (
+                OSError
+            ) as error:  # it is half gone by now: that is no error of something untouched
+                removed = removed.plus(Removed(0, (f"{path}: {error.strerror or error}",)))
+                continue
             if entry is not None and identity(entry) == seen:
                 removed = removed.plus(self.run.remove_file(path))
         return removed
@@ -187,7 +195,11 @@ class Deleter:
     def _finish(self, state: Store, intent: Intent) -> Removed | None:
         """Finish one deletion that was begun; None where it had not begun, or was another's name."""
         found = self.run.identity(intent.member)
-        if found is not None and found[1] == intent.parts[intent.member][2]:
+        wanted = intent.parts[intent.member][2]
+        moved = state.identity(f"{intent.folder}/0")
+        if moved is not None and moved[1] != wanted:
+            return self._put_back(state, intent, free=found is None)
+        if found is not None and found[1] == wanted:
             # It still has its name: the deletion had not begun, and may not be wanted now.
             state.remove_tree(intent.folder)
             return None
@@ -198,6 +210,16 @@ class Deleter:
         if not intent.kept and not removed.left:
             removed = removed.plus(state.remove_tree(intent.folder, self.stop))
         return removed
+
+    def _put_back(self, state: Store, intent: Intent, *, free: bool) -> Removed | None:
+        """Give its name back to what was taken by mistake: saved anew just before the rename."""
+        aside = f"{intent.folder}/0"
+        if not free:
+            text = f"holds what was saved as {intent.member} for a moment; its name is taken, so look at it yourself"
+            return Removed(0, (f"{state.root}/{aside} {text}",))
+        state.rename_to(aside, self.run, intent.member)
+        state.remove_tree(intent.folder)
+        return None
 
     def _began(self, state: Store, intent: Intent) -> bool:
         """Whether its first part really lies in the trash: only then the others are to follow.

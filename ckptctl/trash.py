@@ -70,15 +70,21 @@ def entries(state: Store) -> list[TrashEntry]:
                 id=name,
                 batch=str(value["batch"]),
                 name=str(value["name"]),
-                paths=tuple(map(str, value["paths"])),
+                paths=_paths(value["paths"]),
                 bytes=int(value["bytes"]),
                 trashed_ns=int(value["trashed_ns"]),
                 until_ns=int(value["until_ns"]),
             )
-        except (VanishedError, ValueError, KeyError, TypeError):
+        except (VanishedError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
         found.append(entry)
     return sorted(found, key=lambda entry: (entry.trashed_ns, entry.id))
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
+        raise ValueError("no paths")
+    return tuple(value)
 
 
 def folders(state: Store) -> list[str]:
@@ -104,7 +110,9 @@ def restore(run: Store, state: Store, entry: TrashEntry) -> None:
             )
     for number, path in reversed(waiting):
         state.rename_to(f"{entry.folder}/{number}", run, path)
-    state.remove_tree(entry.folder)
+    left = state.listing(entry.folder, deep=False)
+    if set(left.files) <= {INFO} and not (left.folders or left.links or left.others):
+        state.remove_tree(entry.folder)
 
 
 def _there(state: Store, entry: TrashEntry, number: int) -> bool:

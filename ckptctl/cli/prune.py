@@ -114,6 +114,10 @@ def prune(
             session.show(_report(view, runs, dry_run=True))
             if not confirm(_question(runs), stdin=sys.stdin, stderr=sys.stderr):
                 session.say("nothing was deleted")
+                if any(
+                    run.outcomes or run.error for run in runs
+                ):  # of an earlier prune, or in the way
+                    session.end(_report(view, runs, dry_run=False))
                 return
         runs = [run.applied() for run in runs]
     report = _report(view, runs, dry_run=options.dry_run)

@@ -148,7 +148,7 @@ class PruneRun:
         )
 
     def applied(self) -> PruneRun:
-        """Do what was planned; where another process had to be waited for, decide anew first."""
+        """Do what was planned; where anything came or went since, decide anew first."""
         if self.plan is None or not self.plan.actions:
             return self
         run, outcomes = self, list(self.outcomes)
@@ -158,8 +158,10 @@ class PruneRun:
                 changing(self.session),
                 Applier(root, self._state(), surroundings_of(self.session)) as applier,
             ):
-                if applier.waited:
-                    run = replace(self, found=again(self.view, self.found)).decided()
+                if applier.waited or os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns:
+                    run = self._afresh()
+                if run.error is not None or run.plan is None or not run.plan.actions:
+                    return replace(run, outcomes=tuple(outcomes))
                 if self.planned is not None:
                     applier.use(self.plan_id)
                 for outcome in run._logged(run._apply(applier, root)):  # noqa: SLF001 - of its own class
@@ -170,9 +172,19 @@ class PruneRun:
             return replace(run, outcomes=tuple(outcomes), error=_gone(self.path, error))
         return replace(run, outcomes=tuple(outcomes))
 
+    def _afresh(self) -> PruneRun:
+        """Decide anew, for a run that another process may have changed; never more than was planned."""
+        nothing = replace(self, plan=None, policy=None, decisions=(), error=None)
+        fresh = replace(nothing, found=again(self.view, self.found)).decided()
+        if fresh.error is not None or fresh.plan is None or self.plan is None:
+            return fresh
+        agreed = {action.checkpoint.member for action in self.plan.actions}
+        actions = tuple(a for a in fresh.plan.actions if a.checkpoint.member in agreed)
+        return replace(fresh, plan=replace(fresh.plan, actions=actions))
+
     def _apply(self, applier: Applier, root: LocalStore) -> Iterator[Outcome]:
         if self.plan is None or self.policy is None:
-            return  # decided anew, it came to nothing, or to an error that the report tells
+            return
         session, policy, dirs = self.session, self.policy, self._state()
         asking = Asking(
             self.plan,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +96,40 @@ def test_what_is_no_plan_is_a_usage_error(tmp_path: Path, ckptctl: Ckptctl, cont
     assert ckptctl("prune", "--from-plan", tmp_path / "gone", run).code == 2
     assert ckptctl("prune", "--from-plan", tmp_path / "plan", "--keep-last", "1", run).code == 2
     assert steps_left(run) == [1, 2, 3, 4, 5]
+
+
+def test_what_is_refused_after_a_wait_is_not_done_by_the_old_plan(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    fd = os.open(run, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    program = [
+        sys.executable,
+        "-m",
+        "ckptctl",
+        "prune",
+        "--keep-last",
+        "2",
+        "--max-delete",
+        "2",
+        "--lock-wait",
+        "30s",
+        str(run),
+    ]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    waiting = subprocess.Popen(
+        program,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    time.sleep(2)
+    save(run, dict.fromkeys((5, 6, 7)), newest_hours_ago=1)
+    os.close(fd)
+    _, error = waiting.communicate()
+    assert waiting.returncode == 4, error
+    assert "the limit is 2" in error
+    assert steps_left(run) == list(range(1, 8))
