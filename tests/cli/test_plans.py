@@ -98,9 +98,7 @@ def test_what_is_no_plan_is_a_usage_error(tmp_path: Path, ckptctl: Ckptctl, cont
     assert steps_left(run) == [1, 2, 3, 4, 5]
 
 
-def test_what_is_refused_after_a_wait_is_not_done_by_the_old_plan(
-    tmp_path: Path, ckptctl: Ckptctl
-) -> None:
+def test_what_is_refused_after_a_wait_is_not_done_by_the_old_plan(tmp_path: Path) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
     fd = os.open(run, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
