@@ -1,4 +1,4 @@
-"""`ckptctl demo`: a small sample run, and a walk through list and prune on it."""
+"""`ckptctl demo`: a small sample run, and a walk through list, annotate, prune and undo on it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,42 @@ from ckptctl.cli.runtime import Session, write
 from ckptctl.demo import make_run
 
 _RULES = ("--keep-last", "3", "--keep-best", "2", "--metric", "val_ppl")
+_RUN = "RUN"
 _WALK = (
     (
-        "What is there. step_9000 is still being written, so no rule counts it; train.log is no checkpoint.",
-        ("list",),
+        "What is there. step_9000 is still being written: torn, so no rule counts it. train.log is no checkpoint.",
+        ("list", _RUN),
     ),
     (
-        "What a prune would do, and why. It reads the heads of what is to stay; nothing is changed.",
-        ("prune", "--dry-run", *_RULES),
+        "step_2000 is no good by its metric, but somebody needs it: a pin keeps it whatever the rules say.",
+        ("annotate", "step_2000", "--pin", "--in", _RUN),
     ),
     (
-        "The same plan, carried out; each deletion is asked again first. A cron job needs no --yes.",
-        ("prune", "--yes", *_RULES),
+        "What a prune would do, and why. step_5000's metric is NaN: never the best. Nothing is changed.",
+        ("prune", _RUN, "--dry-run", *_RULES),
     ),
-    ("What is left. A second prune would find nothing to do.", ("list",)),
+    (
+        "The same plan, carried out, but what goes can be brought back for a week. A cron job needs no --yes.",
+        ("prune", _RUN, "--yes", *_RULES, "--grace", "7d", "-o", "paths"),
+    ),
+    (
+        "That was too much: all of it comes back, as it was.",
+        ("undo", _RUN),
+    ),
+    (
+        "The pin is not needed any more,",
+        ("annotate", "step_2000", "--unpin", "--in", _RUN),
+    ),
+    (
+        "and this time it is for good: the space is free at once. The paths are those that went.",
+        ("prune", _RUN, "--yes", *_RULES, "-o", "paths"),
+    ),
+    (
+        "What is left. A second prune would find nothing to do.",
+        ("list", _RUN),
+    ),
 )
+"""What is told of each command, and its arguments; `RUN` stands for the run's path."""
 
 
 def demo(
@@ -46,8 +67,8 @@ def demo(
     place = tempfile.mkdtemp(prefix="ckptctl-demo-") if directory is None else directory
     path = make_run(place, Session(common=Common()).context(0, 0).now_ns)
     write(f"A sample run in {path}: eight checkpoints, an hour apart, with val_ppl beside each.\n")
-    for text, (command, *options) in _WALK:
-        arguments = [command, path, "--no-config", *options]
+    for text, words in _WALK:
+        arguments = [path if word == _RUN else word for word in words] + ["--no-config"]
         write(f"\n# {text}\n$ ckptctl {shlex.join(arguments)}\n")
         if code := run(arguments):
             raise typer.Exit(code)
