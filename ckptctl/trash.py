@@ -58,11 +58,12 @@ class TrashEntry:
 def entries(state: Store) -> list[TrashEntry]:
     """Return what is in the trash and can be brought back, oldest first.  Raises OSError.
 
-    A directory there whose `info.json` is missing or cannot be understood is left alone.
+    A directory there whose `info.json` is missing or cannot be understood is left alone, and so is
+    one without the part that makes a checkpoint: nothing was taken yet, or all was brought back.
     """
     found = []
     for name in folders(state):
-        if name.startswith(GONE):
+        if name.startswith(GONE) or state.identity(f"{TRASH}/{name}/0") is None:
             continue
         try:
             value = json.loads(state.read(f"{TRASH}/{name}/{INFO}", SIDECAR_LIMIT))

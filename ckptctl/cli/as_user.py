@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import pwd
 
+import ckptctl
 from ckptctl.errors import UsageError
 
 
@@ -18,9 +21,24 @@ def become(name: str) -> None:
         raise UsageError("--as-user: root is whom it must not be; nothing was touched")
     if os.geteuid() == user.pw_uid:
         return
+    _import_all()
     try:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     except PermissionError:
         raise UsageError(f"--as-user: only root can become {name}; nothing was touched") from None
+
+
+def _import_all() -> None:
+    """Import what is otherwise imported late: the interpreter may lie where only root reads."""
+    for module in pkgutil.walk_packages(ckptctl.__path__, "ckptctl."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in (
+        "importlib.resources",
+        "pickletools",
+        "encodings.ascii",
+        "concurrent.futures.thread",
+    ):
+        importlib.import_module(name)

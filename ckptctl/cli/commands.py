@@ -119,7 +119,7 @@ COMMANDS = {
     ),
     "hold": Command(
         _hold,
-        "Keep a checkpoint from prune and --move while a reader works: for a while, or for a command.",
+        "Keep a checkpoint from prune while a reader works: for a while, or for a command.",
     ),
     "annotate": Command(
         _annotate,
@@ -133,7 +133,9 @@ COMMANDS = {
         _status,
         "Show the age of each run's newest complete checkpoint, sizes, trash and free space.",
     ),
-    "demo": Command(_demo, "Make a small sample run and walk through list and prune on it."),
+    "demo": Command(
+        _demo, "Make a small sample run and walk through list, a pin, prune and undo on it."
+    ),
     "config": Command(
         _config, "Check the configuration, or print its JSON Schema or an example of it."
     ),

@@ -61,7 +61,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Make a small sample run and walk through list and prune on it."""
+    """Make a small sample run and walk through list, a pin, prune and undo on it."""
     from ckptctl.cli.app import run  # noqa: PLC0415 - the app imports this module
 
     place = tempfile.mkdtemp(prefix="ckptctl-demo-") if directory is None else directory

@@ -1,4 +1,4 @@
-"""`ckptctl hold`: keep prune and `--move` away while a reader works."""
+"""`ckptctl hold`: keep prune away while a reader works."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def hold(
     name: Name,
     location: Location = None,
 ) -> None:
-    """Keep a checkpoint from prune and --move while a reader works: for a while, or for a command.
+    """Keep a checkpoint from prune while a reader works: for a while, or for a command.
 
     `ckptctl hold NAME -- COMMAND...` runs COMMAND, renews the hold meanwhile, and exits as COMMAND does.
     """

@@ -185,7 +185,6 @@ def test_as_user_drops_root_before_anything_is_touched(reachable: Path, ckptctl:
     log = reachable / "root.log"
     log.touch(mode=0o600)
     refused = ckptctl(
-        "65534",
         "prune",
         "--keep-last",
         "1",
@@ -194,12 +193,10 @@ def test_as_user_drops_root_before_anything_is_touched(reachable: Path, ckptctl:
         "--log-file",
         log,
         mine,
-        module=("tests.faults.preloaded",),
     )
     assert refused.code in {5, 7}, refused.stdout
     assert steps_left(mine) == [1, 2, 3]
     done = ckptctl(
-        "65534",
         "prune",
         "--keep-last",
         "1",
@@ -208,7 +205,6 @@ def test_as_user_drops_root_before_anything_is_touched(reachable: Path, ckptctl:
         "--log-file",
         log,
         theirs,
-        module=("tests.faults.preloaded",),
     )
     assert done.code == 0, done.stderr
     assert steps_left(theirs) == [3]
