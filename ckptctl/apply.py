@@ -197,7 +197,8 @@ class Applier:
                 "without --grace it works on a full disk",
             )
         now = self._world.clock()
-        return Grace(batch=self._number(), now_ns=now, until_ns=now + grace_ns)
+        before = os.fstat(self._run.fd).st_mtime_ns
+        return Grace(self._number(), now, now + grace_ns, before)
 
     def _delete(
         self, action: Action, users: Counter[str], asking: Asking, grace: Grace | None

@@ -27,6 +27,7 @@ class Grace:
     batch: str
     now_ns: int
     until_ns: int
+    run_ns: int  # the time of the run's directory before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Deleter:
             bytes=checkpoint.bytes,
             trashed_ns=grace.now_ns,
             until_ns=grace.until_ns,
+            run_ns=grace.run_ns,
         )
         journal = Journal(self.state)
         try:

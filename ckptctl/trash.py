@@ -21,6 +21,8 @@ GONE = "gone-"
 
 INFO = "info.json"
 
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrashEntry:
@@ -33,6 +35,7 @@ class TrashEntry:
     bytes: int
     trashed_ns: int
     until_ns: int
+    run_ns: int = 0  # the time of the run's directory before the prune; 0 where not noted
 
     @property
     def folder(self) -> str:
@@ -51,6 +54,7 @@ class TrashEntry:
             "bytes": self.bytes,
             "trashed_ns": self.trashed_ns,
             "until_ns": self.until_ns,
+            "run_ns": self.run_ns,
         }
         return json.dumps(value).encode()
 
@@ -75,8 +79,9 @@ def entries(state: Store) -> list[TrashEntry]:
                 bytes=int(value["bytes"]),
                 trashed_ns=int(value["trashed_ns"]),
                 until_ns=int(value["until_ns"]),
+                run_ns=int(value.get("run_ns", 0)),
             )
-        except (VanishedError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (VanishedError, *_UNREADABLE):
             continue
         found.append(entry)
     return sorted(found, key=lambda entry: (entry.trashed_ns, entry.id))

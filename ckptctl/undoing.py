@@ -10,7 +10,7 @@ from ckptctl.apply import Applier
 from ckptctl.errors import NotFoundError, RefusedError
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs
-from ckptctl.stores.local import LocalStore
+from ckptctl.stores.local import STATE_NAME, LocalStore
 from ckptctl.trash import TrashEntry, discard, entries, restore
 
 
@@ -48,6 +48,7 @@ def chosen(held: Sequence[TrashEntry], names: Sequence[str], *, last: bool) -> l
 def bring_back(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
     """Put entries back under their names; yield what happened to each."""
     state = applier.state()
+    back: list[TrashEntry] = []
     for entry in meant:
         path = os.path.join(run.root, entry.paths[0])
         try:
@@ -60,7 +61,27 @@ def bring_back(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -
         except OSError as error:
             yield Outcome(entry.name, path, "restore", "failed", 0, error.strerror or str(error))
         else:
+            back.append(entry)
             yield Outcome(entry.name, path, "restore", "done", entry.bytes)
+    _give_back_the_time(run, state, back)
+
+
+def _give_back_the_time(run: LocalStore, state: LocalStore, back: Sequence[TrashEntry]) -> None:
+    """Give the run's directory the time it had before the prune, if all that came since is ours.
+
+    So a prune and its undo leave a tree that a copying tool finds equal.
+    """
+    first = min(back, key=lambda entry: entry.trashed_ns, default=None)
+    if first is None or not first.run_ns:
+        return
+    if any(entry.trashed_ns >= first.trashed_ns for entry in entries(state)):
+        return  # some of it is still away
+    ours = {path for entry in back for path in entry.paths} | {STATE_NAME}
+    with os.scandir(run.fd) as names:
+        others = [name for name in names if name.name not in ours]
+        if any(n.stat(follow_symlinks=False).st_ctime_ns > first.trashed_ns for n in others):
+            return
+    os.utime(run.fd, ns=(os.fstat(run.fd).st_atime_ns, first.run_ns))
 
 
 def empty(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:

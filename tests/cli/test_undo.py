@@ -63,6 +63,7 @@ def test_a_prune_with_grace_and_an_undo_leave_what_was_there(
 ) -> None:
     run = a_run(tmp_path / "run")
     os.link(run / "d_step_1" / "model.pt", run / "d_step_1" / "twin.pt")
+    os.utime(run, (1_700_000_000, 1_700_000_000))
     before = picture(run)
     taken = ckptctl(*LAST, "--grace", "7d", run, "--json")
     assert taken.code == 0, taken.stderr
@@ -76,7 +77,19 @@ def test_a_prune_with_grace_and_an_undo_leave_what_was_there(
     assert back.code == 0, back.stderr
     assert {(r["action"], r["status"]) for r in back.json["results"]} == {("restore", "done")}
     assert picture(run) == before
+    assert run.stat().st_mtime == 1_700_000_000
     assert ckptctl("undo", run, "--json").json["results"] == []
+
+
+def test_the_time_of_the_directory_stays_where_something_came_meanwhile(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 4)))
+    os.utime(run, (1_700_000_000, 1_700_000_000))
+    assert ckptctl(*LAST, "--grace", "7d", run).code == 0
+    (run / "step_9.pt").write_bytes(torch_zip())
+    assert ckptctl("undo", run).code == 0
+    assert run.stat().st_mtime > 1_700_000_000
 
 
 def test_the_trash_is_found_after_a_rename_of_the_run(tmp_path: Path, ckptctl: Ckptctl) -> None:
