@@ -79,6 +79,7 @@ def annotate(
         leftovers=tuple(c for c in checkpoints if c.temporary),
         problems=(*found.problems, *beside.problems),
         unread=tuple(dict.fromkeys(unread)),
+        trackers=tuple(sorted({pointer.file for pointer in found.pointers})),
         forbids_state=scanner,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ckptctl.decide import guarded
 from ckptctl.model import Checkpoint, Context, Entry, Kind, Reason, Run, State
 from ckptctl.plan import Action, Doing, Plan
-from ckptctl.reading import VanishedError
+from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.rules._base import Metric
 from ckptctl.rules.guards import alone
 from ckptctl.stores._removal import mount_points
@@ -74,6 +74,8 @@ class Asking:
                     f"{member}, which the plan keeps as the newest, is gone or not whole any more",
                     all=True,
                 )
+        if tracker := self._tracker_in_hand():
+            return Answer(f"{tracker} names nothing at this moment: it is being rewritten")
         return self._about_itself(action) or self._about_family(action.checkpoint)
 
     def _about_itself(self, action: Action) -> Answer | None:
@@ -136,7 +138,8 @@ class Asking:
         run = self._look()
         self._run = replace(run, checkpoints=tuple(self._as_proven(c) for c in run.checkpoints))
         self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}
-        self._pointers = sorted({p for c in self._known.values() for p in c.pointers})
+        pointers = {p for c in self._known.values() for p in c.pointers}
+        self._pointers = sorted(pointers.union(self._run.trackers, self._plan.run.trackers))
         self._guards = guarded(self._run, self._metrics, self._context())
         taken = self._seconds() - began
         self._until = self._seconds() + (_PATIENCE * taken if taken > _CHEAP_SECONDS else 0)
@@ -167,8 +170,24 @@ class Asking:
                 signs.append(os.stat(os.path.join(place, "records")).st_mtime_ns)
             except OSError:
                 signs.append(None)
-        signs += [self._store.stat(path) for path in self._pointers]
+        signs += [self._mark(path) for path in self._pointers]
         return tuple(signs)
+
+    def _mark(self, path: str) -> object:
+        """Return what tells a tracker's content: two rewrites within one tick have the same times."""
+        try:
+            return self._store.read(path, TRACKER_LIMIT)
+        except OSError:  # a link, or too large to be read each time
+            return self._store.stat(path)
+
+    def _tracker_in_hand(self) -> str | None:
+        """Return a tracker that named something when it was planned and names nothing now.
+
+        Whoever rewrites it in place has emptied it this moment.
+        """
+        assert self._run is not None  # noqa: S101 - the caller has looked
+        lost = set(self._plan.run.trackers) - set(self._run.trackers)
+        return next((path for path in sorted(lost) if self._store.stat(path) is not None), None)
 
     def _same(self, planned: Checkpoint, known: Checkpoint) -> bool:
         """Whether the checkpoint's files on disk at this moment are those that were decided on."""

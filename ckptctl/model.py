@@ -241,6 +241,7 @@ class Run:
     leftovers: tuple[Checkpoint, ...] = ()  # temporary: what unfinished saves left
     problems: tuple[Problem, ...] = ()
     unread: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ()  # files that name a checkpoint, whether it is there or not
     forbids_state: str | None = None  # a format found here that a state directory would break
 
 

@@ -389,3 +389,23 @@ def test_what_is_mounted_inside_a_checkpoint_is_safe(tmp_path: Path, mount: str)
     assert "is mounted in it" in done.stdout
     assert read_tree(gold) == {"data.bin": b"g"}
     assert sorted(path.name for path in run.iterdir()) == ["step_1", "step_3"]
+
+
+def test_a_tracker_that_is_emptied_to_be_rewritten_stops_what_it_may_name(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 6)))
+    (run / "latest").write_text("step_5")
+    done = ckptctl(
+        str(run),
+        *KEEP_LAST,
+        run,
+        "--json",
+        module=("tests.faults.meddling",),
+        env={"MEDDLE": "tracker"},
+    )
+    assert done.code == 5
+    outcomes = done.json["runs"][0]["outcomes"]
+    assert [o["status"] for o in outcomes] == ["done", "skipped", "skipped", "skipped"]
+    assert "latest" in outcomes[1]["error"]
+    assert steps_left(run) == [2, 3, 4, 5]
