@@ -58,6 +58,8 @@ def test_a_reused_process_id_is_not_taken_for_its_holder(tmp_path: Path) -> None
     holder(tmp_path, started="1")
     lock = Lock(store(tmp_path), time.time_ns)
     lock.acquire()
+    lock.check()
+    assert json.loads((tmp_path / "lock").read_text())["token"] != "another"
     lock.release()
 
 
