@@ -25,6 +25,15 @@ class Pointer(NamedTuple):
     target: str  # what it names: a checkpoint's name, file or directory; only its last part counts
 
 
+class Digest(NamedTuple):
+    """What a framework itself says that the bytes of a file hash to."""
+
+    path: str  # relative to the run
+    algorithm: str  # of hashlib
+    hexdigest: str  # lower case; of a name that carries only its beginning, that
+    said_by: str  # the file or name that says so
+
+
 class Format(ABC):
     """One framework's layout.
 
@@ -42,6 +51,9 @@ class Format(ABC):
     """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""
     parts: ClassVar[re.Pattern[str] | None] = None
     """Names below its directories that may carry another number (`global_step500` in `checkpoint-500/`)."""
+
+    rewrites: ClassVar[frozenset[str]] = frozenset()
+    """Names of files in a checkpoint that its trainer, or its user, rightly rewrites after the save."""
 
     def names(self) -> tuple[str, ...]:
         """Return the names that its claims carry as their format."""
@@ -74,6 +86,13 @@ class Format(ABC):
         for path, entry in checkpoint.files.items():
             if path not in checkpoint.sidecars and path.lower().endswith(TENSOR_SUFFIXES):
                 yield from prove_file(path, entry, reader)
+
+    def digests(self, checkpoint: Checkpoint, reader: Reader) -> Iterable[Digest]:
+        """Yield the digests that the framework itself recorded; the reader's paths start at the run.
+
+        Raises OSError where what holds them cannot be read; what cannot be understood yields none.
+        """
+        return ()
 
 
 FORMATS: Registry[type[Format]] = Registry("ckptctl.formats")
