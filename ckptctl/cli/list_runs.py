@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,14 +9,12 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
+from ckptctl.cli.run_by_run import Read, read_place
 from ckptctl.cli.runtime import Session
-from ckptctl.config import policy_for
-from ckptctl.errors import CkptctlError, UnreadableError, UsageError
-from ckptctl.flags import PolicyFlags
+from ckptctl.errors import UsageError
 from ckptctl.group import known_formats
-from ckptctl.model import Checkpoint, Problem, Run, State
+from ckptctl.model import Checkpoint, State
 from ckptctl.report import Report, RunReport
-from ckptctl.survey import Reading, name_of, path_of, read_run, survey
 from ckptctl.ui.render import render_formats
 
 _FIXED = {
@@ -78,50 +75,25 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
         raise UsageError(f"--state: {options.state!r} is none of {', '.join(State)}")
     if options.limit is not None and options.limit < 1:
         raise UsageError("--limit: must be at least 1")
-    flags = PolicyFlags(settle=common.settle, metrics_from=common.metrics_from or ()).draft()
-    layouts = session.config.formats if session.config else ()
     with session.progress() as progress:
         progress.started("listing")
-        view = survey(session.locate(location), layouts, deep=common.recursive)
-        reports = []
-        for found in view.found:
-            name, path = name_of(view, found), path_of(view, found)
-            policy = policy_for(session.config_of(path), name, path, flags) or flags.policy()
-            reading = Reading(
-                context=session.context(policy.settle_ns, policy.await_metric_ns),
-                metrics_from=policy.metrics_from,
-                state_dir=common.state_dir,
-                uid=os.geteuid(),
-            )
-            try:
-                run = read_run(view, found, reading)
-            except CkptctlError as error:
-                reports.append(RunReport(name=name, location=path, error=error))
-                continue
-            session.note(run.problems)
-            chosen = _chosen(run.checkpoints, options)
-            reports.append(_report(run, found.unread, chosen))
+        place = read_place(session, location)
+        reports = [_report(read, options) for read in place.runs]
     session.end(
-        Report(command="list", runs=tuple(reports), problems=view.problems),
+        Report(command="list", runs=tuple(reports), problems=place.problems),
         tuple(options.metric or ()),
     )
 
 
-def _report(run: Run, unlisted: tuple[str, ...], chosen: tuple[Checkpoint, ...]) -> RunReport:
-    """Return the report of a run: what could not be listed is an error, what not be read a problem."""
-    error = None
-    if unlisted:
-        error = UnreadableError(
-            f"{run.location}: something of it cannot be read: {unlisted[0]}",
-            "check its permissions",
-        )
-    unread = tuple(Problem("unreadable", text) for text in run.unread)
+def _report(read: Read, options: ListOptions) -> RunReport:
+    """Return the report of a run: the rows that were asked for, and what is wrong."""
+    run = read.run
     return RunReport(
-        name=run.name,
-        location=run.location,
-        checkpoints=chosen,
-        problems=(*run.problems, *unread),
-        error=error,
+        name=read.name,
+        location=read.location,
+        checkpoints=_chosen(run.checkpoints, options) if run else (),
+        problems=run.problems if run else (),
+        error=read.error,
     )
 
 

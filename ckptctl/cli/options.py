@@ -33,6 +33,16 @@ Location = Annotated[
     ),
 ]
 
+Locations = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="LOCATION",
+        help="Paths or URLs; by default the current directory.",
+        show_default=False,
+        autocompletion=locations,
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:

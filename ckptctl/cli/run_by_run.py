@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ckptctl.cli.deciding import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
 from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run
-from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, survey
+from ckptctl.survey import Survey, name_of, path_of, read_run, survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Read:
 
     name: str
     location: str
+    found: Found | None = None  # None where its location could not even be listed
     run: Run | None = None
     logs: tuple[str, ...] = ()  # that its policy and the flags name
     error: CkptctlError | None = None
@@ -30,8 +32,13 @@ class Place:
     """A location and the runs below it, in the order in which they were found."""
 
     location: str
+    view: Survey | None  # None where it could not be listed
     runs: tuple[Read, ...]
-    problems: tuple[Problem, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what a person should know of the location, rather than of a run."""
+        return self.view.problems if self.view else ()
 
 
 def read_place(session: Session, location: str | None) -> Place:
@@ -40,7 +47,24 @@ def read_place(session: Session, location: str | None) -> Place:
     where = session.locate(location)
     view = survey(where, layouts, deep=session.common.recursive)
     runs = tuple(_read(session, view, found) for found in view.found)
-    return Place(where, runs, view.problems)
+    return Place(where, view, runs)
+
+
+def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:
+    """Read each location, by default the current directory.
+
+    Of several, one that cannot be read is a run with an error; a single one raises it.
+    """
+    if not locations or len(locations) == 1:
+        return [read_place(session, locations[0] if locations else None)]
+    return [_one_of(session, location) for location in locations]
+
+
+def _one_of(session: Session, location: str) -> Place:
+    try:
+        return read_place(session, location)
+    except UnreadableError as error:
+        return Place(location, None, (Read(name=location, location=location, error=error),))
 
 
 def _read(session: Session, view: Survey, found: Found) -> Read:
@@ -48,19 +72,16 @@ def _read(session: Session, view: Survey, found: Found) -> Read:
     common = session.common
     flags = PolicyFlags(settle=common.settle, metrics_from=common.metrics_from or ()).draft()
     policy = policy_for(session.config_of(path), name, path, flags) or flags.policy()
-    reading = Reading(
-        context=session.context(policy.settle_ns, policy.await_metric_ns),
-        metrics_from=policy.metrics_from,
-        state_dir=common.state_dir,
-        uid=os.geteuid(),
-    )
+    # A log that is named and missing stops only what deletes.
+    reading = replace(reading_of(session, policy), logs_asked=False)
     try:
         run = read_run(view, found, reading)
     except CkptctlError as error:
-        return Read(name=name, location=path, error=error)
+        return Read(name=name, location=path, found=found, error=error)
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror})"
-        return Read(name=name, location=path, error=UnreadableError(text, "check its permissions"))
+        unreadable = UnreadableError(text, "check its permissions")
+        return Read(name=name, location=path, found=found, error=unreadable)
     session.note(run.problems)
     unread = tuple(Problem("unreadable", text) for text in run.unread)
     run = replace(run, problems=(*run.problems, *unread))
@@ -69,4 +90,6 @@ def _read(session: Session, view: Survey, found: Found) -> Read:
         unlisted = UnreadableError(
             f"{path}: something of it cannot be read: {found.unread[0]}", "check its permissions"
         )
-    return Read(name=name, location=path, run=run, logs=policy.metrics_from, error=unlisted)
+    return Read(
+        name=name, location=path, found=found, run=run, logs=policy.metrics_from, error=unlisted
+    )

@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ckptctl.cli import completing
-from ckptctl.cli.options import Common
-from ckptctl.cli.run_by_run import Place, Read, read_place
+from ckptctl.cli.options import Common, Locations
+from ckptctl.cli.run_by_run import Place, Read, read_places
 from ckptctl.cli.runtime import Session, verdict
-from ckptctl.errors import CkptctlError, Interrupted, UnreadableError, UsageError
+from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
 from ckptctl.model import Folder, Problem, Run
 from ckptctl.report import Report, RunReport
@@ -66,17 +65,6 @@ class StatusOptions:
         return limits
 
 
-Locations = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="LOCATION",
-        help="Paths or URLs; by default the current directory.",
-        show_default=False,
-        autocompletion=completing.locations,
-    ),
-]
-
-
 def status(common: Common, options: StatusOptions, locations: Locations = None) -> None:
     """Show the age of each run's newest complete checkpoint, sizes, trash and free space.
 
@@ -91,7 +79,7 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
     session = Session(common=common)
     limits = options.limits(session)
     try:
-        _status(session, options, limits, locations or [None])
+        _status(session, options, limits, locations)
     except Interrupted:
         raise
     except CkptctlError as error:
@@ -106,31 +94,20 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
 
 
 def _status(
-    session: Session, options: StatusOptions, limits: Limits, locations: list[str] | list[None]
+    session: Session, options: StatusOptions, limits: Limits, locations: list[str] | None
 ) -> None:
-    session.open(locations[0] or ".", options.prometheus)
+    session.open(locations[0] if locations else ".", options.prometheus)
     if session.common.format not in {"table", "json", "jsonl"}:
         raise UsageError(
             f"--output: status knows table, json and jsonl, not {session.common.format}"
         )
     with session.progress() as progress:
         progress.started("listing")
-        places = [_place(session, location, alone=len(locations) == 1) for location in locations]
+        places = read_places(session, locations)
     runs = [_health(session, limits, read) for place in places for read in place.runs]
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
     _end(session, limits, places, runs)
-
-
-def _place(session: Session, location: str | None, *, alone: bool) -> Place:
-    """Read one location; of several, one that cannot be read is a run with an error."""
-    try:
-        return read_place(session, location)
-    except UnreadableError as error:
-        if alone:
-            raise
-        where = location or "."
-        return Place(where, (Read(name=where, location=where, error=error),), ())
 
 
 def _health(session: Session, limits: Limits, read: Read) -> Health:
