@@ -5,13 +5,14 @@ Reads small files only, and of each family at most one tensor file's head (see `
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptctl.completeness import Fact, state_of
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
 from ckptctl.logs import Log
+from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.merge import Sources, checkpoint_of
 from ckptctl.model import Checkpoint, Context, Entry, Folder, Metadata, Problem, Run, State
 from ckptctl.pace import in_order
@@ -28,6 +29,7 @@ class Beside:
     """What belongs to a run but does not lie in its listing."""
 
     records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+    manifest: Callable[[str], Manifest | None] = lambda _: None  # by a checkpoint's path
     log: Log = field(default_factory=Log)
     problems: tuple[Problem, ...] = ()
     unread: tuple[str, ...] = ()  # records that could not be read
@@ -98,21 +100,7 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     beside = sidecars_of(claim, folder)
     inner = inner_sidecars(claim, folder)
     failed: list[str] = []
-    read: list[Metadata] = []
-    for path in (*beside, *inner):
-        try:
-            content = reader.read(path, SIDECAR_LIMIT)
-            if path in inner and is_frameworks(path, content):
-                inner.remove(path)
-            else:
-                read.append(parse_sidecar(path, content))
-        except VanishedError:
-            continue
-        except TooLargeError:
-            text = f"{path} is larger than 16 MiB, so it was not read"
-            read.append(Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),)))
-        except OSError as error:
-            failed.append(f"{path}: {error.strerror or error}")
+    read = _read_sidecars(beside, inner, reader, failed)
     own = _NOTHING
     try:
         own = item.format.metadata(claim, folder, reader)
@@ -121,6 +109,13 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     except OSError as error:
         failed.append(f"{error.filename or claim.name}: {error.strerror or error}")
     member = item.path
+    manifest, manifest_unread = None, None
+    try:
+        manifest = around.manifest(member)
+    except ManifestError as error:
+        manifest_unread = str(error)
+    except OSError as error:
+        failed.append(f"{error.filename or member}: {error.strerror or error}")
     times = [entry.mtime_ns for path, entry in own_files.items() if path not in inner] or [
         folder.folders[part].mtime_ns for part in claim.members if part in folder.folders
     ]
@@ -136,9 +131,37 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         own=own,
         failed=tuple(failed),
         records=around.records.get(member, ()),
+        manifest=manifest,
+        manifest_unread=manifest_unread,
         log=_logged(item, around.log),
         log_unread=around.log_unread,
     )
+
+
+def _read_sidecars(
+    beside: Sequence[str], inner: list[str], reader: Reader, failed: list[str]
+) -> list[Metadata]:
+    """Return what sidecars say.
+
+    One in the checkpoint that is its framework's own is taken out of `inner`; what cannot be read
+    is added to `failed`.
+    """
+    read: list[Metadata] = []
+    for path in (*beside, *inner):
+        try:
+            content = reader.read(path, SIDECAR_LIMIT)
+            if path in inner and is_frameworks(path, content):
+                inner.remove(path)
+            else:
+                read.append(parse_sidecar(path, content))
+        except VanishedError:
+            continue
+        except TooLargeError:
+            text = f"{path} is larger than 16 MiB, so it was not read"
+            read.append(Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),)))
+        except OSError as error:
+            failed.append(f"{path}: {error.strerror or error}")
+    return read
 
 
 def _saved_last(gathered: Sequence[Sources], context: Context) -> frozenset[str]:
@@ -197,9 +220,3 @@ def _best(gathered: Iterable[Sources]) -> Iterable[tuple[str, str]]:
     newest = max(naming, key=lambda s: s.item.claim.step or 0, default=None)
     if newest is not None and newest.own.points_to is not None:
         yield newest.item.claim.key_file, newest.own.points_to
-
-
-def shared_sidecars(checkpoints: Iterable[Checkpoint]) -> frozenset[str]:
-    """Return the sidecars that fit several checkpoints: they go with the last of them."""
-    count = Counter(path for checkpoint in checkpoints for path in checkpoint.sidecars)
-    return frozenset(path for path, times in count.items() if times > 1)

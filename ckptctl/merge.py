@@ -8,11 +8,14 @@ from typing import TypeVar
 
 from ckptctl.completeness import Fact
 from ckptctl.group import Item
+from ckptctl.manifest import Manifest
 from ckptctl.model import Checkpoint, Context, Entry, Kind, Metadata, Problem, State
 from ckptctl.records import Record
 from ckptctl.units import format_time
 
 T = TypeVar("T")
+
+_NOTHING = Metadata()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class Sources:
     own: Metadata  # what the framework writes in it
     failed: tuple[str, ...] = ()  # what could not be read
     records: tuple[Record, ...] = ()
+    manifest: Manifest | None = None
+    manifest_unread: str | None = None  # why it could not be understood
     log: Mapping[str, float] = field(default_factory=dict)
     log_unread: str | None = None
 
@@ -41,6 +46,18 @@ class Sources:
         return {path: entry for path, entry in self.own_files.items() if path not in self.inner}
 
     @property
+    def manifest_fits(self) -> bool:
+        """Whether its manifest was made for these very files, but for what may rightly change."""
+        return self.manifest is not None and self.manifest.fits(
+            self.own_files, self.item.format.rewrites
+        )
+
+    @property
+    def noted(self) -> Metadata:
+        """What the manifest says, where it was made for these very files."""
+        return self.manifest.said if self.manifest and self.manifest_fits else _NOTHING
+
+    @property
     def stated_ns(self) -> int | None:
         """When it was saved as far as a sidecar, the framework or the name states it."""
         said = (*self.sidecars, self.own)
@@ -49,7 +66,9 @@ class Sources:
     @property
     def saved_ns(self) -> int:
         """When it was saved: as stated, else by the time of its key file."""
-        if (stated := self.stated_ns) is not None:
+        said = (*self.sidecars, self.own, self.noted)
+        stated = _first((*(source.saved_ns for source in said), self.item.claim.saved_ns))
+        if stated is not None:
             return stated
         key = self.own_files.get(self.item.claim.key_file)
         return self.changed_ns if key is None else key.mtime_ns
@@ -69,12 +88,15 @@ def checkpoint_of(
     fitting = [record for record in sources.records if record.fits(sources.own_files)]
     stale = [record for record in sources.records if record not in fitting]
     said = (*sources.sidecars, sources.own)
+    # Tags and pins of a manifest are for other places: here they may have been taken back since.
+    numbers = (*said, sources.noted)
     keepers: tuple[Metadata | Record, ...] = (*sources.records, *said)
     problems = [*fact.problems, *claim.problems, *(p for source in said for p in source.problems)]
     metrics: dict[str, float] = {}
     for layer in (
         sources.log,
         claim.metrics,
+        sources.noted.metrics,
         sources.own.metrics,
         *(sidecar.metrics for sidecar in reversed(sources.sidecars)),
         *(record.metrics for record in reversed(fitting)),
@@ -86,27 +108,36 @@ def checkpoint_of(
         stated_zero -= set(source.metrics)
     step = claim.step
     if not claim.named:
-        others = [source.step for source in said if source.step is not None]
+        others = [source.step for source in numbers if source.step is not None]
         if step is None:
             step = _first(others)
         elif different := [other for other in others if other != step]:
             text = f"its name says step {step}, its metadata step {different[0]}: the name counts"
             problems.append(Problem("step-mismatch", text))
-    epoch = None if claim.named else _first((*(source.epoch for source in said), claim.epoch))
+    epoch = None if claim.named else _first((*(source.epoch for source in numbers), claim.epoch))
     saved_ns = sources.saved_ns
     future = saved_ns > context.now_ns
     if future:
         text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
         problems.append(Problem("future-time", text))
-    if any(record.metrics or record.proven or record.damaged for record in stale):
+    if any(record.metrics or record.proven or record.damaged for record in stale) or (
+        sources.manifest is not None and not sources.manifest_fits
+    ):
         text = "its files are not those that its record was made for: metrics and proofs there are void"
         problems.append(Problem("stale-record", text))
     state = fact.state
-    if damage := _first(record.damaged for record in fitting):
+    damage = next((record for record in fitting if record.damaged), None)
+    if damage is not None and damage.damaged is not None:
         state = State.DAMAGED
-        problems.append(Problem("damaged", damage))
+        problems.append(Problem("damaged", damage.damaged))
+    if sources.manifest_unread is not None:
+        problems.append(Problem("manifest-unreadable", sources.manifest_unread))
     unread = _first(
-        (*(source.unread for source in said), sources.log_unread if claim.counts else None)
+        (
+            *(source.unread for source in said),
+            sources.manifest_unread,
+            sources.log_unread if claim.counts else None,
+        )
     )
     return Checkpoint(
         run=run,
@@ -127,7 +158,7 @@ def checkpoint_of(
         key_file=claim.key_file,
         sidecars=(*sources.sidecar_files, *sources.inner),
         state=state,
-        resumable=_first((*(source.resumable for source in said), claim.resumable)),
+        resumable=_first((*(source.resumable for source in numbers), claim.resumable)),
         metrics=metrics,
         zeros=frozenset(stated_zero),
         tags=tuple(dict.fromkeys(tag for source in keepers for tag in source.tags)),
@@ -139,7 +170,8 @@ def checkpoint_of(
         named=claim.named,
         temporary=claim.temporary,
         unread=unread,
-        proven=any(record.proven for record in fitting),
+        damage_level=damage.damage_level if damage is not None else None,
+        proven=sources.manifest_fits or any(record.proven for record in fitting),
         marker=claim.marker is not None,
         expects_marker=claim.expects_marker,
         future=future,

@@ -216,6 +216,7 @@ class Checkpoint:
     named: bool = False
     temporary: bool = False
     unread: str | None = None
+    damage_level: str | None = None  # how deep the verification looked that found the damage
     proven: bool = False  # the state proves these very files whole at structure level
     marker: bool = False  # the commit marker that its format expects is there
     expects_marker: bool = False

@@ -42,8 +42,21 @@ def noted(record: Record, note: Note, checkpoint: Checkpoint) -> Record:
     if not record.fits(checkpoint.files):
         if not note.metrics:
             return record
-        record = replace(record, metrics={}, proven=False, damaged=None)
+        record = replace(record, metrics={}, proven=False, damaged=None, damage_level=None)
     return replace(record, metrics={**record.metrics, **note.metrics}, seen=seen_of(checkpoint))
+
+
+def damaged(record: Record, checkpoint: Checkpoint, text: str, level: str) -> Record:
+    """Return the record with the damage that a verification at this level found in these files."""
+    if not record.fits(checkpoint.files):
+        record = replace(record, metrics={})
+    seen = seen_of(checkpoint)
+    return replace(record, proven=False, damaged=text, damage_level=level, seen=seen)
+
+
+def undamaged(record: Record) -> Record:
+    """Return the record without any damage: a verification found the checkpoint sound."""
+    return replace(record, damaged=None, damage_level=None)
 
 
 def seen_of(checkpoint: Checkpoint) -> Mapping[str, tuple[int, int]]:

@@ -53,15 +53,23 @@ def prove(
 ) -> tuple[Finding, ...]:
     """Return what is wrong with a checkpoint at structure level.  Raises UnreadableError."""
     try:
-        return tuple(formats[checkpoint.format].prove(checkpoint, reader))
-    except VanishedError as error:
-        return (Finding(str(error.filename or checkpoint.key_file), "vanished", "is gone"),)
+        return findings_of(checkpoint, formats, reader)
     except OSError as error:
         raise UnreadableError(
             f"{checkpoint.path}: {error.filename or ''} cannot be read ({error.strerror or error}); "
             f"nothing of the run {checkpoint.run} was deleted",
             "check its permissions, or the disk",
         ) from error
+
+
+def findings_of(
+    checkpoint: Checkpoint, formats: Mapping[str, Format], reader: Reader
+) -> tuple[Finding, ...]:
+    """Return what is wrong with a checkpoint at structure level.  Raises OSError."""
+    try:
+        return tuple(formats[checkpoint.format].prove(checkpoint, reader))
+    except VanishedError as error:
+        return (Finding(str(error.filename or checkpoint.key_file), "vanished", "is gone"),)
 
 
 def _demoted(

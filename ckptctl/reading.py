@@ -41,6 +41,9 @@ class Blob(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer only at the end of the file."""
 
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer from `offset`; return how many bytes it got, 0 only at the end of the file."""
+
 
 class Reader(Protocol):
     """Reads the files of one directory tree; never follows a link, never opens a FIFO."""

@@ -14,6 +14,9 @@ from typing import Self
 
 from ckptctl.errors import LockedError, UnreadableError
 from ckptctl.lock import Clock, Lock
+from ckptctl.manifest import FOLDER as MANIFESTS
+from ckptctl.manifest import Manifest
+from ckptctl.manifest import dump as dump_manifest
 from ckptctl.model import NS
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
 from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
@@ -76,6 +79,18 @@ class Recorder:
                 f"{self.state.root}: {error}; nothing was changed",
                 "a newer ckptctl may have written it; else restore it, or move it away",
             ) from error
+        except OSError as error:
+            raise _unwritable(self.state.root, error.strerror or str(error)) from error
+
+    def keep(self, manifest: Manifest) -> None:
+        """Write a checkpoint's manifest, over an older one.  Raises LockedError, UnreadableError."""
+        try:
+            with self._locked() as lock:
+                lock.check()
+                self.state.make_folder(MANIFESTS)
+                self.state.replace(
+                    f"{MANIFESTS}/{file_name(manifest.path)}", dump_manifest(manifest)
+                )
         except OSError as error:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
 

@@ -36,6 +36,7 @@ class Record:
     holds: tuple[Hold, ...] = ()
     proven: bool = False  # a verification found these very files whole at structure level or above
     damaged: str | None = None  # what a verification found wrong with these very files
+    damage_level: str | None = None  # how deep that one looked: a less deep one cannot refute it
 
     def fits(self, files: Mapping[str, Entry]) -> bool:
         """Whether the files are those that the record was made for."""
@@ -67,6 +68,7 @@ def dump(record: Record) -> bytes:
             "holds": [asdict(hold) for hold in record.holds],
             "proven": record.proven,
             "damaged": record.damaged,
+            "damage_level": record.damage_level,
         }
     ).encode()
 
@@ -90,6 +92,7 @@ def parse(content: bytes) -> Record:
             ),
             proven=bool(value["proven"]),
             damaged=None if value["damaged"] is None else str(value["damaged"]),
+            damage_level=value.get("damage_level"),
         )
     except RecordError:
         raise

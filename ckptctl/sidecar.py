@@ -40,6 +40,11 @@ def parse_sidecar(path: str, content: bytes) -> Metadata:
     if isinstance(value, str):
         text = f"{path} {value}"
         return Metadata(unread=text, problems=(Problem("sidecar-unreadable", text),))
+    return metadata_of(path, value)
+
+
+def metadata_of(path: str, value: Mapping[str, object]) -> Metadata:
+    """Return what an object of a sidecar's keys says; `path` is what problems name."""
     return _Sidecar(path, value).metadata()
 
 

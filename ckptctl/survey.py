@@ -15,6 +15,7 @@ from ckptctl.formats._base import Format
 from ckptctl.group import Found, known_formats, look, runs_below
 from ckptctl.locate import Inside, containing, list_location, local_path, open_location
 from ckptctl.logs import Log, joined, parse_log
+from ckptctl.manifests import manifests_in
 from ckptctl.model import Context, Layout, Problem, Run
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import Record, RecordError, by_path, read_all
@@ -176,6 +177,11 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
                 records += read_all(store)
         except (OSError, RecordError) as error:
             unread.append(f"{place}: {error}")
+    manifest = manifests_in(())
+    try:
+        manifest = manifests_in(dirs.existing)
+    except OSError as error:
+        unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     logs: list[Log] = []
     log_unread = None
     for name in reading.metrics_from:
@@ -194,6 +200,7 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
             unread.append(f"{full}: {error.strerror or error}")
     return Beside(
         records=by_path(records),
+        manifest=manifest,
         log=joined(logs),
         problems=tuple(problems),
         unread=tuple(unread),

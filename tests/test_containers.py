@@ -42,6 +42,11 @@ class Memory:
         self.taken += len(data)
         return data
 
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        data = self.read(offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
 
 class OneFile:
     """A reader that has one file under every name."""

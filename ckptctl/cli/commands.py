@@ -40,6 +40,13 @@ def _prune(app: typer.Typer) -> None:
     app.command("prune")(command)
 
 
+def _verify(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.verify import VerifyOptions, verify
+
+    app.command("verify")(with_common(verify, options=VerifyOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -106,6 +113,10 @@ def _config(app: typer.Typer) -> None:
 COMMANDS = {
     "list": Command(_list, "List the checkpoints below a location, whatever framework wrote them."),
     "prune": Command(_prune, "Delete the checkpoints that no rule and no guard keeps."),
+    "verify": Command(
+        _verify,
+        "Prove that checkpoints are whole: by names, by headers and indexes, or by every byte.",
+    ),
     "undo": Command(
         _undo,
         "Bring back what a prune with --grace took: all of it, or what the options choose.",

@@ -22,6 +22,17 @@ ckptctl prune runs/llm --keep-last 3 --keep-best 2 --metric val_loss -n
 # every night, by the policies of a file, at most 50 of each run
 ckptctl prune -r runs --policy ckptctl.yaml --max-delete 50 -q
 """,
+    "verify": """\
+# is everything whole, down to headers and indexes
+ckptctl verify runs/llm
+
+# note the digests of what is new; later, read every byte and compare
+ckptctl verify runs/llm --record
+ckptctl verify runs/llm --level digest
+
+# every night a twentieth of all bytes
+ckptctl verify -r runs --level digest --sample 5% -q
+""",
     "undo": """\
 # what could be brought back, then one of it
 ckptctl undo runs/llm --list

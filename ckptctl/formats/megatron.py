@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
-from ckptctl.formats._base import FORMATS, Format, Pointer
+from ckptctl.formats._base import FORMATS, Digest, Format, Pointer
 from ckptctl.formats._dcp import holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_stream import chunks_of, read_object
@@ -19,6 +19,7 @@ from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 TRACKER = "latest_checkpointed_iteration.txt"
 CONFIG = "metadata.json"
+INTEGRITY = "integrity.json"
 _COMMON = "common.pt"
 _RELEASE = "release"
 _NAME = re.compile(r"iter_([0-9]{7,})")
@@ -107,6 +108,24 @@ class Megatron(Format):
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what is wrong with the files of old ranks, or with those that `.metadata` names."""
         yield from prove_dcp(checkpoint, reader)
+
+    def digests(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Digest]:
+        """Yield what `integrity.json` says of the files at the top (core/dist_checkpointing/validation.py)."""
+        path = f"{checkpoint.member}/{INTEGRITY}"
+        entry = checkpoint.files.get(path)
+        if entry is None:
+            return
+        try:
+            said = read_object(chunks_of(reader, path, entry.size, SIDECAR_LIMIT))
+        except (ValueError, TooLargeError):
+            return
+        files = said.get("files")
+        if said.get("algorithm") != "sha256" or not isinstance(files, dict):
+            return
+        for name, hexdigest in files.items():
+            if isinstance(hexdigest, str):
+                file = f"{checkpoint.member}/{name}"
+                yield Digest(file, "sha256", hexdigest.lower(), INTEGRITY)
 
 
 def _is_ours(inside: Folder) -> bool:

@@ -33,6 +33,10 @@ class _LocalBlob:
         """Return up to `length` bytes from `offset`."""
         return os.pread(self.fd, length, offset)
 
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer from `offset`; return how many bytes it got."""
+        return os.preadv(self.fd, [buffer], offset)
+
 
 class LocalStore:
     """A directory of a mounted file system, held open: it stays the same one if it is renamed."""

@@ -1,0 +1,251 @@
+"""One run as `verify` goes through it: what is read, what is found, and what is noted of that."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from ckptctl import __version__
+from ckptctl.cli.prune_run import changing
+from ckptctl.cli.recording import host_name, user_name
+from ckptctl.cli.run_by_run import Place, Read
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import CkptctlError, Interrupted, PartialError, UnreadableError
+from ckptctl.hashing import Hashed, Stopped, Wanted
+from ckptctl.looking import How, Looked, Other
+from ckptctl.manifests import manifests_in
+from ckptctl.model import Checkpoint, Problem
+from ckptctl.noting import damaged, undamaged
+from ckptctl.recording import Recorder
+from ckptctl.remembering import (
+    Author,
+    damage_of,
+    manifest_of,
+    refuted,
+    same,
+    sample,
+    to_record,
+)
+from ckptctl.resumption import Resumption
+from ckptctl.stores.local import LocalStore
+from ckptctl.survey import run_root, state_dirs
+from ckptctl.ui.progress import Progress
+from ckptctl.ui.verifying import Verified
+from ckptctl.verdicts import Level, Result
+from ckptctl.verifying import look_at_all, read_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How the user wants every run to be verified."""
+
+    level: Level
+    record: bool
+    reread: bool
+    percent: float | None  # of the bytes; None: all
+    jobs: int
+    scope: str | None  # what an interrupted verification must have been, to go on with it
+
+
+class VerifyRun:
+    """One run being verified."""
+
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        read: Read,
+        beside: tuple[Place, Read | None] | None,
+        wish: Wish,
+        progress: Progress,
+    ) -> None:
+        self._session = session
+        self._place = place
+        self._read = read
+        self._beside = beside
+        self._wish = wish
+        self._progress = progress
+        self._problems: list[Problem] = []
+        self._results: list[Result] = []
+        self._recorder: Recorder | None = None
+        self._unwritable = False
+        self._stack = ExitStack()
+
+    def verified(self, checkpoints: Sequence[Checkpoint]) -> Verified:
+        """Verify these checkpoints of the run, and note what came of it."""
+        error = self._read.error
+        if self._read.run is not None and checkpoints:
+            with self._stack:
+                try:
+                    self._verify(checkpoints)
+                except CkptctlError as failed:
+                    error = failed
+        wrong = next((result for result in self._results if result.error is not None), None)
+        if wrong is not None and wrong.error is not None:
+            path = wrong.error.filename or wrong.checkpoint.path
+            error = error or UnreadableError(
+                f"{path}: cannot be read ({wrong.error.strerror or wrong.error}), so "
+                f"{wrong.checkpoint.name} could not be verified",
+                "check its permissions and the mount",
+            )
+        run = self._read.run
+        return Verified(
+            name=self._read.name,
+            location=self._read.location,
+            results=tuple(result for result in self._results if result.error is None),
+            problems=(*(run.problems if run else ()), *self._problems),
+            error=error,
+        )
+
+    def _verify(self, checkpoints: Sequence[Checkpoint]) -> None:
+        view, found, wish = self._place.view, self._read.found, self._wish
+        assert view is not None  # noqa: S101 - a run that was read was listed
+        assert found is not None  # noqa: S101 - the same
+        dirs = state_dirs(view, found, self._session.common.state_dir, os.geteuid())
+        source = self._opened(run_root(view, found))
+        how = How(
+            source=source,
+            formats=view.by_name,
+            manifest=manifests_in(dirs.existing),
+            level=wish.level,
+            record=wish.record,
+            reread=wish.reread,
+            other=self._other(),
+            jobs=wish.jobs,
+        )
+        self._progress.started(f"{self._read.name}: looking at headers and indexes")
+        looked = look_at_all(checkpoints, how, None if wish.percent is None else self._sampled)
+        wanted = [each for one in looked for each in one.wanted]
+        resumption = Resumption(f"{wish.level}, {wish.scope}", self._session.clock(), self._state)
+        known = resumption.known(dirs.existing, wanted) if wish.scope is not None else {}
+        self._progress.started(
+            f"{self._read.name}: reading",
+            of_bytes=sum(each.entry.size for each in wanted if each.path not in known),
+        )
+        finished = False
+        try:
+            for one, (result, files) in zip(
+                looked,
+                read_all(
+                    looked,
+                    how,
+                    known=known,
+                    heard=resumption.heard if wish.scope is not None else _unheard,
+                    advanced=self._progress.advanced,
+                    stop=self._session.late,
+                ),
+                strict=False,
+            ):
+                self._note(one, result, files)
+                self._results.append(result)
+            finished = True
+        except Stopped:
+            raise PartialError(
+                f"{self._read.location}: --timeout has passed: {len(self._results)} of "
+                f"{len(checkpoints)} checkpoints were verified",
+                "the same command goes on where this one stopped",
+            ) from None
+        finally:
+            if finished:
+                resumption.finished()
+            else:
+                resumption.flush()
+
+    def _opened(self, store: LocalStore) -> LocalStore:
+        self._stack.callback(store.close)
+        return store
+
+    def _other(self) -> Other | None:
+        """Return the same run at the location of --against, opened."""
+        if self._beside is None:
+            return None
+        place, read = self._beside
+        if read is None or read.run is None or read.found is None or place.view is None:
+            if read is not None and read.error is not None:
+                raise read.error
+            raise UnreadableError(
+                f"{place.location}: holds no run that corresponds to {self._read.location}",
+                "name the directory that corresponds to LOCATION",
+            )
+        source = self._opened(run_root(place.view, read.found))
+        return Other(read.location, source, {c.member: c for c in read.run.checkpoints})
+
+    def _sampled(self, wanted: Sequence[Wanted]) -> set[str]:
+        order = list(range(len(wanted)))
+        random.SystemRandom().shuffle(order)
+        assert self._wish.percent is not None  # noqa: S101 - else nothing is chosen
+        return sample([(w.path, w.entry.size) for w in wanted], self._wish.percent, order)
+
+    def _state(self) -> LocalStore | None:
+        recorder = self._recording()
+        return recorder.state if recorder else None
+
+    def _recording(self) -> Recorder | None:
+        """Open the state of the run for writing, once; where that fails it is a problem."""
+        view, found = self._place.view, self._read.found
+        if self._recorder is None and not self._unwritable and view and found:
+            dirs = state_dirs(view, found, self._session.common.state_dir, os.geteuid())
+            try:
+                self._recorder = Recorder.open(
+                    self._read.location,
+                    dirs,
+                    self._session.clock,
+                    time.monotonic,
+                    time.sleep,
+                    self._session.duration("--lock-wait", self._session.common.lock_wait),
+                )
+            except CkptctlError as error:
+                self._unwritable = True
+                self._problems.append(Problem("state-unwritable", error.message))
+            else:
+                self._opened(self._recorder.state)
+        return self._recorder
+
+    def _note(self, one: Looked, result: Result, files: tuple[Hashed, ...]) -> None:
+        """Write the manifest, remember damage, or forget one that is refuted."""
+        checkpoint, found = result.checkpoint, self._read.found
+        assert found is not None  # noqa: S101 - a run that was read was listed
+        manifest = None
+        if to_record(one, result, record=self._wish.record) and self._wish.percent is None:
+            author = Author(
+                f"{user_name()}@{host_name()}, ckptctl {__version__}", self._session.clock()
+            )
+            manifest = manifest_of(one, files, found.folder, author)
+            if manifest is not None and same(manifest, one.noted.manifest):
+                manifest = None
+        damage = damage_of(result)
+        clear = refuted(result, whole=self._wish.percent is None)
+        if manifest is None and damage is None and not clear:
+            return
+        recorder = self._recording()
+        if recorder is None:
+            self._must_record()
+            return
+        with changing(self._session):
+            if manifest is not None:
+                recorder.keep(manifest)
+            if damage is not None:
+                level = self._wish.level
+                recorder.change(
+                    checkpoint.member, lambda old: damaged(old, checkpoint, damage, level)
+                )
+            elif clear:
+                recorder.change(checkpoint.member, undamaged)
+        if self._session.signals.arrived is not None:
+            raise Interrupted(self._session.signals.arrived)
+
+    def _must_record(self) -> None:
+        """Refuse to go on where records were asked for and cannot be written."""
+        if self._wish.record:
+            raise UnreadableError(
+                f"{self._read.location}: {self._problems[-1].text}; nothing was recorded",
+                "make room, or name another directory with --state-dir",
+            )
+
+
+def _unheard(_: Hashed) -> None:
+    """Note nothing: this is not what an interruption is gone on with."""

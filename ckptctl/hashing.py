@@ -1,0 +1,127 @@
+"""Read files whole and hash them: as fast as the disk, or as BLAKE3 on all cores.
+
+A file is read in plain blocks rather than mapped: of a mapped one that a trainer cuts short, or
+that the disk cannot give, the kernel kills the process.  While one block is hashed, the next is
+read by another thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import NamedTuple, Protocol
+
+from ckptctl.manifest import ALGORITHM
+from ckptctl.model import Entry
+from ckptctl.reading import Blob, Reader
+
+_BLOCK = 4 * 2**20
+_SMALL = 2 * _BLOCK
+"""Bytes below which a second thread costs more than it gains."""
+
+Advanced = Callable[[int], None]
+Stop = Callable[[], bool]
+
+
+class Source(Reader, Protocol):
+    """What files are read from: a store, or a directory within one."""
+
+    def stat(self, path: str) -> Entry | None:
+        """Return the entry of a regular file as it is now; None where there is none."""
+
+
+class Wanted(NamedTuple):
+    """A file to be read whole."""
+
+    path: str
+    entry: Entry  # as it was listed
+    also: frozenset[str] = frozenset()  # algorithms of hashlib beside BLAKE3
+
+
+class Hashed(NamedTuple):
+    """What a file hashed to, or why it could not be read."""
+
+    path: str
+    entry: Entry | None = None  # as it was before and after; None where it changed meanwhile
+    digests: dict[str, str] = {}  # noqa: RUF012 - algorithm -> hexadecimal; never changed
+    bytes_read: int = 0
+    error: OSError | None = None
+
+
+class Stopped(Exception):  # noqa: N818 - nothing failed
+    """Reading was to end before all was read."""
+
+
+def hash_all(
+    files: Iterable[Wanted], source: Source, *, jobs: int, advanced: Advanced, stop: Stop
+) -> Iterator[Hashed]:
+    """Yield what each file hashes to, in their order, `jobs` of them read at once.
+
+    `advanced` hears of bytes read, from several threads.  Raises Stopped once `stop()` is true;
+    an error of one file is a value.
+    """
+    over: list[bool] = []
+    pool = ThreadPoolExecutor(jobs)
+
+    def work(wanted: Wanted) -> Hashed:
+        return _hash(wanted, source, advanced, lambda: bool(over) or stop())
+
+    pending: deque[Future[Hashed]] = deque()
+    try:
+        for wanted in files:
+            pending.append(pool.submit(work, wanted))
+            if len(pending) > 2 * jobs:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        over.append(True)
+        pool.shutdown(cancel_futures=True)
+
+
+def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Hashed:
+    import blake3  # noqa: PLC0415 - only who reads bytes needs it
+
+    read = 0
+    try:
+        before = source.stat(wanted.path)
+        with source.open(wanted.path) as blob:
+            own = blake3.blake3(max_threads=blake3.blake3.AUTO)
+            others = {name: hashlib.new(name, usedforsecurity=False) for name in wanted.also}
+            with closing(_blocks(blob)) as blocks:
+                for block in blocks:
+                    own.update(block)
+                    for other in others.values():
+                        other.update(block)
+                    read += len(block)
+                    advanced(len(block))
+                    if stop():
+                        raise Stopped
+        digests = {name: other.hexdigest() for name, other in others.items()}
+        digests[ALGORITHM] = own.hexdigest()
+        same = before is not None and before == source.stat(wanted.path) and before.size == read
+        return Hashed(wanted.path, before if same else None, digests, read)
+    except OSError as error:
+        return Hashed(wanted.path, bytes_read=read, error=error)
+
+
+def _blocks(blob: Blob) -> Generator[memoryview]:
+    """Yield the bytes of a file; each block is valid until the next is asked for."""
+    buffers = [memoryview(bytearray(min(_BLOCK, blob.size) or 1)) for _ in range(2)]
+    if blob.size < _SMALL:
+        offset = 0
+        while length := blob.readinto(offset, buffers[0]):
+            yield buffers[0][:length]
+            offset += length
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        offset, turn = 0, 0
+        coming = ahead.submit(blob.readinto, 0, buffers[0])
+        while length := coming.result():
+            offset += length
+            coming = ahead.submit(blob.readinto, offset, buffers[1 - turn])
+            yield buffers[turn][:length]
+            turn = 1 - turn

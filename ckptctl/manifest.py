@@ -1,0 +1,150 @@
+"""The manifest: which files one checkpoint is made of, and what their bytes hash to.
+
+One JSON file a checkpoint in `manifests/` of a state directory; section 6 of the contract.  It is
+kept by the checkpoint's path within its run, like a record, and like one it notes the sizes and
+times that the files had.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ckptctl.model import Entry, Metadata
+from ckptctl.sidecar import metadata_of
+from ckptctl.units import format_time, parse_time
+
+FOLDER = "manifests"
+ALGORITHM = "blake3"
+_NO_NUMBERS = ("nan", "inf", "-inf")
+LIMIT = 2**30
+"""Bytes of the largest manifest that is read: some five million files."""
+
+_SCHEMA = ("ckptctl/manifest", 1)
+_SAID = ("step", "epoch", "saved_at", "tags", "pinned", "resumable")
+
+
+class ManifestError(ValueError):
+    """A manifest of ours cannot be understood, so what it noted is unknown."""
+
+
+class Noted(NamedTuple):
+    """One file as it was when its digest was made, or one symbolic link (its text in `link`)."""
+
+    bytes: int
+    mtime_ns: int
+    digest: str | None  # hexadecimal, None for a link
+    inode: int = 0  # 0: not known there
+    etag: str | None = None
+    link: str | None = None
+    hardlink: str | None = None  # an earlier file of the manifest that is the same inode
+    sidecar: bool = False  # it may change, or go, without the checkpoint
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether a file has the size and time that were noted."""
+        return (self.bytes, self.mtime_ns) == (entry.size, entry.mtime_ns)
+
+    def is_same(self, entry: Entry) -> bool:
+        """Whether it is the very inode too, where both are known."""
+        return self.fits(entry) and (not self.inode or self.inode == entry.inode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Files, sizes and digests of one checkpoint; paths are relative to its run."""
+
+    name: str
+    path: str
+    format: str
+    said: Metadata  # the merged metadata when it was written
+    files: Mapping[str, Noted]
+    dirs: Mapping[str, int] = field(default_factory=dict)  # path -> mtime in ns
+    created_ns: int
+    created_by: str
+
+    def fits(self, files: Mapping[str, Entry], rewrites: Container[str] = ()) -> bool:
+        """Whether the files are those that it was made for, by sizes and times.
+
+        Sidecars, and files of these names, may be others by now.
+        """
+        return all(
+            path in files and noted.fits(files[path])
+            for path, noted in self.files.items()
+            if noted.link is None and not noted.sidecar and path.rpartition("/")[2] not in rewrites
+        )
+
+
+def dump(manifest: Manifest) -> bytes:
+    """Return a manifest as its file holds it."""
+    said = manifest.said
+    return json.dumps(
+        {
+            "schema": _SCHEMA[0],
+            "version": _SCHEMA[1],
+            "name": manifest.name,
+            "path": manifest.path,
+            "format": manifest.format,
+            "step": said.step,
+            "epoch": said.epoch,
+            "saved_at": None if said.saved_ns is None else format_time(said.saved_ns),
+            "metrics": {
+                name: value if math.isfinite(value) else str(value)
+                for name, value in said.metrics.items()
+            },
+            "tags": list(said.tags),
+            "pinned": said.pinned,
+            "resumable": said.resumable,
+            "algorithm": ALGORITHM,
+            "files": [
+                {"path": path, **noted._asdict()} for path, noted in sorted(manifest.files.items())
+            ],
+            "dirs": [{"path": path, "mtime_ns": ns} for path, ns in sorted(manifest.dirs.items())],
+            "created_at": format_time(manifest.created_ns),
+            "created_by": manifest.created_by,
+        }
+    ).encode()
+
+
+def parse(content: bytes) -> Manifest:
+    """Return the manifest in a file.  ManifestError where it cannot be understood."""
+    try:
+        value = json.loads(content)
+        if (value["schema"], value["version"]) != _SCHEMA or value["algorithm"] != ALGORITHM:
+            raise ManifestError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
+        return Manifest(
+            name=str(value["name"]),
+            path=str(value["path"]),
+            format=str(value["format"]),
+            said=_said(value),
+            files={str(each["path"]): _noted(each) for each in value["files"]},
+            dirs={str(each["path"]): int(each["mtime_ns"]) for each in value["dirs"]},
+            created_ns=parse_time(value["created_at"]),
+            created_by=str(value["created_by"]),
+        )
+    except ManifestError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ManifestError(f"cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def _said(value: Mapping[str, Any]) -> Metadata:
+    """Return the metadata; JSON has no number for `nan` and `inf`, which are texts in a manifest."""
+    metrics = {
+        name: float(number) if number in _NO_NUMBERS else number
+        for name, number in (value["metrics"] or {}).items()
+    }
+    return metadata_of(FOLDER, {**{key: value[key] for key in _SAID}, "metrics": metrics})
+
+
+def _noted(value: Mapping[str, object]) -> Noted:
+    said = {key: value.get(key) for key in Noted._fields}
+    said["inode"] = said["inode"] or 0
+    said["sidecar"] = said["sidecar"] is True
+    numbers = all(type(said[key]) is int for key in ("bytes", "mtime_ns", "inode"))
+    texts = all(isinstance(said[key] or "", str) for key in ("digest", "etag", "link", "hardlink"))
+    if not numbers or not texts:
+        raise ManifestError("holds a file whose size, time or digest is of a wrong type")
+    return Noted(**said)  # type: ignore[arg-type] # each type has been looked at

@@ -1,0 +1,50 @@
+"""Find the manifests of a run in its state directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from ckptctl.manifest import FOLDER, LIMIT, Manifest, ManifestError, parse
+from ckptctl.reading import VanishedError
+from ckptctl.records import file_name
+from ckptctl.stores.local import LocalStore
+
+
+def manifests_in(places: Sequence[str]) -> Callable[[str], Manifest | None]:
+    """Return what gives a checkpoint's manifest by its path within the run; the first place counts.
+
+    The places are listed here, once, and a manifest is read when it is asked for: that raises
+    ManifestError where it cannot be understood, OSError where it cannot be read.
+    """
+    there = {name: place for place in reversed(places) for name in _names(place)}
+
+    def manifest(path: str) -> Manifest | None:
+        if not there or (place := there.get(file_name(path))) is None:
+            return None
+        return read_manifest(place, path)
+
+    return manifest
+
+
+def read_manifest(place: str, path: str) -> Manifest | None:
+    """Return the manifest of one checkpoint in one state directory, if it is there."""
+    name = f"{FOLDER}/{file_name(path)}"
+    try:
+        with closing(LocalStore(place)) as store:
+            found = parse(store.read(name, LIMIT))
+    except VanishedError:
+        return None
+    except ManifestError as error:
+        raise ManifestError(f"{place}/{name} {error}") from error
+    if found.path != path:
+        raise ManifestError(f"{place}/{name} is of {found.path}")
+    return found
+
+
+def _names(place: str) -> list[str]:
+    try:
+        with closing(LocalStore(place)) as store:
+            return list(store.listing(FOLDER, deep=False).files)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,99 @@
+"""What a verification comes to, for each checkpoint: pure; section 6 of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ckptctl.comparing import HARMLESS, MISSING
+from ckptctl.model import Checkpoint, State
+from ckptctl.reading import Finding
+
+
+class Level(StrEnum):
+    """How deep a verification looks; each level includes those before it."""
+
+    NAMES = "names"
+    STRUCTURE = "structure"
+    DIGEST = "digest"
+
+    @property
+    def depth(self) -> int:
+        """Return its place in that order."""
+        return list(Level).index(self)
+
+
+class Status(StrEnum):
+    """What is known of a checkpoint after a verification."""
+
+    OK = "ok"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    SAVING = "saving"
+    UNRECORDED = "unrecorded"
+
+
+BAD = frozenset({Status.INCOMPLETE, Status.DAMAGED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One checkpoint as a verification found it."""
+
+    checkpoint: Checkpoint
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    files_checked: int = 0
+    bytes_read: int = 0
+    error: OSError | None = None  # why something of it could not be read: then it proves nothing
+
+
+def status_of(
+    checkpoint: Checkpoint, findings: Sequence[Finding], level: Level, *, covered: bool
+) -> Status:
+    """Return what findings come to; `covered` says whether digests are known of its files.
+
+    What is still being saved cannot fail, and what was never whole cannot be damaged.
+    """
+    wrong = {finding.code for finding in findings} - HARMLESS
+    if checkpoint.state is State.SAVING or "changed" in {f.code for f in findings}:
+        return Status.SAVING
+    if checkpoint.state is State.INCOMPLETE:
+        return Status.INCOMPLETE
+    if wrong - MISSING:
+        return Status.DAMAGED
+    if wrong:
+        return Status.INCOMPLETE
+    stale = any(finding.code == "stale-record" for finding in findings)
+    if level is Level.DIGEST and (stale or not covered):
+        return Status.UNRECORDED
+    return Status.OK
+
+
+def by_names(checkpoint: Checkpoint) -> list[Finding]:
+    """Return what the listing alone says is not there, or not whole."""
+    return [
+        Finding(checkpoint.key_file, problem.code, problem.text)
+        for problem in checkpoint.problems
+        if problem.code in {"incomplete", "torn", "settling", "marker-older"}
+    ]
+
+
+def remembered(
+    checkpoint: Checkpoint, findings: Collection[Finding], level: Level
+) -> list[Finding]:
+    """Return the damage that an earlier verification found, where this one cannot refute it."""
+    damage_level = checkpoint.damage_level
+    if checkpoint.state is not State.DAMAGED or any(f.code not in HARMLESS for f in findings):
+        return []
+    if damage_level in set(Level) and Level(damage_level).depth <= level.depth:
+        return []
+    text = next((p.text for p in checkpoint.problems if p.code == "damaged"), "it is damaged")
+    return [
+        Finding(
+            checkpoint.key_file,
+            "recorded-damage",
+            f"was found damaged ({text}); only level {damage_level or Level.DIGEST} can clear that",
+        )
+    ]
