@@ -74,6 +74,7 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
 
     `top` is the name of the directory that was listed, where the folder is that one.
     """
+    folder = replace(folder, called=top)
     below = Below(reader, folder.path)
     unread = [] if folder.error is None else [f".: {folder.error}"]
     claims: list[tuple[Format, Claim]] = []
@@ -93,7 +94,7 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
             unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
     hidden, strangers = _unreadable(folder, taken, formats)
     unread += hidden
-    claims, parts = _without_parts(folder.path.rsplit("/", 1)[-1] or top, claims)
+    claims, parts = _without_parts(folder.name, claims)
     pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
     for _, claim in claims:
         for member in claim.members:

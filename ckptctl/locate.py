@@ -96,7 +96,7 @@ def _file(path: str, formats: Sequence[Format]) -> Inside:
         return replace(above, exact=False)
     store = LocalStore(parent)
     try:
-        found = look(store.listing(deep=False), store, formats)
+        found = look(store.listing(deep=False), store, formats, os.path.basename(parent))
     finally:
         store.close()
     for item in found.items:
@@ -117,7 +117,8 @@ def _claimed(parent: str, name: str, formats: Sequence[Format]) -> bool:
             return False
 
         def takes(folder: Folder) -> bool:
-            found = look(replace(top, folders={name: folder}), store, formats)
+            seen = replace(top, folders={name: folder})
+            found = look(seen, store, formats, os.path.basename(parent))
             return any(name in item.claim.members for item in found.items)
 
         # A level or two shows most formats; only then is all below it read, which may be a lot.

@@ -74,6 +74,12 @@ class Folder:
     mtime_ns: int = 0
     error: str | None = None
     forbidden: bool = False  # the error was a lack of permission
+    called: str = ""  # the name of a location itself, whose path is ""; "" where nobody said
+
+    @property
+    def name(self) -> str:
+        """How the directory is called, as far as it is known: some layouts are known by that."""
+        return self.path.rpartition("/")[2] or self.called
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield every regular file below, as a path relative to this folder, and its entry."""
