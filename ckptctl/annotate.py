@@ -187,7 +187,8 @@ def _logged(item: Item, log: Log) -> Mapping[str, float]:
     number = claim.epoch if claim.counts == "epoch" else claim.step
     if claim.counts is None or number is None or claim.named:
         return {}
-    return log.at(claim.counts, int(number) + claim.log_offset)
+    row = int(number) + claim.log_offset
+    return log.at_epoch(row) if claim.log_epochs else log.at(claim.counts, row)
 
 
 def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[str, list[str]]:

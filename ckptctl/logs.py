@@ -21,6 +21,15 @@ class Log:
 
     steps: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     epochs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    bare: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    """What rows that state no epoch say at each `step`, which are among `steps` too."""
+
+    def at_epoch(self, number: int) -> Mapping[str, float]:
+        """Return the metrics of an epoch where the `step` of a row without an epoch is one too.
+
+        MMEngine logs a validation after each epoch so (mmengine, hooks/logger_hook.py).
+        """
+        return {**self.at(Unit.EPOCH, number), **self.bare.get(number, {})}
 
     def at(self, unit: Unit, number: int) -> Mapping[str, float]:
         """Return the metrics logged at a number of steps or epochs."""
@@ -35,6 +44,7 @@ def parse_log(content: bytes) -> Log:
         raise ValueError("is no text") from None
     steps: dict[int, dict[str, float]] = {}
     epochs: dict[int, dict[str, float]] = {}
+    bare: dict[int, dict[str, float]] = {}
     numbered = False
     for row in _rows(text):
         step = next(
@@ -47,22 +57,25 @@ def parse_log(content: bytes) -> Log:
         }
         if step is not None:
             steps.setdefault(step, {}).update(metrics)
+            if epoch is None:
+                bare.setdefault(step, {}).update(metrics)
         if epoch is not None:
             epochs.setdefault(epoch, {}).update(metrics)
     if not numbered and text.strip():
         raise ValueError("has no column or key `step` or `epoch`")
-    return Log(steps, epochs)
+    return Log(steps, epochs, bare)
 
 
 def joined(logs: Iterable[Log]) -> Log:
     """Return several logs as one; later files win."""
     steps: dict[int, dict[str, float]] = {}
     epochs: dict[int, dict[str, float]] = {}
+    bare: dict[int, dict[str, float]] = {}
     for log in logs:
-        for rows, into in ((log.steps, steps), (log.epochs, epochs)):
+        for rows, into in ((log.steps, steps), (log.epochs, epochs), (log.bare, bare)):
             for number, metrics in rows.items():
                 into.setdefault(number, {}).update(metrics)
-    return Log(steps, epochs)
+    return Log(steps, epochs, bare)
 
 
 def _rows(text: str) -> Iterator[dict[str, float]]:

@@ -152,6 +152,7 @@ class Claim:
     epoch: float | None = None
     counts: Unit | None = None  # unit of the number in the name, for joining logs
     log_offset: int = 0  # a log's row for this checkpoint has number + log_offset
+    log_epochs: bool = False  # the `step` of a row without an epoch is one (see `Log.at_epoch`)
     metrics: Mapping[str, float] = field(default_factory=dict)  # from the name
     zeros: frozenset[str] = frozenset()  # of those, 0 where its framework may have logged nothing
     saved_ns: int | None = None  # from the name, where it states a time

@@ -39,3 +39,13 @@ def test_an_empty_log_is_one_that_has_said_nothing_yet() -> None:
 def test_several_logs_are_one_and_later_files_win() -> None:
     log = joined([parse_log(b"step,a,b\n1,1,1\n"), parse_log(b"step,b\n1,2\n")])
     assert log.at(Unit.STEP, 1) == {"a": 1.0, "b": 2.0}
+
+
+def test_a_step_of_a_row_without_an_epoch_may_be_an_epoch() -> None:
+    """So mmengine writes: what it trains with the step, what it validates after each epoch."""
+    rows = b'{"loss": 2, "epoch": 1, "step": 3}\n{"acc": 5, "step": 1}\n{"loss": 1, "epoch": 2, "step": 1}'
+    log = joined([parse_log(rows), parse_log(b'{"acc": 6, "step": 2}')])
+    assert log.at_epoch(1) == {"loss": 2, "acc": 5}
+    assert log.at_epoch(2) == {"loss": 1, "acc": 6}
+    assert log.at_epoch(3) == {}
+    assert log.at(Unit.STEP, 1) == {"acc": 5, "loss": 1}
