@@ -160,7 +160,7 @@ def _is_none(kind: Format, claim: Claim, folder: Folder) -> bool:
     """Whether what a format claims is hidden, or a run: a directory with another number below."""
     if any(member.startswith(".") for member in claim.members):
         return True
-    if claim.kind is not Kind.DIRECTORY or claim.named or claim.temporary:
+    if claim.kind is not Kind.DIRECTORY or claim.named or claim.temporary or kind.holds_anything:
         return False
     inside = folder.folders.get(claim.members[0])
     return inside is not None and foreign(inside, claim.step, claim.epoch, kind.parts) is not None

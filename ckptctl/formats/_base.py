@@ -32,6 +32,9 @@ class Digest(NamedTuple):
     algorithm: str  # of hashlib
     hexdigest: str  # lower case; of a name that carries only its beginning, that
     said_by: str  # the file or name that says so
+    sure: bool = True
+    """False: it may be of something else than these bytes, so that one that does not agree proves
+    damage only together with a check of the file's own (a ZIP's CRC)."""
 
 
 class Format(ABC):
@@ -51,6 +54,9 @@ class Format(ABC):
     """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""
     parts: ClassVar[re.Pattern[str] | None] = None
     """Names below its directories that may carry another number (`global_step500` in `checkpoint-500/`)."""
+
+    holds_anything: ClassVar[bool] = False
+    """Whether its directories are filled by the user: numbers in what lies there say nothing."""
 
     rewrites: ClassVar[frozenset[str]] = frozenset()
     """Names of files in a checkpoint that its trainer, or its user, rightly rewrites after the save."""
