@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ckptctl import names
 from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._numbers import flat_numbers
 from ckptctl.model import Checkpoint, Entry, Folder, Metadata, Problem
 from ckptctl.reading import Blob, Finding, Reader, TooLargeError
 
@@ -80,7 +81,7 @@ def read_step(name: str, inside: Folder, reader: Reader) -> Metadata:
     metrics = said.get("metrics")
     return Metadata(
         saved_ns=committed if type(committed) is int and committed > 0 else None,
-        metrics=dict(_numbers(metrics)) if isinstance(metrics, Mapping) else {},
+        metrics=dict(flat_numbers(metrics)) if isinstance(metrics, Mapping) else {},
         missing=missing,
     )
 
@@ -88,7 +89,7 @@ def read_step(name: str, inside: Folder, reader: Reader) -> Metadata:
 def read_metrics(name: str, inside: Folder, reader: Reader) -> Metadata:
     """Return the metrics that the manager was given, from the item `metrics`."""
     said = _read(f"{name}/metrics/metrics", inside.find("metrics/metrics"), reader)
-    return said if isinstance(said, Metadata) else Metadata(metrics=dict(_numbers(said)))
+    return said if isinstance(said, Metadata) else Metadata(metrics=dict(flat_numbers(said)))
 
 
 def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
@@ -132,15 +133,6 @@ def _read(path: str, entry: Entry | None, reader: Reader) -> dict[str, object] |
     except ValueError as error:
         text = f"{path} cannot be understood: {error}"
     return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
-
-
-def _numbers(said: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a tree of metrics, by their keys joined with "/"."""
-    for key, value in said.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{key}", float(value)
 
 
 def _manifest_fault(blob: Blob) -> str | None:

@@ -263,7 +263,9 @@ def test_a_time_that_is_none(tmp_path: Path, stamp: object) -> None:
 
 def test_metrics(tmp_path: Path) -> None:
     more: Tree = {
-        "metrics/metrics": b'{"loss": NaN, "acc": 1, "eval": {"f1": 0.5}, "ok": true, "note": "x"}'
+        "metrics/metrics": b'{"loss": NaN, "acc": 1, "eval": {"f1": 0.5}, "ok": true, "note": "x", "huge": 1'
+        + b"0" * 400
+        + b"}"
     }
     tree = {**new("1", more), "1/_CHECKPOINT_METADATA": described(metrics={"acc": 2, "ppl": 3.5})}
     metrics = dict(metadata_of(Orbax, tmp_path, tree).metrics)
