@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ckptctl.formats._base import Format, Pointer
+from ckptctl.group import known_formats, look
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
 from ckptctl.reading import Finding
 from ckptctl.stores.local import LocalStore
@@ -54,6 +55,14 @@ def findings_of(kind: type[Format], root: Path, tree: Tree | None = None) -> lis
     claim = claim_of(kind, root, tree)
     with opened(root) as (folder, store):
         return list(kind().prove(checkpoint_of(claim, folder), store))
+
+
+def recognised(root: Path, tree: Tree | None = None) -> dict[str, str]:
+    """Return which format has each checkpoint of a directory, all of them being asked."""
+    make_tree(root, tree or {})
+    with opened(root) as (folder, store):
+        found = look(folder, store, known_formats())
+    return {item.name: item.claim.format for item in found.items}
 
 
 def files_of(claim: Claim, folder: Folder) -> dict[str, Entry]:
