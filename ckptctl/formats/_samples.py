@@ -73,3 +73,32 @@ def _text(value: str) -> bytes:
 
 def _number(value: int) -> bytes:
     return b"J" + struct.pack("<i", value)
+
+
+def tensor_bundle(*sizes: int) -> bytes:
+    """Return an index of TensorFlow for data files of these sizes, with one tensor in each."""
+
+    def entry(value: bytes, key: bytes) -> bytes:
+        return bytes([0, len(key), len(value)]) + key + value
+
+    def block(*entries: bytes) -> bytes:
+        return b"".join(entries) + struct.pack("<2L", 0, 1) + bytes(5)
+
+    tensors = [
+        entry(bytes([8, 1, 24, number, 40, size]), b"%05d" % number)
+        for number, size in enumerate(sizes)
+    ]
+    data = block(entry(bytes([8, len(sizes)]), b""), *tensors)
+    empty = block()
+    top = block(entry(_varint(0) + _varint(len(data) - 5), b"z"))
+    handles = (
+        _varint(len(data)) + _varint(len(empty) - 5)
+        + _varint(len(data) + len(empty)) + _varint(len(top) - 5)
+    )  # fmt: skip
+    magic = bytes.fromhex("57fb808b247547db")
+    return data + empty + top + handles.ljust(40, b"\0") + magic
+
+
+def _varint(number: int) -> bytes:
+    low = bytes([number & 0x7F | (0x80 if number > 0x7F else 0)])  # noqa: PLR2004 - seven bits each
+    return low + (_varint(number >> 7) if number > 0x7F else b"")  # noqa: PLR2004
