@@ -15,6 +15,7 @@ from tests.program import Ckptctl
 RUNS = (
     "torch-plain", "hf-trainer", "hf-trainer-torn-optim", "lightning", "lightning-link", "lightning-torn",
     "torch-dcp", "torch-dcp-torn", "deepspeed-zero1", "orbax", "tensorflow",
+    "keras",
 )  # fmt: skip
 """The runs of the formats that are known so far."""
 
