@@ -13,11 +13,11 @@ import pytest
 from tests.program import Ckptctl
 
 RUNS = (
-    "torch-plain", "hf-trainer", "hf-trainer-torn-optim", "lightning", "lightning-link", "lightning-torn",
-    "torch-dcp", "torch-dcp-torn", "deepspeed-zero1", "orbax", "tensorflow",
-    "keras",
+    "accelerate", "deepspeed-zero1", "hf-trainer", "hf-trainer-torn-optim", "keras", "lightning",
+    "lightning-link", "lightning-torn", "mmengine-epoch", "orbax", "tensorflow", "timm", "torch-dcp",
+    "torch-dcp-torn", "torch-plain",
 )  # fmt: skip
-"""The runs of the formats that are known so far."""
+"""Every run of the corpus."""
 
 
 @pytest.mark.parametrize("directory", RUNS)

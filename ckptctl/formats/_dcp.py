@@ -8,7 +8,7 @@ writes `.metadata.tmp` and renames it; without collectives each rank commits by 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ckptctl.model import Entry
@@ -32,6 +32,11 @@ class Commit(NamedTuple):
 def holds_data(files: Collection[str]) -> bool:
     """Whether a directory holds data files of DCP."""
     return any(_DATA.fullmatch(name) for name in files)
+
+
+def data_ranks(files: Iterable[str]) -> set[int]:
+    """Return the ranks that wrote data files of a directory, empty ones too."""
+    return {int(found[1]) for name in files if (found := _DATA.fullmatch(name))}
 
 
 def is_dcp_file(name: str) -> bool:

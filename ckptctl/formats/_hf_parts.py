@@ -99,6 +99,8 @@ def _is_trainers(names: Names) -> bool:
         return False
     if any(_PADDLE.fullmatch(name) for name in files):
         return False
+    if STATE not in files and any(name.startswith("random_states_") for name in files):
+        return False  # diffusers, which saves by accelerate alone
     return any(_FILES.fullmatch(name) for name in files) or any(
         _FOLDERS.fullmatch(folder) for folder in names
     )
