@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.program import Ckptctl, runner
+from tests.warm import Warm
 
 PACKED = Path(__file__).parent / "corpus"
 
@@ -49,7 +50,15 @@ def truth() -> Mapping[str, list[dict[str, object]]]:
     return {run["dir"]: run["checkpoints"] for run in content["runs"]}
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process with ckptctl imported, of which each call of the program is forked."""
+    process = Warm(Path(__file__).parent.parent)
+    yield process
+    process.end()
+
+
 @pytest.fixture
-def ckptctl(tmp_path_factory: pytest.TempPathFactory) -> Ckptctl:
+def ckptctl(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Ckptctl:
     """The program in a process of its own, with a home directory that is empty."""
-    return runner(tmp_path_factory.mktemp("home"))
+    return runner(tmp_path_factory.mktemp("home"), warm)
