@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ckptctl.model import Folder
+
 _MODEL = re.compile(r"(?:zero_pp_rank_(?P<dp>[0-9]+)_)?mp_rank_(?P<mp>[0-9]+)_model_states\.pt")
 _OPTIM = re.compile(
     r"(?:bf16_|fp16_)?zero_pp_rank_(?P<dp>[0-9]+)_mp_rank_(?P<mp>[0-9]+)_optim_states\.pt"
 )
 _LAYER = re.compile(r"layer_[0-9]+-(?:.+-)?model_states\.pt")
+_STATES = re.compile(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
 class Grid(NamedTuple):
@@ -19,6 +22,25 @@ class Grid(NamedTuple):
     missing: str | None  # in words; None where the whole grid is there
     world: int  # ranks by the optimizer files; 0 where there are none
     states: bool  # whether it holds any state file at all
+
+
+def is_state(file: str) -> bool:
+    """Whether a file of a tag directory holds states, of whatever kind."""
+    return file.endswith("_states.pt") and _STATES.fullmatch(file) is not None
+
+
+def is_tag(inside: Folder) -> bool:
+    """Whether a directory holds states; a universal one (`zero/PARAMETER/`) is none."""
+    return "zero" not in inside.folders and any(is_state(file) for file in inside.files)
+
+
+def key_of(files: Iterable[str]) -> str:
+    """Return the model file of the lowest rank, else the first file of states."""
+    states = sorted(file for file in files if is_state(file))
+    models = [
+        (int(m["mp"]), int(m["dp"] or 0), m[0]) for file in states if (m := _MODEL.fullmatch(file))
+    ]
+    return min(models)[2] if models else states[0]
 
 
 def read_grid(names: Iterable[str]) -> Grid:

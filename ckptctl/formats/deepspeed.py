@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
@@ -25,7 +25,6 @@ _EXPERTS = re.compile(
 )
 _MODEL = re.compile(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
 _PRECISION = re.compile(r"^(?:bf16|fp16)_")
-_STATES = re.compile(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
 @FORMATS.add("deepspeed")
@@ -51,7 +50,7 @@ class DeepSpeed(Format):
 
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
         """Yield the tags.  Raises OSError where `latest`, or what it names, cannot be read."""
-        tags = {name: inside for name, inside in folder.folders.items() if _is_tag(inside)}
+        tags = {name: inside for name, inside in folder.folders.items() if is_tag(inside)}
         closed = [name for name, inside in folder.folders.items() if inside.error is not None]
         latest, failed = None, None
         try:
@@ -75,13 +74,6 @@ class DeepSpeed(Format):
                 yield Pointer(file, target)
 
 
-def _is_tag(inside: Folder) -> bool:
-    """Whether a directory holds rank files; a universal one (`zero/PARAMETER/`) is none."""
-    return "zero" not in inside.folders and any(
-        file.endswith("_states.pt") and _STATES.fullmatch(file) for file in inside.files
-    )
-
-
 def _name_of(name: str, *, pointed: bool) -> names.Name | None:
     """Return what the name of a tag says; None where it is no checkpoint by its name.
 
@@ -103,7 +95,7 @@ def _lost(
     families: dict[tuple[str, bool], list[Saved]] = {}
     for name, found in chosen.items():
         number = found.step if found.step is not None else found.epoch or 0
-        files = [file for file in tags[name].files if _STATES.fullmatch(file)]
+        files = [file for file in tags[name].files if is_state(file)]
         parts = frozenset(_PRECISION.sub("", file) for file in files)
         third = any(model[1] for file in files if (model := _MODEL.fullmatch(file)))
         kin = names.family(name, "", found.spans), third
@@ -120,7 +112,7 @@ def _late(name: str, latest: str | None, folder: Folder) -> str | None:
     if not mine or not named or int(mine[1]) <= int(named[1]):
         return None
     files = folder.folders[name].files
-    newest = max(entry.mtime_ns for file, entry in files.items() if _STATES.fullmatch(file))
+    newest = max(entry.mtime_ns for file, entry in files.items() if is_state(file))
     if newest <= folder.files[_LATEST].mtime_ns:
         return None
     return f"{_LATEST}, which is written last, names {latest} and was not updated after it"
@@ -133,7 +125,7 @@ def _claim(name: str, found: names.Name, inside: Folder, doubt: str | None) -> C
         kind=Kind.DIRECTORY,
         name=name,
         members=(name,),
-        key_file=f"{name}/{_key(inside.files)}",
+        key_file=f"{name}/{key_of(inside.files)}",
         family=names.family(name, "", found.spans),
         step=found.step,
         epoch=found.epoch,
@@ -145,18 +137,11 @@ def _claim(name: str, found: names.Name, inside: Folder, doubt: str | None) -> C
     )
 
 
-def _key(files: Iterable[str]) -> str:
-    """Return the model file of the lowest rank, else the first file of states."""
-    states = sorted(file for file in files if _STATES.fullmatch(file))
-    models = [(int(m[2]), int(m[1] or 0), m[0]) for file in states if (m := _MODEL.fullmatch(file))]
-    return min(models)[2] if models else states[0]
-
-
 def _missing(inside: Folder, hole: str | None) -> str | None:
     if hole:
         return f"no {hole}"
     for file, entry in inside.files.items():
-        if _STATES.fullmatch(file) and not entry.size:
+        if is_state(file) and not entry.size:
             return f"{file} is empty"
     expert = _expert_hole(inside.files)
     return f"no {expert}" if expert else None
