@@ -10,6 +10,7 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
+from ckptctl.formats._mmengine_name import read_name
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
@@ -49,8 +50,15 @@ class DeepSpeed(Format):
     }
 
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
-        """Yield the tags.  Raises OSError where `latest`, or what it names, cannot be read."""
-        tags = {name: inside for name, inside in folder.folders.items() if is_tag(inside)}
+        """Yield the tags, but for MMEngine's (`epoch_12.pth/`).
+
+        Raises OSError where `latest`, or what it names, cannot be read.
+        """
+        tags = {
+            name: inside
+            for name, inside in folder.folders.items()
+            if is_tag(inside) and read_name(name) is None
+        }
         closed = [name for name, inside in folder.folders.items() if inside.error is not None]
         latest, failed = None, None
         try:
