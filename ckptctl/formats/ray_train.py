@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from ckptctl import names
+from ckptctl.dates import DATE, moment
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._json_stream import chunks_of, read_object
@@ -19,7 +20,8 @@ from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem
 from ckptctl.reading import Finding, Reader, TooLargeError, VanishedError
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
-_NAME = re.compile(r"checkpoint_[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{1,9}")
+_PREFIX = "checkpoint_"
+_NAME = re.compile(_PREFIX + r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{1,9}")
 
 Listed = Mapping[str, Mapping[str, float]]
 """What the snapshot lists: a directory's name -> its metrics."""
@@ -79,25 +81,25 @@ class RayTrain(Format):
             problems = (Problem("metadata-unreadable", doubt),)
         except OSError as error:
             failed = error
-        found = [*dated, *(name for name in listed if name in folder.folders and name not in dated)]
+        found = dict.fromkeys((*dated, *(name for name in listed if name in folder.folders)))
         closed = [name for name in found if folder.folders[name].error is not None]
         keys = {name: key for name in found if (key := key_of(folder.folders[name]))}
-        said = {name: names.parse(name, file=False) for name in keys}
-        families = {name: names.family(name, "", said[name].spans) for name in keys}
+        said = {name: _parse(name) for name in keys}
+        families = {name: family for name, (family, _) in said.items()}
         lost = missing_parts(families, folder)
-        for name, key in keys.items():
+        for name, (family, own) in said.items():
             yield Claim(
                 format=RayTrain.name,
                 kind=Kind.DIRECTORY,
                 name=name,
                 members=(name,),
-                key_file=f"{name}/{key}",
-                family=families[name],
-                step=said[name].step,
-                epoch=said[name].epoch,
-                counts=said[name].counts,
+                key_file=f"{name}/{keys[name]}",
+                family=family,
+                step=own.step,
+                epoch=own.epoch,
+                counts=own.counts,
                 metrics=listed.get(name, {}),
-                saved_ns=said[name].saved_ns,
+                saved_ns=own.saved_ns,
                 committed=name in listed,
                 missing=lost.get(name) if name in listed else doubt,
                 problems=problems,
@@ -122,6 +124,15 @@ class RayTrain(Format):
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterable[Finding]:
         """Yield what is wrong with what the user saved in it."""
         return prove_content(checkpoint, reader)
+
+
+def _parse(name: str) -> tuple[str, names.Name]:
+    """Return the family of a directory, and what its name says: of one that Ray named, the time."""
+    if _NAME.fullmatch(name):
+        date = DATE.fullmatch(name, len(_PREFIX))
+        return f"{_PREFIX}#", names.Name(saved_ns=moment(date) if date else None)
+    said = names.parse(name, file=False)
+    return names.family(name, "", said.spans), said
 
 
 def _read(folder: Folder, reader: Reader) -> Listed:

@@ -59,6 +59,11 @@ def test_what_the_snapshot_lists(tmp_path: Path) -> None:
     assert (claim.missing, claim.committed, claim.metrics) == (None, True, {"val/loss": 0.5})
 
 
+def test_a_time_that_there_is_not_is_none(tmp_path: Path) -> None:
+    claim = claim_of(RayTrain, tmp_path, files("checkpoint_2026-13-01_25-00-00.1"))
+    assert (claim.family, claim.step, claim.saved_ns) == ("checkpoint_#", None, None)
+
+
 def test_numbers_that_are_none(tmp_path: Path) -> None:
     metrics = {"loss": math.nan, "acc": -math.inf, "huge": 10**400, "ok": True}
     tree = {**files(ONE), SNAPSHOT: snapshot(ONE, metrics=metrics)}
