@@ -20,9 +20,18 @@ TRACKER_LIMIT = 64 * 2**10
 """Bytes of the largest pointer file that is read."""
 
 
+VALUES_LIMIT = 500_000
+"""Values of the largest JSON that becomes one tree in memory: of some 100 bytes each."""
+
+
 def digits_only(error: Exception) -> bool:
     """Whether what JSON's parser raised is that a number has thousands of digits: sound JSON, then."""
     return type(error) is ValueError  # bad JSON and bad encoding are classes of their own
+
+
+def too_many_values(content: bytes) -> bool:
+    """Whether a JSON text may spell more values than are kept in memory at once."""
+    return len(content) > 2 * VALUES_LIMIT and sum(map(content.count, b",[{")) > VALUES_LIMIT
 
 
 class VanishedError(OSError):

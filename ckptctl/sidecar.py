@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from ckptctl.model import Metadata, Problem
-from ckptctl.reading import digits_only
+from ckptctl.reading import digits_only, too_many_values
 from ckptctl.units import parse_time
 
 STEP_KEYS = ("step", "global_step", "iteration")
@@ -23,6 +23,8 @@ def parse_object(content: bytes) -> Mapping[str, object] | str:
 
     Bare `NaN` and `Infinity` are read, as Python writes them.
     """
+    if too_many_values(content):
+        return "holds too many values to be read"
     try:
         value = json.loads(content)
     except RecursionError:

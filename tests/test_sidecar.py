@@ -111,3 +111,8 @@ def test_pins_and_tags_of_a_wrong_type_keep_the_checkpoint(content: dict[str, ob
 def test_pins_tags_and_resumable() -> None:
     found = parse_sidecar("a.json", b'{"pinned": true, "tags": ["a", "b"], "resumable": false}')
     assert (found.pinned, found.tags, found.resumable) == (True, ("a", "b"), False)
+
+
+def test_a_sidecar_of_too_many_values_is_never_a_tree_in_memory() -> None:
+    found = parse_sidecar("a.json", b'{"a": [[]' + b",[]" * 700_000 + b"]}")
+    assert found.unread == "a.json holds too many values to be read"

@@ -66,6 +66,10 @@ class Headed:
             return self.head[offset : offset + length]
         return self._blob.read(offset, length)
 
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer from `offset`; return how many bytes it got."""
+        return self._blob.readinto(offset, buffer)
+
 
 def read_exactly(blob: Blob, offset: int, length: int) -> bytes:
     """Return bytes that must be there.  Raises CutError where they are not, or OSError."""

@@ -12,6 +12,8 @@ from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_stream import read_object
 from ckptctl.model import Metadata, Problem
 
+_WANTED = ("global_step", "epoch", "best_model_checkpoint")
+
 
 def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
     """Return what `trainer_state.json` says of the checkpoint of a step.
@@ -34,7 +36,7 @@ def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
             yield chunk
 
     try:
-        state = read_object(counted(), {"log_history": take})
+        state = read_object(counted(), {"log_history": take}, wanted=_WANTED)
     except (ValueError, RecursionError) as error:
         if not seen:
             return Metadata(missing=f"{STATE} is empty")

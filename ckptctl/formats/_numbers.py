@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ckptctl.sidecar import as_number
 
+_NAME_LIMIT = 1024
+
 
 def flat_numbers(
     said: Mapping[str, object], without: Collection[str] = ()
@@ -21,6 +23,8 @@ def flat_numbers(
             if not prefix and key in without:
                 continue
             if isinstance(value, Mapping):
+                if len(prefix) > _NAME_LIMIT:  # each level adds to it: of thousands is no metric
+                    continue
                 pending.append((f"{prefix}{key}/", value))
             elif (number := as_number(value)) is not None:
                 yield f"{prefix}{key}", float(number)

@@ -100,7 +100,7 @@ def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
             continue
         if file in {STEP_METADATA, "_METADATA"}:
             try:
-                said = read_object(chunks_of(reader, path, entry.size))
+                said = read_object(chunks_of(reader, path, entry.size), wanted=("use_ocdbt",))
             except (ValueError, TooLargeError) as error:
                 yield Finding(path, "metadata-unreadable", f"cannot be understood: {error}")
                 continue

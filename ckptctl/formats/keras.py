@@ -11,8 +11,8 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._files import claim_files
-from ckptctl.formats._hf_index import INDEX_LIMIT, shards_of
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._hf_index import INDEX_LIMIT, read_shards
+from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._samples import hdf5
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Kind, Metadata, Unit
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
@@ -72,7 +72,7 @@ class Keras(Format):
             return Metadata()
         try:
             size = folder.files[claim.key_file].size
-            shards = shards_of(read_object(chunks_of(reader, claim.key_file, size, INDEX_LIMIT)))
+            shards = read_shards(chunks_of(reader, claim.key_file, size, INDEX_LIMIT))
         except (ValueError, TooLargeError) as error:
             return Metadata(missing=f"{claim.key_file} cannot be understood: {error}")
         lost = next((shard for shard in shards if shard not in claim.members), None)

@@ -92,7 +92,9 @@ class Megatron(Format):
             return Metadata()
         size = folder.folders[claim.name].files[CONFIG].size
         try:
-            said = read_object(chunks_of(reader, claim.marker, size, SIDECAR_LIMIT))
+            said = read_object(
+                chunks_of(reader, claim.marker, size, SIDECAR_LIMIT), wanted=("sharded_backend",)
+            )
         except (ValueError, TooLargeError) as error:
             return Metadata(missing=f"{CONFIG} cannot be understood: {error}")
         if "sharded_backend" not in said:

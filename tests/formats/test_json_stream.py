@@ -100,3 +100,67 @@ def test_a_long_log_is_never_in_memory_at_once() -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), VALUES, max_size=4), st.integers(1, 40), st.booleans())
+def test_what_is_not_wanted_is_passed_over(
+    value: dict[str, object], size: int, ascii_only: bool
+) -> None:
+    text = json.dumps({"before": value, "mine": 5, "after": value}, ensure_ascii=ascii_only)
+    content = text.encode("utf-8", "surrogatepass" if ascii_only else "replace")
+    pairs: list[object] = []
+    kept = read_object(cut(content, size), {"after": pairs.append}, wanted=("mine",))
+    if len(content) > size:
+        assert kept == {"mine": 5}
+    assert pairs == list(json.loads(content)["after"].items())
+    with pytest.raises(ValueError, match=r"."):
+        read_object(cut(content[:-1], size), wanted=())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": [[[[1, 2}]]]',
+        b'{"a": ]}',
+        b'{"a": "x',
+        b'{"a": "x\\',
+        b'{"a": ,"b": 1}',
+        b'{"a"}',
+        b'{"a": {"b": 1}',
+    ],
+)
+def test_what_is_passed_over_must_end(content: bytes) -> None:
+    for size in (1, 2, 5):
+        with pytest.raises(ValueError, match=r"."):
+            read_object(cut(content, size), wanted=())
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b"[" * 3_000_000,
+        b"[[]" + b",[]" * 900_000 + b"]",
+        b'"' + b"x" * 30_000_000 + b'"',
+        b'"' + b"\xf0\x9f\x98\x80" * 9_000_000 + b'"',
+    ],
+)
+def test_a_value_that_is_too_large_for_memory(inner: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"too (large|deeply)"):
+            read_object(cut(b'{"a": ' + inner + b"}", 1 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 150 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_value_that_is_not_wanted_costs_no_memory() -> None:
+    content = b'{"a": [' + b'{"b": ["x\\"]", 1.5]},' * 90_000 + b'[]], "mine": 1}'
+    tracemalloc.start()
+    try:
+        chunks = cut(content, 1 << 20)
+        assert read_object(chunks, wanted=("mine",)) == {"mine": 1}
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
