@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ckptctl.containers import prove_file
+from ckptctl.formats._few import few
+from ckptctl.formats._pickle_scan import Scan, TooLongError
 from ckptctl.model import Checkpoint
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.reading import Finding, Reader
 
 INDEX_LIMIT = 64 * 2**20
-"""Bytes of the largest `.metadata` that is scanned, at some 5 MB/s; of a larger one nothing is said."""
+"""Bytes of the largest `.metadata` that is scanned, and no more than some seconds are spent on it; of a larger one nothing is said."""
 
 _INDEX = re.compile(r"(?:__[0-9]+)?\.metadata")
-_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
-_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
-_TEXTS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"})
-_NUMBERS = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
+_FILES_LIMIT = 1 << 17
 
 
 def prove_dcp(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
@@ -41,34 +40,25 @@ def files_needed(index: bytes) -> dict[str, int]:
     """Return the data files that an index names, each with the bytes that it must at least have.
 
     In the index each stored piece is a mapping of `relative_path`, `offset` and `length`
-    (filesystem.py `_StorageInfo`).  ValueError where the index is cut off or no pickle.
+    (filesystem.py `_StorageInfo`).  ValueError where the index is cut off or no pickle,
+    TooLongError where it is so long that it is not read to its end.
     """
-    import pickletools  # noqa: PLC0415 - a listing needs none
-
-    memo: dict[int, object] = {}
     needed: dict[str, int] = {}
-    last: object = None
     key: object = None
     path: str | None = None
     offset = 0
-    for opcode, arg, _ in pickletools.genops(index):
-        if opcode.name in _PUTS and isinstance(arg, int):
-            memo[arg] = last
-            continue
-        if opcode.name == "MEMOIZE":
-            memo[len(memo)] = last
-            continue
-        if opcode.name in _GETS and isinstance(arg, int):
-            last = memo.get(arg)
-        else:
-            last = arg if opcode.name in _TEXTS or opcode.name in _NUMBERS else None
+    scan = Scan(index, ("relative_path", "offset", "length"))
+    for last in scan:
         if key == "relative_path" and isinstance(last, str):
             path, offset = last, 0
+            scan.wanted.add(last)
         elif key == "offset" and isinstance(last, int):
             offset = last
         elif key == "length" and isinstance(last, int) and path is not None:
             needed[path] = max(needed.get(path, 0), offset + last)
             path = None
+            if len(scan.wanted) > _FILES_LIMIT:
+                raise TooLongError
         key = last
     return needed
 
@@ -82,7 +72,18 @@ def _prove_index(
     except ValueError as error:
         yield Finding(index, "index-unreadable", f"is cut off or damaged: {error}")
         return
+    except TooLongError:
+        return
+    yield from few(_unfit(index, directory, needed, checkpoint))
+
+
+def _unfit(
+    index: str, directory: str, needed: Mapping[str, int], checkpoint: Checkpoint
+) -> Iterator[Finding]:
     for name, size in sorted(needed.items()):
+        if any(part in {"", ".", ".."} for part in name.split("/")):
+            yield Finding(index, "index-escapes", f"names {name!r}, which is no file beside it")
+            continue
         path = f"{directory}/{name}" if directory else name
         entry = checkpoint.files.get(path)
         if entry is None:
