@@ -32,7 +32,7 @@ class Parts(NamedTuple):
     resumable: bool | None
     key: str
     ranks: frozenset[str]  # random states, one of each process
-    saved: frozenset[str]  # everything else that accelerate writes
+    saved: frozenset[str]  # the rest but the optimizer, which may well be stripped from some
 
 
 def is_pickle(path: str) -> bool:
@@ -77,7 +77,8 @@ def read_parts(inside: Folder) -> Parts:
         resumable=True if optimizer else None if tags else False,
         key=_key(inside, folders),
         ranks=ranks,
-        saved=frozenset({*found, *folders}) - ranks,
+        saved=frozenset(name for name in (*found, *folders) if not name.startswith("optimizer"))
+        - ranks,
     )
 
 

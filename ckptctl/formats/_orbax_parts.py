@@ -17,6 +17,12 @@ STEP_METADATA = "_CHECKPOINT_METADATA"
 COMMITTED = "commit_success.txt"
 _MANIFEST = b"\x0c\xdb\x3a\x2a"  # tensorstore, kvstore/ocdbt/format/manifest.cc kManifestMagic
 _HEAD = struct.Struct("<4sQ")
+_NODE = b"\x0c\xdb\x20\xde"  # the same, kvstore/ocdbt/format/btree.cc kBtreeNodeMagic
+_NODE_HEAD = struct.Struct("<4sQBB")  # kind, length, version 0, compression 0 or 1
+_DATA = re.compile(rb"d/([0-9a-f]{32})")
+_SCAN_LIMIT = 16 * 2**20
+_ARRAYS = "array_metadatas"
+_OF_TREE = ("_METADATA", "_sharding", "checkpoint", "d", "manifest.ocdbt")
 _NUMBER = re.compile(r"(?:.+_)?[0-9]+", re.DOTALL)
 
 
@@ -51,18 +57,27 @@ def items_of(inside: Folder) -> dict[str, Folder]:
 
 
 def parts_of(inside: Folder) -> frozenset[str]:
-    """Return what every step of a run should have: its items, and each process's part of one.
+    """Return what every step of a run should have: its items, and what each writes of a tree.
 
     Metrics are no such item: they may be given for some steps only.
     """
     items = items_of(inside)
     parts = {
-        f"{name}/{folder}".lstrip("/")
+        f"{name}/{part}".lstrip("/")
         for name, item in items.items()
-        for folder in item.folders
-        if folder.startswith("ocdbt.process_")
+        if name != "metrics"
+        for part in _tree_parts(item)
     }
     return frozenset(parts | (set(items) - {"", "metrics"}))
+
+
+def _tree_parts(item: Folder) -> Iterator[str]:
+    """Yield the names of what is written for a tree, whatever arrays it has."""
+    yield from (name for name in (*item.files, *item.folders) if name in _OF_TREE)
+    for name, deep in item.folders.items():
+        if name == _ARRAYS or name.startswith("ocdbt.process_"):
+            yield name
+            yield from (f"{name}/{file}" for file in deep.files)
 
 
 def read_step(name: str, inside: Folder, reader: Reader) -> Metadata:
@@ -98,7 +113,8 @@ def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         directory, _, file = path.rpartition("/")
         if path in checkpoint.sidecars:
             continue
-        if file in {STEP_METADATA, "_METADATA"}:
+        arrays = directory.rpartition("/")[2] == _ARRAYS and file.startswith("process_")
+        if arrays or file in {STEP_METADATA, "_METADATA", "_sharding"}:
             try:
                 said = read_object(chunks_of(reader, path, entry.size), wanted=("use_ocdbt",))
             except (ValueError, TooLargeError) as error:
@@ -107,10 +123,23 @@ def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
             manifest = f"{directory}/manifest.ocdbt"
             if said.get("use_ocdbt") is True and manifest not in checkpoint.files:
                 yield Finding(manifest, "manifest-missing", f"is not there, but {path} needs it")
-        elif file == "manifest.ocdbt":
-            with reader.open(path) as blob:
-                if (wrong := _manifest_fault(blob)) is not None:
-                    yield Finding(path, "manifest-damaged", wrong)
+        else:
+            yield from _prove_tree(path, checkpoint, reader)
+
+
+def _prove_tree(path: str, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
+    """Yield what is wrong with a file, if it is one of the tree that holds the arrays."""
+    directory, _, file = path.rpartition("/")
+    if file == "manifest.ocdbt":
+        with reader.open(path) as blob:
+            if (wrong := _manifest_fault(blob)) is not None:
+                yield Finding(path, "manifest-damaged", wrong)
+            elif blob.size <= _SCAN_LIMIT:
+                yield from _lost_data(path, blob.read(0, blob.size), checkpoint)
+    elif directory.rpartition("/")[2] == "d":
+        with reader.open(path) as blob:
+            if (wrong := _node_fault(blob)) is not None:
+                yield Finding(path, "data-truncated", wrong)
 
 
 def is_tree(inside: Folder) -> bool:
@@ -120,6 +149,34 @@ def is_tree(inside: Folder) -> bool:
     arrays = any(".zarray" in deep.files for deep in inside.folders.values())
     alone = len(inside.files) == 1 and not inside.folders
     return "checkpoint" in inside.files and (arrays or alone)
+
+
+def _lost_data(path: str, manifest: bytes, checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Yield the data files that a manifest names and that are not there, or are empty.
+
+    Most of a manifest is compressed, but names of random digits stand in a short one as they are.
+    They are relative to a folder that may be that of a process.
+    """
+    directory = path.rpartition("/")[0]
+    there = {
+        name.rpartition("/")[2]
+        for name, entry in checkpoint.files.items()
+        if entry.size and name.startswith(f"{directory}/")
+    }
+    for name in sorted({found.decode() for found in _DATA.findall(manifest)} - there):
+        text = f"is named by {path}, but is empty or not there"
+        yield Finding(f"{directory}/d/{name}", "data-missing", text)
+
+
+def _node_fault(blob: Blob) -> str | None:
+    """Return that a data file which begins with a node of the tree ends within it; else None."""
+    head = blob.read(0, _NODE_HEAD.size)
+    if len(head) < _NODE_HEAD.size:
+        return "is empty" if not head else None
+    kind, length, version, compression = _NODE_HEAD.unpack(head)
+    if kind != _NODE or version or compression > 1 or length <= blob.size:
+        return None
+    return f"was cut at {blob.size:,} bytes, within a node of {length:,}"
 
 
 def _read(path: str, entry: Entry | None, reader: Reader) -> dict[str, object] | Metadata:

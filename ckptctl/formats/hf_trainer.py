@@ -14,6 +14,7 @@ from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state
+from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
@@ -21,6 +22,8 @@ from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Un
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
 _NAME = re.compile(r"checkpoint-([0-9]+)")
+_ALWAYS = frozenset({"config.json", "generation_config.json", "training_args.bin"})
+"""Files that all checkpoints of a run have, or none; the optimizer's may well be stripped from some."""
 _STAGED = re.compile(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
 
 
@@ -56,6 +59,7 @@ class HfTrainer(Format):
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
         """Yield each directory with the Trainer's content, and those that 4.36 to 4.38 staged."""
         ranks: list[Saved] = []
+        models: list[Saved] = []
         claims: list[Claim] = []
         for name, inside in folder.folders.items():
             found = _NAME.fullmatch(name) or _STAGED.fullmatch(name)
@@ -66,9 +70,15 @@ class HfTrainer(Format):
                 step = int(found[1]) if found[1] else None
                 staged = found.re is _STAGED
                 claims.append(_claim(name, inside, parts, step, staged=staged))
-                if step is not None and not staged and parts.ranked:
+                if step is None or staged:
+                    continue
+                models.append(Saved(step, name, _ALWAYS.intersection(inside.files)))
+                if parts.ranked:
                     ranks.append(Saved(step, name, parts.rng))
-        lost = _lost_ranks(ranks)
+        lost = {
+            name: f"no {file}, unlike those around it" for name, file in lost_parts(models).items()
+        }
+        lost |= _lost_ranks(ranks)
         for claim in claims:
             missing = claim.missing or lost.get(claim.name)
             yield claim if missing == claim.missing else replace(claim, missing=missing)
@@ -90,9 +100,10 @@ class HfTrainer(Format):
         return said
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
-        """Yield what is wrong with its tensor files, and what its indexes name in vain."""
+        """Yield what is wrong with its tensor files, and what its indexes name in vain, and its configs."""
         yield from prove_dcp(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
+        yield from prove_json(checkpoint, reader)
 
 
 def _claim(name: str, inside: Folder, parts: Parts, step: int | None, *, staged: bool) -> Claim:

@@ -11,7 +11,7 @@ from ckptctl.formats._dcp import is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._lightning_name import Name, fixed_name, read_name
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
@@ -29,7 +29,7 @@ class LightningFsdp(Format):
     summary = "PyTorch Lightning, FSDP or ModelParallel: epoch=3-step=1000.ckpt/ with meta.pt"
     source = "lightning 2.6, fabric/strategies/fsdp.py save_checkpoint, _is_sharded_checkpoint"
     example: ClassVar[Mapping[str, bytes]] = {
-        "epoch=3-step=1000.ckpt/.metadata": b"\x80\x02}.",
+        "epoch=3-step=1000.ckpt/.metadata": dcp_metadata({"__0_0.distcp": len(torch_zip())}),
         "epoch=3-step=1000.ckpt/__0_0.distcp": torch_zip(),
         "epoch=3-step=1000.ckpt/meta.pt": torch_zip(),
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Digest, Format, Pointer
+from ckptctl.formats._core_config import CONFIG, uncommitted
 from ckptctl.formats._dcp import holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_stream import chunks_of, read_object
@@ -18,7 +19,6 @@ from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 TRACKER = "latest_checkpointed_iteration.txt"
-CONFIG = "metadata.json"
 INTEGRITY = "integrity.json"
 _COMMON = "common.pt"
 _RELEASE = "release"
@@ -91,15 +91,7 @@ class Megatron(Format):
         if claim.marker is None or not claim.marker.endswith(f"/{CONFIG}"):
             return Metadata()
         size = folder.folders[claim.name].files[CONFIG].size
-        try:
-            said = read_object(
-                chunks_of(reader, claim.marker, size, SIDECAR_LIMIT), wanted=("sharded_backend",)
-            )
-        except (ValueError, TooLargeError) as error:
-            return Metadata(missing=f"{CONFIG} cannot be understood: {error}")
-        if "sharded_backend" not in said:
-            return Metadata(missing=f"{CONFIG} is not Megatron's: it names no sharded_backend")
-        return Metadata()
+        return Metadata(missing=uncommitted(claim.marker, size, reader))
 
     def pointers(self, folder: Folder, reader: Reader) -> Iterable[Pointer]:
         """Yield what the tracker names; verl has one of the same name, but no `iter_N`."""

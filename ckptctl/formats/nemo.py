@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._core_config import CONFIG, uncommitted
 from ckptctl.formats._dcp import is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._lightning_name import is_nemos, read_name
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
 from ckptctl.reading import Finding, Reader
 
@@ -45,7 +47,7 @@ class Nemo(Format):
         f"gpt--val_loss=1.20-step=100-consumed_samples=6400.0/{path}": content
         for path, content in {
             "context/io.json": b"{}",
-            "weights/.metadata": b"\x80\x02}.",
+            "weights/.metadata": dcp_metadata({"__0_0.distcp": len(torch_zip())}),
             "weights/__0_0.distcp": torch_zip(),
             "weights/common.pt": torch_zip(),
             "weights/metadata.json": b'{"sharded_backend": "torch_dist"}',
@@ -74,16 +76,20 @@ class Nemo(Format):
                 )
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
-        """Return nothing, but that a rank's part of NeMo 1 is no whole to decide about."""
+        """Return that a rank's part of NeMo 1 is no whole, and why `metadata.json` commits nothing."""
         rank = folder.path.rpartition("/")[2]
         if claim.kind is Kind.FILE and _RANK.fullmatch(rank):
             text = f"{rank}/ holds one rank of checkpoints whose other ranks lie in other folders"
             return Metadata(unread=text)
+        if claim.marker and claim.marker.endswith(f"/{CONFIG}"):
+            entry = folder.find(claim.marker)
+            return Metadata(missing=uncommitted(claim.marker, entry.size if entry else 0, reader))
         return Metadata()
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what is wrong with its tensor files, `.distcp` by what their index says of them."""
-        return prove_dcp(checkpoint, reader)
+        yield from prove_dcp(checkpoint, reader)
+        yield from prove_json(checkpoint, reader, ("io.json",))
 
 
 def _directories(folder: Folder) -> Iterator[Claim]:

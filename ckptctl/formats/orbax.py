@@ -159,9 +159,26 @@ def _missing(
         return "no item"
     if described and not inside.files[STEP_METADATA].size:
         return f"{STEP_METADATA} is empty"
-    commits = {item for item, deep in items.items() if COMMITTED in deep.files}
-    lacking = next((n for n, deep in items.items() if n not in commits and is_tree(deep)), None)
-    return f"no {lacking}/{COMMITTED}" if lacking and commits else None
+    return next(_uncommitted(inside, items), None)
+
+
+def _uncommitted(inside: Folder, items: Mapping[str, Folder]) -> Iterator[str]:
+    """Yield what is wrong with the markers, of which Orbax writes one in each item, with a text."""
+    commits = [item for item, deep in items.items() if COMMITTED in deep.files]
+    for path in (COMMITTED, *(f"{item}/{COMMITTED}".lstrip("/") for item in commits)):
+        if (entry := inside.find(path)) is not None and not entry.size:
+            yield f"{path} is empty"
+    for item, deep in items.items():
+        if commits and item not in commits and _is_saved(deep):
+            yield f"no {item}/{COMMITTED}"
+    measured = items.get("metrics")
+    if measured is not None and set(measured.files) == {COMMITTED} and not measured.folders:
+        yield "no metrics/metrics"
+
+
+def _is_saved(item: Folder) -> bool:
+    """Whether Orbax saved a folder; a user may have put others beside it."""
+    return is_tree(item) or "metrics" in item.files
 
 
 def _key(inside: Folder) -> str:
