@@ -11,8 +11,11 @@ from tests.trees import make_tree
 
 
 def wrong(kind: type[Format], root: Path) -> list[str]:
-    """Return all that is wrong with the one checkpoint below a directory."""
-    (claim,) = claims_of(kind, root).values()
+    """Return all that is wrong with the one checkpoint below a directory, or that there is none."""
+    claims = claims_of(kind, root).values()
+    if not claims:
+        return ["nothing is taken for a checkpoint"]
+    (claim,) = claims
     said = metadata_of(kind, root)
     found = [finding.text for finding in findings_of(kind, root)]
     return [text for text in (claim.missing, said.missing, *found) if text]
