@@ -10,6 +10,7 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._dcp_below import uncommitted
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._hf_index import prove_indexes
+from ckptctl.formats._json_files import CONFIGS, prove_json
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
@@ -86,6 +87,7 @@ class Verl(Format):
         """Yield what is wrong with its rank files, and what its indexes name in vain."""
         yield from prove_dcp(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
+        yield from prove_json(checkpoint, reader, CONFIGS | {"fsdp_config.json"})
 
 
 def _read(inside: Folder) -> dict[str, Ranks]:

@@ -62,7 +62,7 @@ def test_many_more_files_in_a_checkpoint(kind: type[Format], shape: str, tmp_pat
     (run,) = read_with(kind, tmp_path, more)
     (checkpoint,) = run.checkpoints
     assert checkpoint.format == kind.name
-    assert len(checkpoint.files) == MANY + sum("/" in path for path in kind.example)
+    assert len(checkpoint.files) >= MANY + sum("/" in path for path in kind.example)
 
 
 @pytest.mark.parametrize(

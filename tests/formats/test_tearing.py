@@ -101,6 +101,10 @@ STRIPPED = "weights alone are whole: `resumable` is false, as where someone stri
 TEXT = "only its presence counts: its text is not read"
 OPTIONAL = "not all of its framework's checkpoints have one"
 
+FILL = "a chunk that holds nothing but its array's fill value is not written"
+YAML = "what is left of YAML that was cut off is YAML; nothing is resumed from it"
+BESIDE = "which files there are is told only by the checkpoints around it"
+
 Entry = tuple[str, tuple[str, ...], str]
 
 UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
@@ -110,11 +114,13 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("scheduler.bin", (DELETED,), OPTIONAL),
     ),
     "deepspeed": (("zero_pp_rank_1_mp_rank_00_optim_states.pt", (DELETED,), HIGHEST),),
+    "flax": (("checkpoint_1000_gda/w/0", (DELETED,), FILL),),
     "hf-trainer": (
         ("config.json", (DELETED,), "a model of the user's own has none"),
         ("optimizer.pt", (DELETED,), STRIPPED),
         ("rng_state.pth", (DELETED,), STRIPPED),
     ),
+    "levanter": (("model/weight/0", (DELETED,), FILL),),
     "lightning-deepspeed": (
         (
             "checkpoint/zero_pp_rank_0_mp_rank_00_optim_states.pt",
@@ -128,6 +134,11 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("context/io.json", (DELETED,), OPTIONAL),
         ("weights/common.pt", (DELETED,), "a newer Megatron Core writes none"),
     ),
+    "nemo-rl": (
+        ("config.yaml", ANY, YAML),
+        ("train_dataloader.pt", (DELETED,), OPTIONAL),
+    ),
+    "olmo": (("config.yaml", (HALVED,), YAML),),
     "orbax": (
         ("_CHECKPOINT_METADATA", (DELETED,), OPTIONAL),
         ("commit_success.txt", (HALVED,), TEXT),
@@ -135,11 +146,22 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("default/commit_success.txt", (HALVED,), TEXT),
         ("metrics/commit_success.txt", (HALVED,), TEXT),
     ),
+    "speechbrain": tuple(
+        (f"{name}.ckpt", (DELETED,), BESIDE) for name in ("counter", "model", "optimizer")
+    ),
+    "stable-baselines3": (
+        ("rl_model_replay_buffer_1000_steps.pkl", (DELETED,), OPTIONAL),
+        ("rl_model_vecnormalize_1000_steps.pkl", (DELETED,), OPTIONAL),
+    ),
     "tensor-folder": (
         ("model.safetensors", (DELETED,), "what a loop of the user's own writes is not known"),
         ("optimizer.pt", (DELETED,), "what a loop of the user's own writes is not known"),
     ),
     "torch-dcp": (("__1_0.distcp", (DELETED,), "it is empty, and so is named by no index"),),
+    "verl": (
+        ("actor/fsdp_config.json", (DELETED,), OPTIONAL),
+        ("actor/huggingface/config.json", (DELETED,), OPTIONAL),
+    ),
     "torchtitan": (
         ("model.safetensors.index.json", (DELETED,), "a loop's own shards have no index"),
     ),
