@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from ckptctl.reading import Blob
 
-INDEX_LIMIT = 64 * 2**20
-"""Bytes of the largest index that is read: some half a million tensors."""
+INDEX_LIMIT = 16 * 2**20
+"""Bytes of the largest index that is read: more than a hundred thousand tensors."""
 
 FOOTER_SIZE = 48
 MAGIC = bytes.fromhex("57fb808b247547db")

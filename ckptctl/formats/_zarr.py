@@ -18,7 +18,7 @@ ARRAY = ".zarray"
 _ROOTS = (ARRAY, "zarr.json", "manifest.ocdbt")
 _LIMIT = 2**20
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_BLOCKS = 1_000_000  # of one frame that are looked at: each holds up to 128 KiB
+_BLOCKS = 1_000  # of one frame that are looked at; each holds up to 128 KiB, so larger ones are not judged
 
 
 def is_tensorstore(inside: Folder) -> bool:
@@ -119,5 +119,6 @@ def _chunk_size(said: Mapping[str, object]) -> int | None:
         raise ValueError("it has no chunks")
     if said.get("compressor") or said.get("filters") or not isinstance(kind, str):
         return None
-    width = 2 if kind == "bfloat16" else int(kind[2:]) if kind[2:4].isdecimal() else 0
-    return width * prod(chunks) if width else None
+    bits = kind[2:] if len(kind) in {3, 4} else ""  # `<f4`; other types are not known here
+    width = "2" if kind == "bfloat16" else bits
+    return int(width) * prod(chunks) if width.isascii() and width.isdecimal() else None

@@ -77,6 +77,28 @@ def test_chunks_that_cannot_be_proven_are_no_damage(tmp_path: Path) -> None:
         assert findings_of(Levanter, tmp_path / str(number), tree) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("<f4", 24), ("|b1", 6), ("bfloat16", 12), ("<c16", 96), ("<M8[ns]", None), ("int4", None), (5, None)],
+)  # fmt: skip
+def test_how_long_a_chunk_is_that_is_not_compressed(
+    tmp_path: Path, kind: object, size: int | None
+) -> None:
+    path = "step-1000/model/blocks/0/weight/"
+    said = {**json.loads(array()), "dtype": kind}
+    tree = {**saved(), f"{path}.zarray": json.dumps(said).encode()}
+    assert findings_of(Levanter, tmp_path, {**tree, f"{path}0.0": bytes(size or 7)}) == []
+    other = findings_of(Levanter, tmp_path / "other", {**tree, f"{path}0.0": bytes(95)})
+    assert [finding.code for finding in other] == ([] if size is None else ["data-truncated"])
+
+
+@pytest.mark.parametrize("said", [b"[]", b"{", b'{"chunks": 5}', b'{"chunks": [-1]}', b"{}"])
+def test_a_description_of_an_array_that_is_none(tmp_path: Path, said: bytes) -> None:
+    path = "step-1000/model/blocks/0/weight/.zarray"
+    (finding,) = findings_of(Levanter, tmp_path, {**saved(), path: said})
+    assert (finding.file, finding.code) == (path, "metadata-unreadable")
+
+
 def test_an_ocdbt(tmp_path: Path) -> None:
     tree = {
         "step-5/metadata.json": saved(5)["step-5/metadata.json"],
