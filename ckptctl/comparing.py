@@ -29,6 +29,9 @@ HARMLESS = frozenset(
 """Codes of findings that a person should know of, but that prove nothing wrong."""
 
 
+_CRC = ": it changed, or its writer leaves checksums out (torch's set_crc32_options)"
+
+
 @dataclass(frozen=True, slots=True)
 class Noted:
     """All that was noted of one checkpoint's bytes, and what of it may rightly change."""
@@ -111,6 +114,7 @@ def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
             found.append(Finding(file.path, "changed", "changed while it was read"))
         else:
             found += _by_framework(noted, file)
+            found += [Finding(file.path, "crc", f"{text}{_CRC}") for text in file.warnings]
             seen = noted.manifest.files.get(file.path) if noted.manifest else None
             if seen is None or seen.digest in {None, file.digests[ALGORITHM]}:
                 continue

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple, Protocol
 
+from ckptctl.containers import Checksums
 from ckptctl.manifest import ALGORITHM
 from ckptctl.model import Entry
 from ckptctl.reading import Blob, Reader
@@ -21,6 +22,9 @@ from ckptctl.reading import Blob, Reader
 _BLOCK = 4 * 2**20
 _SMALL = 2 * _BLOCK
 """Bytes below which a second thread costs more than it gains."""
+
+_WARNINGS = 3
+"""Of a file whose checksums do not fit no more are told: they may all be switched off."""
 
 Advanced = Callable[[int], None]
 Stop = Callable[[], bool]
@@ -39,6 +43,7 @@ class Wanted(NamedTuple):
     path: str
     entry: Entry  # as it was listed
     also: frozenset[str] = frozenset()  # algorithms of hashlib beside BLAKE3
+    checksums: bool = False  # of a ZIP: compare those in its directory too
 
 
 class Hashed(NamedTuple):
@@ -48,6 +53,7 @@ class Hashed(NamedTuple):
     entry: Entry | None = None  # as it was before and after; None where it changed meanwhile
     digests: dict[str, str] = {}  # noqa: RUF012 - algorithm -> hexadecimal; never changed
     bytes_read: int = 0
+    warnings: tuple[str, ...] = ()  # checksums within it that do not fit
     error: OSError | None = None
 
 
@@ -91,11 +97,15 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
         with source.open(wanted.path) as blob:
             own = blake3.blake3(max_threads=blake3.blake3.AUTO)
             others = {name: hashlib.new(name, usedforsecurity=False) for name in wanted.also}
+            checks = Checksums(blob) if wanted.checksums else None
+            warnings: list[str] = []
             with closing(_blocks(blob)) as blocks:
                 for block in blocks:
                     own.update(block)
                     for other in others.values():
                         other.update(block)
+                    if checks is not None and len(warnings) < _WARNINGS:
+                        warnings += checks.take(block)
                     read += len(block)
                     advanced(len(block))
                     if stop():
@@ -103,7 +113,9 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
         digests = {name: other.hexdigest() for name, other in others.items()}
         digests[ALGORITHM] = own.hexdigest()
         same = before is not None and before == source.stat(wanted.path) and before.size == read
-        return Hashed(wanted.path, before if same else None, digests, read)
+        return Hashed(
+            wanted.path, before if same else None, digests, read, tuple(warnings[:_WARNINGS])
+        )
     except OSError as error:
         return Hashed(wanted.path, bytes_read=read, error=error)
 

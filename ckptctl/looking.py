@@ -111,7 +111,10 @@ def _wanted(noted: Noted, findings: list[Finding], how: How) -> tuple[Wanted, ..
         recorded = seen is not None and seen.is_same(entry) and not how.reread
         if how.level is Level.DIGEST or not recorded:
             said = noted.said.get(path)
-            wanted.append(Wanted(path, entry, frozenset({said.algorithm} if said else ())))
+            # Where no digest is known, what a ZIP says of its own records is all there is.
+            unknown = how.level is Level.DIGEST and seen is None and said is None
+            also = frozenset({said.algorithm} if said else ())
+            wanted.append(Wanted(path, entry, also, checksums=unknown))
     return tuple(wanted)
 
 

@@ -72,7 +72,7 @@ def _each_inode_once(
     """Yield what files hash to, in their order; of hard links to one inode the first is read."""
     leaders: dict[tuple[int, int], str] = {}
     same: dict[str, str] = {}
-    for path, entry, _ in wanted:
+    for path, entry, *_ in wanted:
         if entry.inode and entry.links > 1:
             leader = leaders.setdefault((entry.device, entry.inode), path)
             if leader != path:

@@ -63,7 +63,7 @@ class Checksums:
         """Whether there are records of which not all has passed yet."""
         return self._record is not None
 
-    def take(self, data: bytes) -> Iterator[str]:
+    def take(self, data: bytes | memoryview) -> Iterator[str]:
         """Look at the next bytes; yield in words each record that ends in them and does not fit."""
         rest = memoryview(data)
         while self._record is not None:

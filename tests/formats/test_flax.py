@@ -235,6 +235,11 @@ class Bytes:
     def read(self, offset: int, length: int) -> bytes:
         return self.content[offset : offset + length]
 
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        data = self.read(offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
 
 def test_each_kind_of_object_is_passed_over() -> None:
     leaves = [
