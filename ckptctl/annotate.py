@@ -92,7 +92,7 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     own_files: dict[str, Entry] = {}
     folders: list[str] = []
     for member in claim.members:
-        if (inside := folder.folders.get(member)) is not None:
+        if (inside := folder.inside(member)) is not None:
             own_files.update((f"{member}/{path}", entry) for path, entry in inside.walk())
             folders += [f"{member}/{path}".rstrip("/") for path, _ in inside.tree()]
         else:
@@ -117,7 +117,7 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
     except OSError as error:
         failed.append(f"{error.filename or member}: {error.strerror or error}")
     times = [entry.mtime_ns for path, entry in own_files.items() if path not in inner] or [
-        folder.folders[part].mtime_ns for part in claim.members if part in folder.folders
+        inside.mtime_ns for part in claim.members if (inside := folder.inside(part))
     ]
     return Sources(
         item=item,
@@ -202,13 +202,20 @@ def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[
     names = {**by_name, **by_member}
     pointed: defaultdict[str, list[str]] = defaultdict(list, named_by(found.pointers, names))
     for link, target in targets(links_of(found.folder), beside.roots).items():
-        top = target.split("/", 1)[0]
-        if (member := by_member.get(top)) is not None and link.split("/", 1)[0] != top:
+        member = _holding(target, by_member)
+        if member is not None and member != _holding(link, by_member):
             pointed[member].append(link)
     for path, target in _best(gathered):
         if (member := names.get(target.rstrip("/").rsplit("/", 1)[-1])) is not None:
             pointed[member].append(path)
     return pointed
+
+
+def _holding(path: str, by_member: Mapping[str, str]) -> str | None:
+    """Return the checkpoint that a path within the run is, or lies in."""
+    parts = path.split("/")
+    tops = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((by_member[top] for top in tops if top in by_member), None)
 
 
 def _best(gathered: Iterable[Sources]) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.decide import guarded
-from ckptctl.model import Checkpoint, Context, Entry, Kind, Reason, Run, State
+from ckptctl.model import Checkpoint, Context, Entry, Reason, Run, State
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.rules._base import Metric
@@ -46,6 +46,9 @@ class Asking:
     ) -> None:
         self._plan = plan
         self._planned = {c.member: c for c in (*plan.run.checkpoints, *plan.run.leftovers)}
+        self._parents = sorted(
+            {r.rpartition("/")[0] for c in self._planned.values() for r in c.roots if "/" in r}
+        )
         self._store = store
         self._look = look
         self._state_dirs = state_dirs
@@ -112,10 +115,11 @@ class Asking:
 
     def _mounted_in(self, checkpoint: Checkpoint) -> str | None:
         """Return a mount point within a checkpoint, if there is one."""
-        if checkpoint.kind is not Kind.DIRECTORY:
-            return None
-        top = os.path.realpath(self._store.root).rstrip("/") + f"/{checkpoint.member}"
-        return next((m for m in self._mounts if m == top or m.startswith(top + "/")), None)
+        run = os.path.realpath(self._store.root).rstrip("/")
+        tops = [f"{run}/{root}" for root in checkpoint.roots]
+        return next(
+            (m for m in self._mounts if any(f"{m}/".startswith(f"{top}/") for top in tops)), None
+        )
 
     def done(self) -> None:
         """Note that the last change of the directory was our own; called as soon as it is made.
@@ -159,8 +163,15 @@ class Asking:
             else checkpoint
         )
 
-    def _own_time(self) -> int:
-        return os.fstat(self._store.fd).st_mtime_ns
+    def _own_time(self) -> tuple[int | None, ...]:
+        """Return the times of the run's directory, and of those in it that hold checkpoints."""
+        times: list[int | None] = [os.fstat(self._store.fd).st_mtime_ns]
+        for parent in self._parents:
+            try:
+                times.append(self._store.listing(parent, deep=False).mtime_ns)
+            except OSError:
+                times.append(None)
+        return tuple(times)
 
     def _sign(self) -> tuple[object, ...]:
         """Return what changes when a name comes or goes, a record is written or a tracker rewritten."""
@@ -194,16 +205,16 @@ class Asking:
         if planned.files.keys() != known.files.keys():
             return False
         now: dict[str, Entry | None] = {}
-        if planned.kind is Kind.DIRECTORY:
+        for root in planned.roots:
             try:
-                inside = self._store.listing(planned.member)
+                inside = self._store.listing(root)
             except (VanishedError, FileNotFoundError):
                 return False
             if any(True for _ in inside.errors()):
                 return False
-            now.update((f"{planned.member}/{path}", entry) for path, entry in inside.walk())
+            now.update((f"{root}/{path}", entry) for path, entry in inside.walk())
         for path in planned.files:
-            if path not in now and not path.startswith(planned.member + "/"):
+            if path not in now and not planned.contains(path):
                 now[path] = self._store.stat(path)
         return now.keys() == planned.files.keys() and all(
             entry is not None and _content(entry) == _content(planned.files[path])

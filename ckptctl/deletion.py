@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ckptctl.journal import Intent, Journal, identity, parts_of
-from ckptctl.model import Checkpoint, Kind
+from ckptctl.journal import Identity, Intent, Journal, identity, parts_of, whole
+from ckptctl.model import Checkpoint
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL, Removed, Stop, Store
 from ckptctl.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
@@ -105,16 +105,19 @@ class Deleter:
         return removed
 
     def _intent(self, checkpoint: Checkpoint, shared: frozenset[str], *, kept: bool) -> Intent:
-        found = self.run.identity(checkpoint.member)
-        if found is None:
-            raise VanishedError(errno.ENOENT, "it is gone already", checkpoint.member)
+        inodes = {}
+        for path in checkpoint.roots or (checkpoint.member,):
+            found = self.run.identity(path)
+            if found is None:
+                raise VanishedError(errno.ENOENT, "it is gone already", path)
+            inodes[path] = found[1]
         number = self.number()
         return Intent(
             id=number,
             name=checkpoint.name,
             folder=f"{TRASH}/{number}" if kept else f"{TRASH}/{GONE}{number}",
             kept=kept,
-            parts=parts_of(checkpoint, found[1], shared),
+            parts=parts_of(checkpoint, inodes, shared),
             bytes=checkpoint.bytes,
         )
 
@@ -135,18 +138,25 @@ class Deleter:
         return self._follow(state, intent)
 
     def _follow(self, state: Store, intent: Intent) -> Removed:
-        """Move what goes after the name: only files that are still those that were meant."""
+        """Move what goes after the name: only what is still what was meant."""
         left: list[str] = []
         for number, (path, seen) in enumerate(intent.parts.items()):
             if number == 0:
                 continue
             try:
-                entry = self.run.stat(path)
-                if entry is not None and identity(entry) == seen:
+                if self._is_still(path, seen):
                     self.run.rename_to(path, state, f"{intent.folder}/{number}")
             except OSError as error:
                 left.append(f"{path}: {error.strerror or error}")
         return Removed(0, tuple(left))
+
+    def _is_still(self, path: str, seen: Identity) -> bool:
+        """Whether a file, or one of several directories, is what was meant.  Raises OSError."""
+        if seen == whole(seen[2]):
+            found = self.run.identity(path)
+            return found is not None and found[1] == seen[2]
+        entry = self.run.stat(path)
+        return entry is not None and identity(entry) == seen
 
     def _in_place(self, checkpoint: Checkpoint, intent: Intent) -> Removed:
         """Delete where it lies: key file first, so that a half is seen to be none; sidecars last."""
@@ -156,18 +166,15 @@ class Deleter:
         removed = self.run.remove_file(checkpoint.key_file)
         if removed.left:
             raise OSError(errno.EPERM, removed.left[0], checkpoint.key_file)
-        if checkpoint.kind is Kind.DIRECTORY:
-            removed = removed.plus(self.run.remove_tree(checkpoint.member))
         for path, seen in intent.parts.items():
             try:
-                entry = self.run.stat(path)
-            except (
-                OSError
-            ) as error:  # it is half gone by now: that is no error of something untouched
+                if not self._is_still(path, seen):
+                    continue
+            except OSError as error:  # half gone by now: that is no error of something untouched
                 removed = removed.plus(Removed(0, (f"{path}: {error.strerror or error}",)))
                 continue
-            if entry is not None and identity(entry) == seen:
-                removed = removed.plus(self.run.remove_file(path))
+            remove = self.run.remove_tree if path in checkpoint.roots else self.run.remove_file
+            removed = removed.plus(remove(path))
         return removed
 
     def recover(self) -> list[tuple[Intent, Removed]]:

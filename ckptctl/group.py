@@ -63,7 +63,7 @@ def runs_below(
         yield found
         if not deep:
             return
-    members = {member for item in found.items for member in item.claim.members}
+    members = {member.split("/")[0] for item in found.items for member in item.claim.members}
     for name, inside in folder.folders.items():
         if name not in members and not _is_copy(name, inside, formats):
             yield from runs_below(inside, reader, formats, deep=True)
@@ -98,7 +98,8 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
     pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
     for _, claim in claims:
         for member in claim.members:
-            for path, text in folder.folders[member].errors() if member in folder.folders else ():
+            inside = folder.inside(member)
+            for path, text in inside.errors() if inside else ():
                 unread.append(f"{member}/{path}: {text}".replace("/:", ":"))
     return Found(
         folder, tuple(_distinct(claims)), tuple(pointers), (*parts, *strangers),
@@ -148,11 +149,11 @@ def inner_sidecars(claim: Claim, folder: Folder) -> list[str]:
     """Return the sidecars inside a directory, but for files that its format claims as its own."""
     if claim.kind is not Kind.DIRECTORY:
         return []
-    inside = folder.folders[claim.members[0]].files
+    inside = folder.inside(claim.members[0])
     return [
         f"{claim.members[0]}/{name}"
         for name in SIDECAR_NAMES
-        if name in inside and name not in claim.claims_sidecars
+        if inside and name in inside.files and name not in claim.claims_sidecars
     ]
 
 
@@ -162,8 +163,8 @@ def _is_none(kind: Format, claim: Claim, folder: Folder) -> bool:
         return True
     if claim.kind is not Kind.DIRECTORY or claim.named or claim.temporary or kind.holds_anything:
         return False
-    inside = folder.folders.get(claim.members[0])
-    return inside is not None and foreign(inside, claim.step, claim.epoch, kind.parts) is not None
+    roots = [inside for member in claim.members if (inside := folder.inside(member))]
+    return any(foreign(root, claim.step, claim.epoch, kind.parts) is not None for root in roots)
 
 
 def _is_copy(name: str, inside: Folder, formats: Iterable[Format]) -> bool:

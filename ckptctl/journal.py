@@ -26,7 +26,7 @@ class Intent:
     """One removal that was begun: the parts in the order in which they leave their names.
 
     The first part is what makes it a checkpoint: the directory, the file, or a group's key file;
-    sidecars come last.  A part goes to `folder/N` of the state directory, N being its place.
+    then come its other directories or files, sidecars last.  A part goes to `folder/N` of the state directory, N being its place.
     """
 
     id: str
@@ -49,21 +49,27 @@ def identity(entry: Entry) -> Identity:
     return entry.size, entry.mtime_ns, entry.inode
 
 
-def parts_of(checkpoint: Checkpoint, inode: int, shared: frozenset[str]) -> dict[str, Identity]:
-    """Return the parts of a checkpoint in the order in which they go, but for shared sidecars."""
+def whole(inode: int) -> Identity:
+    """Return what tells a directory from another of its name."""
+    return 0, 0, inode
+
+
+def parts_of(
+    checkpoint: Checkpoint, inodes: Mapping[str, int], shared: frozenset[str]
+) -> dict[str, Identity]:
+    """Return the parts of a checkpoint in the order in which they go, but for shared sidecars.
+
+    `inodes` are those of its directories.
+    """
     if checkpoint.kind is Kind.DIRECTORY:
-        own = {checkpoint.member: (0, 0, inode)}
+        own = {root: whole(inodes[root]) for root in checkpoint.roots}
     else:
         own = {checkpoint.member: identity(checkpoint.files[checkpoint.member])}
         own |= {p: identity(e) for p, e in checkpoint.files.items() if p not in checkpoint.sidecars}
     beside = [
-        path for path in checkpoint.sidecars if not _within(path, checkpoint) and path not in shared
+        path for path in checkpoint.sidecars if path not in shared and not checkpoint.contains(path)
     ]
     return own | {path: identity(checkpoint.files[path]) for path in beside}
-
-
-def _within(path: str, checkpoint: Checkpoint) -> bool:
-    return checkpoint.kind is Kind.DIRECTORY and path.startswith(checkpoint.member + "/")
 
 
 class Journal:

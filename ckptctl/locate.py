@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl import names
@@ -82,8 +82,7 @@ def containing(location: str, formats: Sequence[Format]) -> Inside | None:
         parent, name = os.path.split(at)
         if not name:
             break
-        if _claimed(parent, name, formats):
-            outermost = Inside(parent, name, exact=at == path)
+        outermost = _claimed(parent, os.path.relpath(path, parent), formats) or outermost
         at = parent
     return outermost
 
@@ -105,30 +104,45 @@ def _file(path: str, formats: Sequence[Format]) -> Inside:
     raise UsageError(f"{path}: is neither a directory nor a checkpoint", "name the run's directory")
 
 
-def _claimed(parent: str, name: str, formats: Sequence[Format]) -> bool:
-    """Whether a directory claims one of its folders as a checkpoint."""
+def _claimed(parent: str, inner: str, formats: Sequence[Format]) -> Inside | None:
+    """Return the checkpoint of a directory that a relative path is, or lies in, or holds part of."""
+    name = inner.split("/", maxsplit=1)[0]
     try:
         store = LocalStore(parent)
     except OSError:
-        return False
+        return None
     try:
         top = store.listing(deep=False)
-        if name not in top.folders or not _plausible(name, top):
-            return False
+        roots = next((kind.roots for kind in formats if name in kind.roots), ())
+        if name not in top.folders or not (roots or _plausible(name, top)):
+            return None
+        beside = {n: store.listing(n) for n in roots if n in top.folders and n != name}
 
-        def takes(folder: Folder) -> bool:
-            seen = replace(top, folders={name: folder})
+        def taken(folder: Folder) -> Inside | None:
+            seen = replace(top, folders={**beside, name: folder})
             found = look(seen, store, formats, os.path.basename(parent))
-            return any(name in item.claim.members for item in found.items)
+            return _inside(parent, inner, [item.claim.members for item in found.items])
 
         # A level or two shows most formats; only then is all below it read, which may be a lot.
-        if not names.parse(name, file=False).numbered and not takes(_two_levels(store, name)):
-            return False
-        return takes(store.listing(name))
+        if not names.parse(name, file=False).numbered and not taken(_two_levels(store, name)):
+            return None
+        return taken(store.listing(name))
     except OSError:
-        return False
+        return None
     finally:
         store.close()
+
+
+def _inside(parent: str, inner: str, claimed: Iterable[Sequence[str]]) -> Inside | None:
+    """Return the checkpoint that a relative path is or lies in; else what it holds a part of."""
+    part = None
+    for members in claimed:
+        for member in members:
+            if f"{inner}/".startswith(f"{member}/"):
+                return Inside(parent, members[0], exact=inner == member)
+            if member.startswith(f"{inner}/"):
+                part = Inside(parent, member, exact=False)
+    return part
 
 
 def _plausible(name: str, top: Folder) -> bool:

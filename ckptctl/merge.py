@@ -175,6 +175,7 @@ def checkpoint_of(
         marker=claim.marker is not None,
         expects_marker=claim.expects_marker,
         future=future,
+        also=claim.members[1:] if claim.kind is Kind.DIRECTORY else (),
     )
 
 

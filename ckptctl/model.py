@@ -100,12 +100,17 @@ class Folder:
             if folder.error is not None:
                 yield path, folder.error
 
+    def inside(self, path: str) -> Folder | None:
+        """Return the directory at a relative path, if there is one."""
+        folder: Folder | None = self
+        for part in path.split("/"):
+            folder = folder.folders.get(part) if folder else None
+        return folder
+
     def find(self, path: str) -> Entry | None:
         """Return the entry of the regular file at a relative path, if there is one."""
-        *parents, name = path.split("/")
-        folder: Folder | None = self
-        for parent in parents:
-            folder = folder.folders.get(parent) if folder else None
+        parent, _, name = path.rpartition("/")
+        folder = self.inside(parent) if parent else self
         return folder.files.get(name) if folder else None
 
 
@@ -138,7 +143,9 @@ class Claim:
     """What a format recognises in one folder: one checkpoint, or what a save left of one.
 
     `members` are the names in the folder that are the checkpoint itself, without sidecars: one
-    directory, one file, or the files of a group.  `missing` says in words what is not there of
+    directory, one file, or the files of a group.  A directory may have several roots, as paths
+    (`_actor/global_step5`, `_critic/global_step5`): the first names it, the others go with it, and
+    what else lies beside them is no run.  `missing` says in words what is not there of
     the whole grid or its marker; None where nothing is missing *by names and sizes*.
     """
 
@@ -228,6 +235,16 @@ class Checkpoint:
     marker: bool = False  # the commit marker that its format expects is there
     expects_marker: bool = False
     future: bool = False  # saved_ns is ahead of the clock
+    also: tuple[str, ...] = ()  # further directories that are it too, relative to the run
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The directories of which it consists as wholes; none of a file or a group."""
+        return (self.member, *self.also) if self.kind is Kind.DIRECTORY else ()
+
+    def contains(self, path: str) -> bool:
+        """Whether a path of the run lies in one of its directories."""
+        return any(path.startswith(f"{root}/") for root in self.roots)
 
     def value(self, metric: str) -> float | None:
         """Return the metric if it is there and finite, else None."""

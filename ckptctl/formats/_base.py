@@ -58,6 +58,9 @@ class Format(ABC):
     holds_anything: ClassVar[bool] = False
     """Whether its directories are filled by the user: numbers in what lies there say nothing."""
 
+    roots: ClassVar[tuple[str, ...]] = ()
+    """Names of directories beside each other that each hold a part of one checkpoint, or all of it."""
+
     rewrites: ClassVar[frozenset[str]] = frozenset()
     """Names of files in a checkpoint that its trainer, or its user, rightly rewrites after the save."""
 
