@@ -12,6 +12,7 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
 from ckptctl.formats._mmengine_name import read_name
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
+from ckptctl.formats._openrlhf_tags import tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind
@@ -50,14 +51,15 @@ class DeepSpeed(Format):
     }
 
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
-        """Yield the tags, but for MMEngine's (`epoch_12.pth/`).
+        """Yield the tags, but for MMEngine's (`epoch_12.pth/`) and OpenRLHF's.
 
         Raises OSError where `latest`, or what it names, cannot be read.
         """
+        others = tags_of(folder)
         tags = {
             name: inside
             for name, inside in folder.folders.items()
-            if is_tag(inside) and read_name(name) is None
+            if name not in others and is_tag(inside) and read_name(name) is None
         }
         closed = [name for name, inside in folder.folders.items() if inside.error is not None]
         latest, failed = None, None
@@ -83,13 +85,8 @@ class DeepSpeed(Format):
 
 
 def _name_of(name: str, *, pointed: bool) -> names.Name | None:
-    """Return what the name of a tag says; None where it is no checkpoint by its name.
-
-    `best_...` is kept and replaced by the trainer itself (OpenRLHF), so it has no number.
-    """
+    """Return what the name of a tag says; None where it is no checkpoint by its name."""
     found = names.parse(name, file=False)
-    if name.startswith("best"):
-        return names.Name(spans=found.spans)
     extended = _TAG.match(name) is not None and _TAG.fullmatch(name) is None
     if pointed or (found.numbered and not names.is_copy(name, found) and not extended):
         return found
@@ -139,7 +136,6 @@ def _claim(name: str, found: names.Name, inside: Folder, doubt: str | None) -> C
         epoch=found.epoch,
         counts=found.counts,
         metrics=found.metrics,
-        named=name.startswith("best"),
         missing=_missing(inside, grid.missing) or doubt,
         resumable=True if grid.world else None,  # without ZeRO the model states hold the optimizer
     )
