@@ -291,8 +291,10 @@ def test_safetensors_headers(header: object, rest: int, verdict: Verdict) -> Non
 
 
 def test_a_header_too_large_to_read_is_not_read() -> None:
-    large = struct.pack("<Q", 50_000_000) + bytes(50_000_000)
+    large = struct.pack("<Q", 50_000_000) + b"{" + bytes(49_999_999)
     assert look(large, "a.safetensors").verdict is Verdict.UNPROVABLE
+    zeros = struct.pack("<Q", 50_000_000) + bytes(50_000_000)
+    assert look(zeros, "a.safetensors").verdict is Verdict.TORN
     beyond = struct.pack("<Q", 100_000_001) + bytes(50)
     assert look(beyond, "a.safetensors").verdict is Verdict.TORN
 

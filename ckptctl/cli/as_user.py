@@ -37,7 +37,7 @@ def _import_all() -> None:
             importlib.import_module(module.name)
     for name in (
         "importlib.resources",
-        "pickletools",
+        "encodings.raw_unicode_escape",
         "encodings.ascii",
         "concurrent.futures.thread",
     ):

@@ -39,6 +39,8 @@ def check_safetensors(blob: Blob) -> Check:
     if 8 + length > blob.size:
         return torn(f"was cut at {blob.size:,} bytes, within its header")
     if length > _READ_LIMIT:
+        if read_exactly(blob, 8, 1) != b"{":
+            raise UnsoundError("has a header that is not sound: it does not begin with {")
         return UNKNOWN
     try:
         expected = 8 + length + _end_of(read_exactly(blob, 8, length).decode("utf-8"))

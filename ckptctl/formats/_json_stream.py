@@ -18,7 +18,7 @@ from ckptctl.reading import FRAMEWORK_LIMIT, VALUES_LIMIT, Reader, TooLargeError
 
 _CHUNK = 1 << 20
 _VALUE_LIMIT = 8 << 20  # bytes of the text of a value that is kept as a tree
-_BRACKET_LIMIT = 5_000_000  # of a value that is passed over: some 3 seconds
+_BRACKET_LIMIT = 2_000_000  # of a value that is passed over: some 3 seconds
 _LOOKAHEAD = 4  # what may still belong to a number at the end of the text: `1` of `1e-5`
 _SPACE = re.compile(r"[ \t\n\r]*")
 _FLAT = re.compile(r'(?:[^"\[\]{}]++|"[^"\\]*+")++')

@@ -5,9 +5,9 @@ Everything is imported before the user changes, since the interpreter may lie wh
 
 from __future__ import annotations
 
+import encodings.raw_unicode_escape
 import importlib
 import os
-import pickletools
 import pkgutil
 import sys
 
@@ -16,7 +16,7 @@ import ckptctl
 
 def preload() -> None:
     """Import all of the program, and what it imports late."""
-    assert pickletools
+    assert encodings.raw_unicode_escape
     for module in pkgutil.walk_packages(ckptctl.__path__, "ckptctl."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
