@@ -264,3 +264,9 @@ def test_a_gguf_of_more_tensors_than_bytes_or_of_another_age() -> None:
         look(b"GGUF" + struct.pack(">LQQ", 3, 1, 1) + bytes(40), "m.gguf").verdict
         is Verdict.UNPROVABLE
     )
+
+
+def test_the_first_bytes_of_a_container_are_a_cut_one() -> None:
+    for begin in (b"PK", b"\x89HDF", b"GGU", b"\x93NU", b"\x1f", b"\x04\x22\x4d"):
+        assert look(begin, "step_1.bin").text.startswith("was cut after")
+    assert look(b"us", "step_1.bin").verdict is Verdict.UNPROVABLE

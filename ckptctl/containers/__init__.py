@@ -124,7 +124,8 @@ def _checker(name: str, head: bytes) -> Checker | None:
 
 def _check_unknown(name: str, blob: Headed, entry: Entry) -> Check:
     """Return what can be said of a file that begins like nothing known."""
-    if any(blob.size < len(kind.magic) and kind.magic.startswith(blob.head) for kind in _KINDS):
+    begins = (kind.magic for kind in _KINDS if not kind.at)
+    if any(blob.size < len(magic) and magic.startswith(blob.head) for magic in begins):
         return torn(f"was cut after {blob.size} bytes")
     if (
         name.endswith(_TORCH)
