@@ -66,9 +66,9 @@ def manifest_of(
 
 def _own_folders(checkpoint: Checkpoint, folder: Folder) -> Iterator[tuple[str, Folder]]:
     """Yield the directories of a checkpoint, with their paths within the run."""
-    tops = {path.split("/", 1)[0] for path in checkpoint.folders}
-    for top in sorted(tops & folder.folders.keys()):
-        yield from folder.folders[top].tree(f"{top}/")
+    for root in checkpoint.roots:
+        if (inside := folder.inside(root)) is not None:
+            yield from inside.tree(f"{root}/")
 
 
 def _said(checkpoint: Checkpoint) -> Metadata:
