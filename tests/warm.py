@@ -54,6 +54,8 @@ class Warm:
             assert self._process.stdin is not None
             self._process.stdin.close()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def serve() -> None:
