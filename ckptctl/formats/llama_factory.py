@@ -1,0 +1,150 @@
+"""LLaMA-Factory's v1 engine; its classic engine is Hugging Face's Trainer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from ckptctl.containers import prove_file
+from ckptctl.formats._accelerate_parts import is_pickle
+from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._dcp import holds_data, read_commit
+from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
+from ckptctl.formats._grid import reaches_of
+from ckptctl.formats._hf_index import prove_indexes
+from ckptctl.formats._json_files import CONFIGS, prove_json
+from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
+from ckptctl.formats._samples import safetensors, torch_zip
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
+
+_NAME = re.compile(r"checkpoint-([0-9]{1,4000})")
+_TRAINERS = "trainer_state.json"
+_TAG = "pytorch_model"  # what accelerate calls DeepSpeed's states
+_RANKED = ("dataloader", "rng_state")
+
+
+@FORMATS.add("llama-factory")
+class LlamaFactory(Format):
+    """`checkpoint-N/` with `CHECKPOINT_COMPLETE`, an empty file that is written when all is done.
+
+    The engine deletes each `checkpoint-N` without that file when it next saves.
+    """
+
+    name = "llama-factory"
+    summary = "LLaMA-Factory's v1 engine: checkpoint-N/ with CHECKPOINT_COMPLETE"
+    source = (
+        "LLaMA-Factory: src/llamafactory/v1/core/utils/checkpoint.py, "
+        "v1/plugins/trainer_plugins/distributed/{fsdp2,deepspeed}.py save_checkpoint"
+    )
+    example: ClassVar[Mapping[str, bytes]] = {
+        "checkpoint-500/CHECKPOINT_COMPLETE": b"",
+        "checkpoint-500/dataloader/rank_0.pt": torch_zip(),
+        "checkpoint-500/metadata.json": (
+            b'{"global_step": 500, "epoch": 1, "num_training_steps": 1000}'
+        ),
+        "checkpoint-500/model/config.json": b"{}",
+        "checkpoint-500/model/model.safetensors": safetensors(),
+        "checkpoint-500/optimizer/state_dict.pt": torch_zip(),
+        "checkpoint-500/rng_state/rank_0.pt": torch_zip(),
+        "checkpoint-500/scheduler.pt": torch_zip(),
+    }
+
+    def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
+        """Yield each directory of the engine.  Raises OSError where its metadata cannot be read."""
+        for name, inside in folder.folders.items():
+            found = _NAME.fullmatch(name)
+            if found and _TRAINERS not in inside.files and is_llama_factory(name, inside, reader):
+                yield _claim(name, int(found[1]), inside)
+
+    def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
+        """Return the step and the epoch that `metadata.json` states; it is written first."""
+        entry = folder.folders[claim.name].files.get(METADATA)
+        if entry is None:
+            return Metadata()
+        path = f"{claim.name}/{METADATA}"
+        try:
+            said = read_object(chunks_of(reader, path, entry.size, SIDECAR_LIMIT))
+        except (ValueError, TooLargeError) as error:
+            text = f"{path} cannot be understood: {error}"
+            problem = Problem("metadata-unreadable", text)
+            return Metadata(missing=text, unread=text, problems=(problem,))
+        step, epoch = said.get("global_step"), said.get("epoch")
+        if type(step) is int and step != claim.step:
+            return Metadata(missing=f"{METADATA} is of step {step}", step=step)
+        return Metadata(
+            step=step if type(step) is int else None,
+            epoch=epoch if type(epoch) is int else None,
+        )
+
+    def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
+        """Yield what is wrong with its tensor files, its indexes and its configs."""
+        yield from prove_dcp(checkpoint, reader)
+        yield from prove_indexes(checkpoint, reader)
+        yield from prove_json(checkpoint, reader, CONFIGS)
+        for path, entry in checkpoint.files.items():
+            if is_pickle(path):
+                yield from prove_file(path, entry, reader)
+
+
+def _claim(name: str, step: int, inside: Folder) -> Claim:
+    marked = COMPLETE in inside.files
+    optimizer = inside.folders.get("optimizer")
+    known = (optimizer is not None and bool(optimizer.files)) or _TAG in inside.folders
+    return Claim(
+        format=LlamaFactory.name,
+        kind=Kind.DIRECTORY,
+        name=name,
+        members=(name,),
+        key_file=f"{name}/{COMPLETE if marked else key_of(inside)}",
+        family="checkpoint-#",
+        step=step,
+        counts=Unit.STEP,
+        missing=next(_gaps(inside), None),
+        marker=f"{name}/{COMPLETE}" if marked else None,
+        expects_marker=True,
+        resumable=True if known else False if marked else None,
+        claims_sidecars=(METADATA,),
+    )
+
+
+def _gaps(inside: Folder) -> Iterator[str]:
+    """Yield what is not there, the plainest first."""
+    if COMPLETE not in inside.files:
+        yield f"no {COMPLETE}, which is written last"
+    if METADATA not in inside.files:
+        yield f"no {METADATA}"
+    weights = [inside.folders[name] for name in ("model", _TAG) if name in inside.folders]
+    if not any(is_tensor(path) for folder in weights for path, _ in folder.walk()):
+        yield "no weights in model/"
+    for name in ("model", "optimizer"):
+        folder = inside.folders.get(name, Folder(name))
+        through_dcp = holds_data(folder.files) or ".metadata" in folder.files
+        if through_dcp and (gap := read_commit(folder.files).missing):
+            yield f"{name}/: {gap}"
+    tag = inside.folders.get(_TAG)
+    if tag is not None and (lost := read_grid(tag.files).missing):
+        yield f"{_TAG}/: no {lost}"
+    elif tag is None:  # DeepSpeed holds the scheduler and the random states itself
+        if "scheduler.pt" not in inside.files:
+            yield "no scheduler.pt"
+        yield from _lost_ranks(inside)
+    parts = list(parts_of(inside))
+    if gap := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+        yield gap
+
+
+def _lost_ranks(inside: Folder) -> Iterator[str]:
+    """Yield a rank's state that is not there: each writes two, and DeepSpeed's has but one."""
+    seen = {
+        name: set(inside.folders[name].files) if name in inside.folders else set[str]()
+        for name in _RANKED
+    }
+    every = set[str]().union(*seen.values()) or {"rank_0.pt"}
+    for name in _RANKED:
+        for file in sorted(every - seen[name]):
+            yield f"no {name}/{file}"
