@@ -18,10 +18,10 @@ from ckptctl.model import Checkpoint, Claim, Folder, Kind
 from ckptctl.reading import Finding, Reader
 
 _TITAN = re.compile(r"step-[0-9]+")
-_OTHERS = re.compile(r"iter_[0-9]{7,}|.+\.ckpt", re.DOTALL)
-"""Names of Megatron-LM and Lightning, which save through DCP."""
-_SIGNS = ("trainer_state.json", "common.pt", "meta.pt")
-"""Files beside the data by which Hugging Face, Megatron Core and Lightning FSDP are told."""
+_OTHERS = re.compile(r"iter_[0-9]{7,}|.+\.ckpt|ep[0-9]+-ba[0-9]+", re.DOTALL)
+"""Names of Megatron-LM, Lightning and Composer, which save through DCP."""
+_SIGNS = ("trainer_state.json", "common.pt", "meta.pt", "recipe_state.pt")
+"""Files beside the data by which Hugging Face, Megatron Core, Lightning FSDP and torchtune are told."""
 
 
 @FORMATS.add("torch-dcp")
