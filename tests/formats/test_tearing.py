@@ -129,7 +129,16 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ),
         ("zero_to_fp32.py", (DELETED,), "a script; nothing is read from it"),
     ),
+    "llama-factory": (
+        ("model/config.json", (DELETED,), "a model of the user's own has none"),
+        ("optimizer/state_dict.pt", (DELETED,), STRIPPED),
+    ),
     "megatron": (("common.pt", (DELETED,), "a newer Megatron Core writes none"),),
+    "nanotron": (
+        ("config.yaml", (DELETED,), OPTIONAL),
+        ("config.yaml", (HALVED,), "the first half of YAML is YAML"),
+        ("model/norm/model_weight.safetensors", (DELETED,), "no index names the parameters"),
+    ),
     "nemo": (
         ("context/io.json", (DELETED,), OPTIONAL),
         ("weights/common.pt", (DELETED,), "a newer Megatron Core writes none"),
@@ -146,6 +155,7 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("default/commit_success.txt", (HALVED,), TEXT),
         ("metrics/commit_success.txt", (HALVED,), TEXT),
     ),
+    "paddlenlp": (("config.json", (DELETED,), "a model of the user's own has none"),),
     "speechbrain": tuple(
         (f"{name}.ckpt", (DELETED,), BESIDE) for name in ("counter", "model", "optimizer")
     ),
@@ -158,12 +168,16 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("optimizer.pt", (DELETED,), "what a loop of the user's own writes is not known"),
     ),
     "torch-dcp": (("__1_0.distcp", (DELETED,), "it is empty, and so is named by no index"),),
+    "torchtitan": (
+        ("model.safetensors.index.json", (DELETED,), "a loop's own shards have no index"),
+    ),
+    "torchtune": (
+        ("config.json", (DELETED,), "it is a copy from the model's directory, which may have none"),
+        ("recipe_state.pt", (DELETED,), "the last of a training has none: `resumable` is false"),
+    ),
     "verl": (
         ("actor/fsdp_config.json", (DELETED,), OPTIONAL),
         ("actor/huggingface/config.json", (DELETED,), OPTIONAL),
-    ),
-    "torchtitan": (
-        ("model.safetensors.index.json", (DELETED,), "a loop's own shards have no index"),
     ),
 }
 """Of each format's example: a file, what may be done to it unseen, and why."""
