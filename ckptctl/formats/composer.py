@@ -10,7 +10,6 @@ from typing import ClassVar, NamedTuple
 from ckptctl import names
 from ckptctl.containers import prove_file
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._compressed import prove_compressed
 from ckptctl.formats._dcp import METADATA, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._samples import torch_zip
@@ -23,6 +22,16 @@ _NAME = re.compile(
     r"(?P<suffix>\.pt(?:\.(?:bz2|gz|lz4|lzma|lzo|xz|zst))?|\.tar(?:\.(?:bz2|gz|lzma))?|\.tgz)?"
 )
 _SYMLINK = ".symlink"
+_HEADS = {
+    "bz2": b"BZh",
+    "gz": b"\x1f\x8b",
+    "lz4": b"\x04\x22\x4d\x18",
+    "lzo": b"\x89LZO",
+    "tgz": b"\x1f\x8b",
+    "xz": b"\xfd7zXZ\0",
+    "zst": b"\x28\xb5\x2f\xfd",
+}
+"""How what each of its compressors writes begins (composer/utils/compression.py)."""
 
 
 class _File(NamedTuple):
@@ -70,10 +79,18 @@ class Composer(Format):
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what is wrong with its files, and what DCP's index names in vain."""
         yield from prove_dcp(checkpoint, reader)
-        yield from prove_compressed(checkpoint, reader)
         for path, entry in checkpoint.files.items():
-            if (found := _NAME.fullmatch(path)) and not found["suffix"]:
-                yield from prove_file(path, entry, reader)
+            if path.endswith((".pt", ".tar")) or not _NAME.fullmatch(path):
+                continue
+            torn = False
+            for finding in prove_file(path, entry, reader):
+                torn = True
+                yield finding
+            head = _HEADS.get(path.rpartition(".")[2])
+            if head is not None and not torn:
+                with reader.open(path) as blob:
+                    if blob.read(0, len(head)) != head:
+                        yield Finding(path, "torn", "does not begin as what its name says it is")
 
 
 def _files(folder: Folder) -> Iterator[Claim]:
