@@ -85,13 +85,14 @@ def unseen(root: Path, name: str, aside: Path) -> Unseen:
     it is seen if anything there raises an alarm, or if one checkpoint less is there.
     """
     found: Unseen = set()
-    for file in members(root)[name]:
+    whole = members(root)
+    for file in whole[name]:
         for how in ANY:
             if how != DELETED and not (root / file).stat().st_size:
                 continue  # it is empty already
             with torn(root / file, how, aside):
                 after = alarms(root)
-            if len(after) == len(members(root)) and not any(after.values()):
+            if len(after) == len(whole) and not any(after.values()):
                 found.add((file.removeprefix(f"{name}/"), how))
     return found
 
@@ -100,10 +101,10 @@ HIGHEST = "the number of ranks is in no name, and no other checkpoint is there t
 STRIPPED = "weights alone are whole: `resumable` is false, as where someone strips it to save space"
 TEXT = "only its presence counts: its text is not read"
 OPTIONAL = "not all of its framework's checkpoints have one"
-
 FILL = "a chunk that holds nothing but its array's fill value is not written"
 YAML = "what is left of YAML that was cut off is YAML; nothing is resumed from it"
 BESIDE = "which files there are is told only by the checkpoints around it"
+NO_ZERO = "without ZeRO the model states hold the optimizer's"
 
 Entry = tuple[str, tuple[str, ...], str]
 
@@ -125,7 +126,7 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         (
             "checkpoint/zero_pp_rank_0_mp_rank_00_optim_states.pt",
             (DELETED,),
-            "without ZeRO the model states hold the optimizer's",
+            NO_ZERO,
         ),
         ("zero_to_fp32.py", (DELETED,), "a script; nothing is read from it"),
     ),
@@ -148,6 +149,10 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("train_dataloader.pt", (DELETED,), OPTIONAL),
     ),
     "olmo": (("config.yaml", (HALVED,), YAML),),
+    "openrlhf": (
+        ("metric.json", (DELETED,), OPTIONAL),
+        ("zero_pp_rank_0_mp_rank_00_optim_states.pt", (DELETED,), NO_ZERO),
+    ),
     "orbax": (
         ("_CHECKPOINT_METADATA", (DELETED,), OPTIONAL),
         ("commit_success.txt", (HALVED,), TEXT),
@@ -222,9 +227,9 @@ def test_every_entry_is_of_a_format_that_is_there() -> None:
 
 REAL = (
     "torch-plain", "hf-trainer", "lightning", "torch-dcp", "deepspeed-zero1", "orbax", "accelerate",
-    "mmengine-epoch",
+    "mmengine-epoch", "timm", "tensorflow",
 )  # fmt: skip
-"""One run of each framework that is known so far."""
+"""One run of each framework whose names need no `formats:` of the user's, as Keras' do."""
 
 
 @pytest.mark.parametrize("directory", REAL)
