@@ -80,7 +80,8 @@ class Noted:
         )
 
     def _known(self, path: str) -> bool:
-        return path in self.said or bool(self.manifest and path in self.manifest.files)
+        sure = path in self.said and self.said[path].sure
+        return sure or bool(self.manifest and path in self.manifest.files)
 
 
 def by_sizes(noted: Noted) -> list[Finding]:
@@ -131,7 +132,10 @@ def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
 
 def _by_framework(noted: Noted, file: Hashed) -> Iterable[Finding]:
     said = noted.said.get(file.path)
-    if said is not None and not file.digests[said.algorithm].startswith(said.hexdigest):
+    if said is None or file.digests[said.algorithm].startswith(said.hexdigest):
+        return
+    # A digest that may be of something else proves damage only where a checksum agrees.
+    if said.sure or file.warnings:
         text = f"its bytes are not those whose {said.algorithm} {said.said_by} holds"
         yield Finding(file.path, "digest", text)
 

@@ -112,7 +112,7 @@ def _wanted(noted: Noted, findings: list[Finding], how: How) -> tuple[Wanted, ..
         if how.level is Level.DIGEST or not recorded:
             said = noted.said.get(path)
             # Where no digest is known, what a ZIP says of its own records is all there is.
-            unknown = how.level is Level.DIGEST and seen is None and said is None
+            unknown = how.level is Level.DIGEST and seen is None and not (said and said.sure)
             also = frozenset({said.algorithm} if said else ())
             wanted.append(Wanted(path, entry, also, checksums=unknown))
     return tuple(wanted)

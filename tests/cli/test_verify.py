@@ -465,3 +465,17 @@ def test_a_checksum_that_does_not_fit_is_only_a_warning(run: Path, ckptctl: Ckpt
     ckptctl("verify", run, "--record")
     done = ckptctl("verify", run, "--level", "digest", "--json")
     assert (done.code, codes(done), set(statuses(done).values())) == (0, {}, {"ok"})
+
+
+def test_the_digest_in_the_name_of_what_mmengine_published_is_used(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    content = b"not a ZIP, so the digest in the name is of the file itself"
+    name = f"epoch_12-{hashlib.sha256(content).hexdigest()[:8]}"
+    tree = {"epoch_11.pth": torch_zip(), f"{name}.pth": content, "last_checkpoint": "epoch_11.pth"}
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    done = ckptctl("verify", run, "--level", "digest", "--json")
+    assert (done.code, statuses(done)[name]) == (0, "ok")
+    flip(run / f"{name}.pth")
+    done = ckptctl("verify", run, "--level", "digest", "--json")
+    assert (done.code, statuses(done)[name]) == (6, "damaged")
