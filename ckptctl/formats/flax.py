@@ -48,11 +48,7 @@ class Flax(Format):
     summary = "Flax before Orbax: checkpoint_N files of msgpack, arrays in checkpoint_N_gda/"
     source = "flax: flax/training/checkpoints.py, flax/serialization.py"
     example: ClassVar[Mapping[str, bytes]] = {
-        "checkpoint_1000": b"\x82\xa6params\x81\xa1w\xb2//GDAPlaceholder:w\xa4step\xcd\x03\xe8",
-        "checkpoint_1000_gda/w/.zarray": (
-            b'{"chunks": [2], "compressor": null, "dtype": "<f4", "shape": [2], "zarr_format": 2}'
-        ),
-        "checkpoint_1000_gda/w/0": bytes(8),
+        "checkpoint_1000": b"\x82\xa6params\x81\xa1w\xc7\x04\x01data\xa4step\xcd\x03\xe8",
     }
 
     def find(self, folder: Folder, reader: Reader) -> Iterator[Claim]:
