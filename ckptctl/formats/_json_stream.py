@@ -236,7 +236,7 @@ class _Text:
     def _too_large(self) -> bool:
         """Whether the value that is being read would take too much, as text or as a tree."""
         length = len(self._text) - self._at
-        if length * (sys.getsizeof(self._text) // len(self._text)) > _VALUE_LIMIT:
+        if length and length * (sys.getsizeof(self._text) // len(self._text)) > _VALUE_LIMIT:
             return True
         return length > _CHUNK and sum(self._text.count(c, self._at) for c in ",[{") > VALUES_LIMIT
 

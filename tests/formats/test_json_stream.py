@@ -164,3 +164,10 @@ def test_a_long_value_that_is_not_wanted_costs_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_text_that_ends_with_a_piece() -> None:
+    for size in range(1, 5):
+        for end in range(12):
+            with pytest.raises(ValueError, match=r"."):
+                read_object(cut(b'{"a": [1, 2]}'[:end], size))
