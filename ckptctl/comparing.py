@@ -73,7 +73,8 @@ class Noted:
         own = [
             path
             for path in self.checkpoint.files
-            if path not in self.checkpoint.sidecars and path.rpartition("/")[2] not in said_by
+            if path not in self.checkpoint.sidecars
+            and (path in self.said or path.rpartition("/")[2] not in said_by)
         ]
         return all(self._known(path) or self.rewritten(path) for path in own) and any(
             map(self._known, own)
