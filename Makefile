@@ -21,5 +21,6 @@ docs:    ## make the generated files anew
 	python -m docs.generate
 
 bench:   ## measure against find and bare Python, as ratios
-	python benchmarks/scan.py
-	python benchmarks/prune.py
+	python -m benchmarks.scan
+	python -m benchmarks.prune
+	python -m benchmarks.verify

@@ -1,6 +1,6 @@
 """How long a decision takes, and that it grows with the number of checkpoints and no faster.
 
-    python benchmarks/decide.py
+    python -m benchmarks.decide
 
 Prints seconds for 10,000, 50,000 and 100,000 checkpoints, and the ratio of 50,000 to 10,000 (5 is
 linear), for runs of different shapes: one family, a model with its optimizer, a hundred trainings

@@ -1,6 +1,6 @@
 """How long `ckptctl prune` takes to delete, as ratios to `rm` of the same files in the same run.
 
-    python benchmarks/prune.py [ROUNDS]
+    python -m benchmarks.prune [ROUNDS]
 
 Makes its files anew for each call in a temporary directory ($TMPDIR says where) and brings them to
 the disk first; the two take turns, and the medians are compared.  Prints a table in Markdown, as

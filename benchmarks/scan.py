@@ -1,6 +1,6 @@
 """How long `ckptctl list` takes, as ratios to find, rclone and bare Python measured in the same run.
 
-    python benchmarks/scan.py [ROUNDS]
+    python -m benchmarks.scan [ROUNDS]
 
 Makes its files in a temporary directory ($TMPDIR says where), all warm; commands take turns, and
 the medians are compared.  Prints a table in Markdown, as docs/benchmarks.md has it.
@@ -9,23 +9,13 @@ the medians are compared.  Prints a table in Markdown, as docs/benchmarks.md has
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from benchmarks.measuring import CKPTCTL, PYTHON, Case, table
 from ckptctl.formats._samples import torch_zip
 
-ROUNDS = 5
-PYTHON = [sys.executable, "-c"]
-SCRIPT = Path(sys.executable).with_name("ckptctl")
-CKPTCTL = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "ckptctl"]
 FIND = ["find", "-printf", r"%s %T@ %p\n"]
 BARE_LOOP = """
 import json, os
@@ -35,18 +25,6 @@ for entry in os.scandir("."):
         json.loads(os.read(fd, 1 << 20))
         os.close(fd)
 """
-
-
-class Case(NamedTuple):
-    """One command measured against another, in one directory; the first target must, the second should be met."""
-
-    what: str
-    folder: Path
-    command: list[str]
-    peer_name: str
-    peer: list[str]
-    must: float
-    reach: float
 
 
 def sidecars(root: Path, count: int) -> Path:
@@ -92,38 +70,5 @@ def cases(base: Path) -> Iterator[Case]:
     yield Case("`prune --dry-run --json`, the same 20,000", many, prune, *loop, 4.5, 2.8)
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    """Return the wall time of one call."""
-    began = time.perf_counter()
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - began
-
-
-def row(case: Case, rounds: int) -> str:
-    """Measure one case, the two commands in turn, and return its line of the table."""
-    ours, theirs = [], []
-    for _ in range(rounds + 1):
-        ours.append(seconds(case.command, case.folder))
-        theirs.append(seconds(case.peer, case.folder))
-    one, two = statistics.median(ours[1:]), statistics.median(theirs[1:])
-    cells = [
-        case.what, case.peer_name, f"{one * 1e3:.0f} ms", f"{two * 1e3:.0f} ms",
-        f"**{one / two:.2f}**", f"{case.must} / {case.reach}",
-    ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
-
-
-def main() -> None:
-    """Print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody installs without compiled files
-    os.environ.update(HOME=os.devnull, XDG_CONFIG_HOME=os.devnull, RCLONE_CONFIG="")
-    with tempfile.TemporaryDirectory(prefix="ckptctl-bench-") as base:
-        print("| work | peer | ckptctl | peer | ratio | must stay below / worth reaching |")
-        print("|---|---|---|---|---|---|")
-        for case in cases(Path(base)):
-            print(row(case, rounds), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    table(cases)

@@ -472,7 +472,11 @@ def test_the_digest_in_the_name_of_what_mmengine_published_is_used(
 ) -> None:
     content = b"not a ZIP, so the digest in the name is of the file itself"
     name = f"epoch_12-{hashlib.sha256(content).hexdigest()[:8]}"
-    tree = {"epoch_11.pth": torch_zip(), f"{name}.pth": content, "last_checkpoint": "epoch_11.pth"}
+    tree: Mapping[str, bytes | str] = {
+        "epoch_11.pth": torch_zip(),
+        f"{name}.pth": content,
+        "last_checkpoint": "epoch_11.pth",
+    }
     run = make_tree(tmp_path / "run", tree, age=7200)
     done = ckptctl("verify", run, "--level", "digest", "--json")
     assert (done.code, statuses(done)[name]) == (0, "ok")
