@@ -132,6 +132,7 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         failed=tuple(failed),
         records=around.records.get(member, ()),
         manifest=manifest,
+        manifest_fits=manifest is not None and manifest.fits(own_files, item.format.rewrites),
         manifest_unread=manifest_unread,
         log=_logged(item, around.log),
         log_unread=around.log_unread,

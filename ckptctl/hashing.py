@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple, Protocol
@@ -23,6 +23,7 @@ _BLOCK = 4 * 2**20
 _SMALL = 2 * _BLOCK
 """Bytes below which a second thread costs more than it gains."""
 
+_MANY = 64
 _WARNINGS = 3
 """Of a file whose checksums do not fit no more are told: they may all be switched off."""
 
@@ -50,7 +51,7 @@ class Hashed(NamedTuple):
     """What a file hashed to, or why it could not be read."""
 
     path: str
-    entry: Entry | None = None  # as it was before and after; None where it changed meanwhile
+    entry: Entry | None = None  # as it was listed, and is still; None where it changed meanwhile
     digests: dict[str, str] = {}  # noqa: RUF012 - algorithm -> hexadecimal; never changed
     bytes_read: int = 0
     warnings: tuple[str, ...] = ()  # checksums within it that do not fit
@@ -75,17 +76,34 @@ def hash_all(
     def work(wanted: Wanted) -> Hashed:
         return _hash(wanted, source, advanced, lambda: bool(over) or stop())
 
-    pending: deque[Future[Hashed]] = deque()
+    def work_all(batch: Sequence[Wanted]) -> list[Hashed]:
+        return [work(wanted) for wanted in batch]
+
+    pending: deque[Future[list[Hashed]]] = deque()
     try:
-        for wanted in files:
-            pending.append(pool.submit(work, wanted))
+        for batch in _batches(files):
+            pending.append(pool.submit(work_all, batch))
             if len(pending) > 2 * jobs:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
     finally:
         over.append(True)
         pool.shutdown(cancel_futures=True)
+
+
+def _batches(files: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    """Yield large files by themselves, small ones together: handing one over takes longer than it."""
+    batch: list[Wanted] = []
+    size = 0
+    for wanted in files:
+        batch.append(wanted)
+        size += wanted.entry.size
+        if size >= _SMALL or len(batch) >= _MANY:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Hashed:
@@ -93,9 +111,9 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
 
     read = 0
     try:
-        before = source.stat(wanted.path)
         with source.open(wanted.path) as blob:
-            own = blake3.blake3(max_threads=blake3.blake3.AUTO)
+            threads = blake3.blake3.AUTO if blob.size >= _BLOCK else 1
+            own = blake3.blake3(max_threads=threads)
             others = {name: hashlib.new(name, usedforsecurity=False) for name in wanted.also}
             checks = Checksums(blob) if wanted.checksums else None
             warnings: list[str] = []
@@ -112,12 +130,17 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
                         raise Stopped
         digests = {name: other.hexdigest() for name, other in others.items()}
         digests[ALGORITHM] = own.hexdigest()
-        same = before is not None and before == source.stat(wanted.path) and before.size == read
+        after = source.stat(wanted.path)
+        same = after is not None and _inode(after) == _inode(wanted.entry) and after.size == read
         return Hashed(
-            wanted.path, before if same else None, digests, read, tuple(warnings[:_WARNINGS])
+            wanted.path, after if same else None, digests, read, tuple(warnings[:_WARNINGS])
         )
     except OSError as error:
         return Hashed(wanted.path, bytes_read=read, error=error)
+
+
+def _inode(entry: Entry) -> tuple[int, int, int, int]:
+    return entry.size, entry.mtime_ns, entry.device, entry.inode
 
 
 def _blocks(blob: Blob) -> Generator[memoryview]:

@@ -38,6 +38,7 @@ class How:
     level: Level = Level.STRUCTURE
     record: bool = False
     reread: bool = False
+    sampled: bool = False  # only some of the bytes are read
     other: Other | None = None
     jobs: int = 1
 
@@ -75,8 +76,10 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
         findings.append(Finding(checkpoint.key_file, "manifest-unreadable", str(error)))
     except OSError as error:
         failed = error
+    # What was recorded was whole; where all of it is compared, heads and tails are too.
+    compared = how.level is Level.DIGEST and not how.sampled and _is_recorded(checkpoint, manifest)
     try:
-        if how.level is not Level.NAMES:
+        if (how.level is not Level.NAMES or how.record) and not compared:
             findings += findings_of(checkpoint, how.formats, how.source)
         said = {each.path: each for each in kind.digests(checkpoint, how.source)}
     except OSError as error:
@@ -95,6 +98,14 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
         findings += _beside(checkpoint, how.other)
     wanted = () if failed else _wanted(noted, findings, how)
     return Looked(noted, tuple(dict.fromkeys(findings)), wanted, failed)
+
+
+def _is_recorded(checkpoint: Checkpoint, manifest: Manifest | None) -> bool:
+    """Whether a digest is known of each file, at the size and time that it has."""
+    return manifest is not None and all(
+        path in manifest.files and manifest.files[path].fits(entry)
+        for path, entry in checkpoint.files.items()
+    )
 
 
 def _wanted(noted: Noted, findings: list[Finding], how: How) -> tuple[Wanted, ...]:

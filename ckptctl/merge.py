@@ -34,6 +34,7 @@ class Sources:
     failed: tuple[str, ...] = ()  # what could not be read
     records: tuple[Record, ...] = ()
     manifest: Manifest | None = None
+    manifest_fits: bool = False  # it was made for these very files, but for what may rightly change
     manifest_unread: str | None = None  # why it could not be understood
     log: Mapping[str, float] = field(default_factory=dict)
     log_unread: str | None = None
@@ -44,13 +45,6 @@ class Sources:
         if not self.inner:
             return self.own_files
         return {path: entry for path, entry in self.own_files.items() if path not in self.inner}
-
-    @property
-    def manifest_fits(self) -> bool:
-        """Whether its manifest was made for these very files, but for what may rightly change."""
-        return self.manifest is not None and self.manifest.fits(
-            self.own_files, self.item.format.rewrites
-        )
 
     @property
     def noted(self) -> Metadata:

@@ -114,6 +114,7 @@ class VerifyRun:
             level=wish.level,
             record=wish.record,
             reread=wish.reread,
+            sampled=wish.percent is not None,
             other=self._other(),
             jobs=wish.jobs,
         )
