@@ -73,8 +73,9 @@ def status_of(
 
 def by_names(checkpoint: Checkpoint) -> list[Finding]:
     """Return what the listing alone says is not there, or not whole."""
+    key = checkpoint.key_file
     return [
-        Finding(checkpoint.key_file, problem.code, problem.text)
+        Finding(key, problem.code, problem.text.removeprefix(f"{key} "))
         for problem in checkpoint.problems
         if problem.code in {"incomplete", "torn", "settling", "marker-older"}
     ]

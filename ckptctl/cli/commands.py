@@ -145,7 +145,7 @@ COMMANDS = {
         "Show the age of each run's newest complete checkpoint, sizes, trash and free space.",
     ),
     "demo": Command(
-        _demo, "Make a small sample run and walk through list, a pin, prune and undo on it."
+        _demo, "Make a small sample run and walk through list, verify, a pin, prune and undo on it."
     ),
     "config": Command(
         _config, "Check the configuration, or print its JSON Schema or an example of it."

@@ -1,4 +1,4 @@
-"""`ckptctl demo`: a small sample run, and a walk through list, annotate, prune and undo on it."""
+"""`ckptctl demo`: a small sample run, and a walk through list, verify, annotate, prune and undo on it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _WALK = (
     (
         "What is there. step_9000 is still being written: torn, so no rule counts it. train.log is no checkpoint.",
         ("list", _RUN),
+    ),
+    (
+        "Is all of it whole? Headers and indexes are opened; --record notes digests, for --level digest to compare.",
+        ("verify", _RUN, "--record"),
     ),
     (
         "step_2000 is no good by its metric, but somebody needs it: a pin keeps it whatever the rules say.",
@@ -61,7 +65,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Make a small sample run and walk through list, a pin, prune and undo on it."""
+    """Make a small sample run and walk through list, verify, a pin, prune and undo on it."""
     from ckptctl.cli.app import run  # noqa: PLC0415 - the app imports this module
 
     place = tempfile.mkdtemp(prefix="ckptctl-demo-") if directory is None else directory

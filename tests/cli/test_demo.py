@@ -49,7 +49,7 @@ def test_each_command_shown_can_be_typed(tmp_path: Path, ckptctl: Ckptctl) -> No
     place = tmp_path / "sample"
     done = ckptctl("demo", place)
     shown = re.findall(r"^\$ ckptctl (.*)$", done.stdout, re.MULTILINE)
-    assert len(shown) == 8
+    assert len(shown) == 9
     shutil.rmtree(place)
     make_run(str(place), time.time_ns())
     for line in shown:
