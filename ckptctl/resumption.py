@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from ckptctl.hashing import Hashed, Wanted
+from ckptctl.manifest import ALGORITHM
 from ckptctl.model import NS, Entry
 from ckptctl.reading import VanishedError
 from ckptctl.stores.local import LocalStore
@@ -45,8 +46,8 @@ class Resumption:
             line = lines.get(path)
             if line is None or line.get("seen") != _seen(entry):
                 continue
-            digests = line["digests"]
-            if isinstance(digests, dict) and also <= digests.keys():
+            digests = line.get("digests")
+            if isinstance(digests, dict) and also | {ALGORITHM} <= digests.keys():
                 found[path] = Hashed(path, entry, digests)
         return found
 
@@ -72,8 +73,11 @@ class Resumption:
         return lines
 
     def heard(self, file: Hashed) -> None:
-        """Note a file that was read whole, written at once where much was read since."""
-        if file.entry is None:
+        """Note a file that was read whole, written at once where much was read since.
+
+        One whose checksums do not fit is read again: that may prove damage, and is not noted here.
+        """
+        if file.entry is None or file.warnings:
             return
         self._lines.append(
             {"path": file.path, "seen": _seen(file.entry), "digests": dict(file.digests)}

@@ -1,0 +1,73 @@
+"""What is read and what comes of it, where a whole program would have to be raced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats.torch_file import TorchFile
+from ckptctl.hashing import Hashed, Wanted, hash_all
+from ckptctl.manifest import ALGORITHM
+from ckptctl.model import Checkpoint, Entry
+from ckptctl.resumption import Resumption
+from ckptctl.stores.local import LocalStore
+from tests.claims import checkpoint_of, claim_of, opened
+from tests.trees import make_tree
+
+FILE = "step_1.pt"
+SIDECAR = "step_1.json"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    with closing(LocalStore(str(make_tree(tmp_path, {FILE: b"abc", SIDECAR: b"{}"})))) as it:
+        yield it
+
+
+def checkpoint_in(root: Path) -> Checkpoint:
+    claim = claim_of(TorchFile, root)
+    with opened(root) as (folder, _):
+        return replace(checkpoint_of(claim, folder), files=dict(folder.files), sidecars=(SIDECAR,))
+
+
+def hashed_as_listed(listed: Entry, store: LocalStore) -> Hashed:
+    (found,) = hash_all(
+        [Wanted(FILE, listed)], store, jobs=1, advanced=lambda _: None, stop=lambda: False
+    )
+    return found
+
+
+def test_an_interruption_does_not_lose_a_checksum_that_did_not_fit(
+    tmp_path: Path, store: LocalStore
+) -> None:
+    entry = store.listing().files[FILE]
+    digests = {ALGORITHM: "ab"}
+    for warnings, again in ((), {FILE}), (("its record does not hash to its CRC",), set[str]()):
+        resumption = Resumption("digest", 1, lambda: LocalStore(str(tmp_path)))
+        resumption.heard(Hashed(FILE, entry, digests, 3, warnings))
+        resumption.flush()
+        known = Resumption("digest", 2, lambda: None).known([str(tmp_path)], [Wanted(FILE, entry)])
+        assert set(known) == again
+        (tmp_path / "verifying.jsonl").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"path": "step_1.pt", "seen": %s}', '{"path": "step_1.pt", "seen": %s, "digests": {}}'],
+)
+def test_a_line_without_its_digest_is_read_again(
+    line: str, tmp_path: Path, store: LocalStore
+) -> None:
+    entry = store.listing().files[FILE]
+    resumption = Resumption("digest", 1, lambda: LocalStore(str(tmp_path)))
+    resumption.heard(Hashed(FILE, entry, {ALGORITHM: "ab"}, 3))
+    resumption.flush()
+    noted = tmp_path / "verifying.jsonl"
+    head, first = noted.read_text().splitlines()
+    seen = first[first.index('"seen": ') + 8 : first.index(', "digests"')]
+    noted.write_text(f"{head}\n{line % seen}\n")
+    assert not Resumption("digest", 2, lambda: None).known([str(tmp_path)], [Wanted(FILE, entry)])
