@@ -105,22 +105,20 @@ def by_sizes(noted: Noted) -> list[Finding]:
 
 
 def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
-    """Return what is wrong with files that were read, or could not be."""
+    """Return what is wrong with files that were read."""
     found: list[Finding] = []
     anew: list[str] = []
+    saved_anew = noted.saved_anew  # which takes a look at every file
     for file in hashed:
-        if file.error is not None:
-            text = f"cannot be read ({file.error.strerror or file.error})"
-            found.append(Finding(file.path, "unreadable", text))
-        elif file.entry is None:
-            found.append(Finding(file.path, "changed", "changed while it was read"))
+        if file.entry is None:
+            found.append(Finding(file.path, "changed", "changed while it was looked at"))
         else:
             found += _by_framework(noted, file)
             found += [Finding(file.path, "crc", f"{text}{_CRC}") for text in file.warnings]
             seen = noted.manifest.files.get(file.path) if noted.manifest else None
             if seen is None or seen.digest in {None, file.digests[ALGORITHM]}:
                 continue
-            if noted.saved_anew and not seen.is_same(file.entry):
+            if saved_anew and not seen.is_same(file.entry):
                 anew.append(file.path)
             elif noted.rewritten(file.path) and not seen.is_same(file.entry):
                 text = "was rewritten since it was recorded, as may be"

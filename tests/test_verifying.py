@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.comparing import Noted, by_digests
 from ckptctl.formats.torch_file import TorchFile
 from ckptctl.hashing import Hashed, Wanted, hash_all
-from ckptctl.manifest import ALGORITHM
-from ckptctl.model import Checkpoint, Entry
+from ckptctl.manifest import ALGORITHM, Manifest
+from ckptctl.manifest import Noted as Seen
+from ckptctl.model import Checkpoint, Entry, Metadata
 from ckptctl.resumption import Resumption
 from ckptctl.stores.local import LocalStore
 from tests.claims import checkpoint_of, claim_of, opened
@@ -71,3 +74,20 @@ def test_a_line_without_its_digest_is_read_again(
     seen = first[first.index('"seen": ') + 8 : first.index(', "digests"')]
     noted.write_text(f"{head}\n{line % seen}\n")
     assert not Resumption("digest", 2, lambda: None).known([str(tmp_path)], [Wanted(FILE, entry)])
+
+
+@pytest.mark.usefixtures("store")
+def test_many_files_saved_anew_take_no_time(tmp_path: Path) -> None:
+    files = {f"step_1/{number}": Entry(3, 20, inode=number + 1) for number in range(20_000)}
+    checkpoint = replace(
+        checkpoint_in(tmp_path), files=files, sidecars=(), key_file="step_1/0", member="step_1"
+    )
+    manifest = Manifest(
+        name="step_1", path="step_1", format="x", said=Metadata(),
+        files={path: Seen(3, 10, "old") for path in files}, created_ns=15, created_by="",
+    )  # fmt: skip
+    hashed = [Hashed(path, entry, {ALGORITHM: "new"}, 3) for path, entry in files.items()]
+    began = time.process_time()
+    (finding,) = by_digests(Noted(checkpoint, manifest), hashed)
+    assert finding.code == "stale-record"
+    assert time.process_time() - began < 5
