@@ -64,7 +64,7 @@ class Stopped(Exception):  # noqa: N818 - nothing failed
 
 def hash_all(
     files: Iterable[Wanted], source: Source, *, jobs: int, advanced: Advanced, stop: Stop
-) -> Iterator[Hashed]:
+) -> Generator[Hashed]:
     """Yield what each file hashes to, in their order, `jobs` of them read at once.
 
     `advanced` hears of bytes read, from several threads.  Raises Stopped once `stop()` is true;
@@ -131,7 +131,7 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
         digests = {name: other.hexdigest() for name, other in others.items()}
         digests[ALGORITHM] = own.hexdigest()
         after = source.stat(wanted.path)
-        same = after is not None and _inode(after) == _inode(wanted.entry) and after.size == read
+        same = _is(wanted.entry, after) and wanted.entry.size == read
         return Hashed(
             wanted.path, after if same else None, digests, read, tuple(warnings[:_WARNINGS])
         )
@@ -139,8 +139,11 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
         return Hashed(wanted.path, bytes_read=read, error=error)
 
 
-def _inode(entry: Entry) -> tuple[int, int, int, int]:
-    return entry.size, entry.mtime_ns, entry.device, entry.inode
+def _is(listed: Entry, entry: Entry | None) -> bool:
+    """Whether a file is the one that was listed; how many links and blocks it has says nothing."""
+    return entry is not None and listed == entry._replace(
+        links=listed.links, allocated=listed.allocated
+    )
 
 
 def _blocks(blob: Blob) -> Generator[memoryview]:

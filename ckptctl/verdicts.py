@@ -82,19 +82,20 @@ def by_names(checkpoint: Checkpoint) -> list[Finding]:
 
 
 def remembered(
-    checkpoint: Checkpoint, findings: Collection[Finding], level: Level
+    checkpoint: Checkpoint, findings: Collection[Finding], level: Level, *, covered: bool
 ) -> list[Finding]:
-    """Return the damage that an earlier verification found, where this one cannot refute it."""
+    """Return the damage that an earlier verification found, where this one cannot refute it.
+
+    Of bytes that are not as they were noted, nothing does but what they should be: `covered`.
+    """
     damage_level = checkpoint.damage_level
     if checkpoint.state is not State.DAMAGED or any(f.code not in HARMLESS for f in findings):
         return []
-    if damage_level in set(Level) and Level(damage_level).depth <= level.depth:
+    known = Level(damage_level) if damage_level in set(Level) else Level.DIGEST
+    if damage_level == known and known.depth <= level.depth and (covered or known != Level.DIGEST):
         return []
     text = next((p.text for p in checkpoint.problems if p.code == "damaged"), "it is damaged")
-    return [
-        Finding(
-            checkpoint.key_file,
-            "recorded-damage",
-            f"was found damaged ({text}); only level {damage_level or Level.DIGEST} can clear that",
-        )
-    ]
+    deep = known.depth <= level.depth
+    clears = "digests, of which none are known now," if deep else f"level {known}"
+    text = f"was found damaged ({text}); only {clears} can clear that"
+    return [Finding(checkpoint.key_file, "recorded-damage", text)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from ckptctl.comparing import by_digests
 from ckptctl.hashing import Advanced, Hashed, Source, Stop, Wanted, hash_all
 from ckptctl.looking import How, Looked, Other, look, lost_by_medium, unreadable
 from ckptctl.manifest import ALGORITHM
-from ckptctl.model import Checkpoint
+from ckptctl.model import Checkpoint, State
 from ckptctl.pace import in_order
 from ckptctl.reading import Finding, VanishedError
 from ckptctl.verdicts import Level, Result, Status, remembered, status_of
@@ -35,95 +36,108 @@ def read_all(
     heard: Callable[[Hashed], None],
     advanced: Advanced,
     stop: Stop,
-) -> Iterator[tuple[Result, tuple[Hashed, ...]]]:
+) -> Generator[tuple[Result, tuple[Hashed, ...]]]:
     """Yield each checkpoint's result, with what its files hashed to.
 
     `known` are files that an interrupted verification has read, `heard` gets each that was read
-    here.  Raises Stopped once `stop()` is true.
+    here.  Raises Stopped once `stop()` is true.  Close it before what it reads from: up to then
+    threads read ahead.
     """
     wanted = [each for one in looked for each in one.wanted]
     fresh = [each for each in wanted if each.path not in known]
-    here = _each_inode_once(fresh, how.source, how.jobs, advanced, stop)
-    copied = _copied(wanted, how.other) if how.other and how.level is Level.DIGEST else set()
-    there = (
-        _each_inode_once(
-            [each for each in wanted if each.path in copied], how.other.source, how.jobs, advanced, stop
-        )
-        if how.other
-        else iter(())
-    )  # fmt: skip
-    for one in looked:
-        files, copies = [], {}
-        for each in one.wanted:
-            if each.path in known:
-                file = known[each.path]
-            else:
-                file = next(here)
-                heard(file)
-            files.append(file)
-            if each.path in copied:
-                copies[each.path] = next(there)
-        yield _result(one, files, copies, how), tuple(files)
+    copied = _copied(wanted, how.other) if how.other and how.level is Level.DIGEST else {}
+    elsewhere = how.other.source if how.other else how.source
+    with (
+        closing(_each_inode_once(fresh, how.source, how.jobs, advanced, stop)) as here,
+        closing(
+            _each_inode_once(list(copied.values()), elsewhere, how.jobs, advanced, stop)
+        ) as there,
+    ):
+        for one in looked:
+            files, copies = [], {}
+            for each in one.wanted:
+                if each.path in known:
+                    file = known[each.path]
+                else:
+                    file = next(here)
+                    heard(file)
+                files.append(file)
+                if each.path in copied:
+                    copies[each.path] = next(there)
+            yield _result(one, files, copies, how), tuple(files)
 
 
 def _each_inode_once(
     wanted: Sequence[Wanted], source: Source, jobs: int, advanced: Advanced, stop: Stop
-) -> Iterator[Hashed]:
+) -> Generator[Hashed]:
     """Yield what files hash to, in their order; of hard links to one inode the first is read."""
-    leaders: dict[tuple[int, int], str] = {}
-    same: dict[str, str] = {}
-    for path, entry, *_ in wanted:
-        if entry.inode and entry.links > 1:
-            leader = leaders.setdefault((entry.device, entry.inode), path)
-            if leader != path:
-                same[path] = leader
+    leaders: dict[tuple[int, int], Wanted] = {}  # each with all that is wanted of any of its links
+    same: dict[str, tuple[int, int]] = {}
+    for each in wanted:
+        inode = each.entry.device, each.entry.inode
+        if each.entry.inode and each.entry.links > 1:
+            leader = leaders.setdefault(inode, each)
+            checksums = leader.checksums or each.checksums
+            leaders[inode] = leader._replace(also=leader.also | each.also, checksums=checksums)
+            same[each.path] = inode
+    led = {leader.path: leader for leader in leaders.values()}
     read = hash_all(
-        (each for each in wanted if each.path not in same),
+        (led.get(each.path, each) for each in wanted if each.path in led or each.path not in same),
         source,
         jobs=jobs,
         advanced=advanced,
         stop=stop,
     )
-    linked: dict[str, Hashed] = {}
-    leading = set(same.values())
-    for each in wanted:
-        if each.path in same:
-            yield linked[same[each.path]]._replace(path=each.path, bytes_read=0)
-            continue
-        hashed = next(read)
-        if each.path in leading:
-            linked[each.path] = hashed
-        yield hashed
+    linked: dict[tuple[int, int], Hashed] = {}
+    with closing(read):
+        for each in wanted:
+            if each.path not in same:
+                yield next(read)
+            elif each.path in led:
+                linked[same[each.path]] = hashed = next(read)
+                yield hashed
+            else:
+                yield linked[same[each.path]]._replace(path=each.path, bytes_read=0)
 
 
-def _copied(wanted: Sequence[Wanted], other: Other) -> set[str]:
-    """Return the files that the copy has too, at the same size."""
-    there = {path: e.size for c in other.checkpoints.values() for path, e in c.files.items()}
-    return {each.path for each in wanted if there.get(each.path) == each.entry.size}
+def _copied(wanted: Sequence[Wanted], other: Other) -> dict[str, Wanted]:
+    """Return the files that the copy has too, at the same size, as they are to be read there."""
+    there = {
+        path: entry
+        for copy in other.checkpoints.values()
+        if copy.state is not State.SAVING
+        for path, entry in copy.files.items()
+    }
+    return {
+        each.path: Wanted(each.path, there[each.path])
+        for each in wanted
+        if each.path in there and there[each.path].size == each.entry.size
+    }
 
 
 def _result(one: Looked, files: Sequence[Hashed], copies: Mapping[str, Hashed], how: How) -> Result:
     checkpoint = one.noted.checkpoint
     error = one.error
     findings = list(one.findings)
-    read = []
-    for file in (*files, *copies.values()):
-        if file.error is None:
-            continue
+    for file in files:
         if isinstance(file.error, VanishedError):
             findings.append(Finding(file.path, "vanished", "is gone"))
-        elif lost_by_medium(file.error):
+        elif file.error is not None and lost_by_medium(file.error):
             findings.append(unreadable(file.path, file.error))
         else:
-            error = file.error
+            error = error or file.error
     read = [file for file in files if file.error is None]
     findings += by_digests(one.noted, read)
+    for copy in copies.values():
+        if not isinstance(copy.error, VanishedError):
+            error = error or copy.error
     findings += _differing(one, read, copies, how.other)
-    findings += remembered(checkpoint, findings, how.level)
-    compared = bool(files) and all(
-        file.path in copies for file in files if file.path not in checkpoint.sidecars
+    own = [file for file in files if file.path not in checkpoint.sidecars]
+    compared = bool(own) and all(
+        file.path in copies and copies[file.path].entry is not None for file in own
     )
     covered = one.noted.covered or compared
+    findings += remembered(checkpoint, findings, how.level, covered=covered)
     status = status_of(checkpoint, findings, how.level, covered=covered)
     if how.record and status is Status.UNRECORDED and error is None:
         status = Status.OK  # it is recorded now
@@ -142,9 +156,14 @@ def _differing(
 ) -> Iterator[Finding]:
     for file in files:
         copy = copies.get(file.path)
-        if other is None or copy is None or copy.error is not None:
+        if other is None or copy is None:
             continue
-        if copy.digests[ALGORITHM] != file.digests[ALGORITHM]:
+        if isinstance(copy.error, VanishedError):
+            yield Finding(file.path, "differs", f"is gone from {other.location}")
+        elif copy.error is None and copy.entry is None:
+            text = f"changed in {other.location} meanwhile, so it was not compared"
+            yield Finding(file.path, "absent", text)
+        elif copy.error is None and copy.digests[ALGORITHM] != file.digests[ALGORITHM]:
             text = f"its bytes are not those in {other.location}"
             seen = one.noted.manifest.files.get(file.path) if one.noted.manifest else None
             if seen is not None and seen.digest == file.digests[ALGORITHM]:

@@ -13,11 +13,14 @@ import pytest
 from ckptctl.comparing import Noted, by_digests
 from ckptctl.formats.torch_file import TorchFile
 from ckptctl.hashing import Hashed, Wanted, hash_all
+from ckptctl.looking import How, Looked
 from ckptctl.manifest import ALGORITHM, Manifest
 from ckptctl.manifest import Noted as Seen
 from ckptctl.model import Checkpoint, Entry, Metadata
 from ckptctl.resumption import Resumption
 from ckptctl.stores.local import LocalStore
+from ckptctl.verdicts import Level, Status
+from ckptctl.verifying import read_all
 from tests.claims import checkpoint_of, claim_of, opened
 from tests.trees import make_tree
 
@@ -42,6 +45,23 @@ def hashed_as_listed(listed: Entry, store: LocalStore) -> Hashed:
         [Wanted(FILE, listed)], store, jobs=1, advanced=lambda _: None, stop=lambda: False
     )
     return found
+
+
+def test_what_changed_since_it_was_listed_has_no_digest(tmp_path: Path, store: LocalStore) -> None:
+    listed = store.listing().files[FILE]
+    (tmp_path / FILE).write_bytes(b"longer than before")
+    assert hashed_as_listed(listed, store).entry is None
+
+
+def test_a_sample_of_sidecars_alone_proves_nothing(tmp_path: Path, store: LocalStore) -> None:
+    checkpoint = checkpoint_in(tmp_path)
+    sampled = (Wanted(SIDECAR, checkpoint.files[SIDECAR]),)
+    how = How(source=store, formats={}, manifest=lambda _: None, level=Level.DIGEST)
+    ((result, _),) = read_all(
+        [Looked(Noted(checkpoint), wanted=sampled)], how,
+        known={}, heard=lambda _: None, advanced=lambda _: None, stop=lambda: False,
+    )  # fmt: skip
+    assert result.status is Status.UNRECORDED
 
 
 def test_an_interruption_does_not_lose_a_checksum_that_did_not_fit(
