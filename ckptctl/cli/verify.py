@@ -126,6 +126,10 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
                     continue
                 run = VerifyRun(session, place, read, _beside(read, against), wish, progress)
                 runs.append(run.verified(chosen))
+                if session.signals.stopped():  # the run has caught it, to show what was found
+                    break
+            if session.signals.stopped():
+                break
     report = Verification(
         level=wish.level,
         runs=tuple(runs),

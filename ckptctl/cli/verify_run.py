@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from ckptctl import __version__
@@ -84,6 +84,12 @@ class VerifyRun:
                     self._verify(checkpoints)
                 except CkptctlError as failed:
                     error = failed
+                except OSError as failed:  # of the state; of the run it is a value
+                    error = UnreadableError(
+                        f"{self._read.location}: what was recorded cannot be read "
+                        f"({failed.strerror or failed})",
+                        "check the permissions of its state directory, or name another with --state-dir",
+                    )
         wrong = next((result for result in self._results if result.error is not None), None)
         if wrong is not None and wrong.error is not None:
             path = wrong.error.filename or wrong.checkpoint.path
@@ -129,8 +135,7 @@ class VerifyRun:
         )
         finished = False
         try:
-            for one, (result, files) in zip(
-                looked,
+            with closing(
                 read_all(
                     looked,
                     how,
@@ -138,11 +143,11 @@ class VerifyRun:
                     heard=resumption.heard if wish.scope is not None else _unheard,
                     advanced=self._progress.advanced,
                     stop=self._session.late,
-                ),
-                strict=False,
-            ):
-                self._note(one, result, files)
-                self._results.append(result)
+                )
+            ) as read:
+                for one, (result, files) in zip(looked, read, strict=False):
+                    self._note(one, result, files)
+                    self._results.append(result)
             finished = True
         except Stopped:
             raise PartialError(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from ckptctl.formats._samples import torch_zip
+from tests.cli.test_processes import ENV
 from tests.cli.test_verify import codes, flip, states, statuses
 from tests.program import Ckptctl
 from tests.saved import save
@@ -63,3 +69,31 @@ def test_damage_is_not_forgotten_with_the_digest_that_showed_it(
         done = ckptctl("verify", run, "--level", "digest", *also, "--json")
         assert (done.code, statuses(done)["step_3"]) == (6, "damaged")
         assert states(ckptctl, run)["step_3"] == "damaged"
+
+
+def test_manifests_that_cannot_be_listed_are_not_passed_over(run: Path, ckptctl: Ckptctl) -> None:
+    ckptctl("verify", run, "--record")
+    manifests = run.parent / ".ckptctl/run/manifests"
+    shutil.rmtree(manifests)
+    manifests.write_text("no directory")
+    done = ckptctl("verify", run, "--level", "digest", "--json")
+    assert (done.code, done.json["results"]) == (7, [])
+
+
+def test_a_signal_ends_it_before_the_next_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for step in range(1, 13):
+            with (tmp_path / name / f"step_{step}.bin").open("wb") as file:
+                file.truncate(48 << 20)
+    set_age(tmp_path, 7200)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ckptctl", "verify", str(tmp_path), "-r", "--record", "-j", "1", "--json"],
+        env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (tmp_path / ".ckptctl/a/verifying.jsonl").exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert [each["name"] for each in json.loads(said)["runs"]] == ["a"]
