@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_stream import read_object
 from ckptctl.model import Metadata, Problem
+from ckptctl.sidecar import as_number
 
 _WANTED = ("global_step", "epoch", "best_model_checkpoint")
 
@@ -60,9 +61,9 @@ def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
 
 def _count(value: object) -> int | None:
     """Return a whole number as an int; None for anything else, booleans too."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    number = as_number(value)
+    whole = number is not None and math.isfinite(number) and number == int(number)
+    return int(number) if number is not None and whole else None
 
 
 def _epoch(value: object) -> tuple[float | None, tuple[Problem, ...]]:
@@ -77,13 +78,10 @@ def _epoch(value: object) -> tuple[float | None, tuple[Problem, ...]]:
 
 def _numbers(row: Mapping[object, object]) -> dict[str, float]:
     """Return the metrics of a row of the log: its numbers, without the two that place it."""
-    found: dict[str, float] = {}
-    for key, value in row.items():
-        if isinstance(key, str) and key not in {"step", "epoch"}:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            try:
-                found[key] = float(value)
-            except OverflowError:
-                continue  # an integer beyond all floats is no measurement
-    return found
+    return {
+        key: float(number)
+        for key, value in row.items()
+        if isinstance(key, str)
+        and key not in {"step", "epoch"}
+        and (number := as_number(value)) is not None
+    }

@@ -17,6 +17,7 @@ from ckptctl.reading import Blob, Finding, Reader, TooLargeError
 ARRAY = ".zarray"
 _ROOTS = (ARRAY, "zarr.json", "manifest.ocdbt")
 _LIMIT = 2**20
+_LARGEST = 2**63
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BLOCKS = 1_000  # of one frame that are looked at; each holds up to 128 KiB, so larger ones are not judged
 
@@ -121,4 +122,7 @@ def _chunk_size(said: Mapping[str, object]) -> int | None:
         return None
     bits = kind[2:] if len(kind) in {3, 4} else ""  # `<f4`; other types are not known here
     width = "2" if kind == "bfloat16" else bits
-    return int(width) * prod(chunks) if width.isascii() and width.isdecimal() else None
+    size = int(width) * prod(chunks) if width.isascii() and width.isdecimal() else None
+    if size is not None and size > _LARGEST:
+        raise ValueError("its chunks are larger than any file")
+    return size

@@ -21,6 +21,7 @@ from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
+from ckptctl.sidecar import as_number
 
 _NAME = re.compile(r"checkpoint-([0-9]{1,4000})")
 _TRAINERS = "trainer_state.json"
@@ -78,7 +79,7 @@ class LlamaFactory(Format):
             return Metadata(missing=f"{METADATA} is of step {step}", step=step)
         return Metadata(
             step=step if type(step) is int else None,
-            epoch=epoch if type(epoch) is int else None,
+            epoch=as_number(epoch) if type(epoch) is int else None,
         )
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.formats._base import Format
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.formats.hf_trainer import HfTrainer
+from ckptctl.formats.levanter import Levanter
+from ckptctl.formats.llama_factory import LlamaFactory
 from ckptctl.formats.orbax import Orbax
 from ckptctl.formats.torch_dcp import TorchDcp
 from tests.claims import Tree
@@ -383,6 +386,38 @@ def test_an_index_of_dcp_that_hurts(
     )
     _, said = look(run)
     assert (wanted is None and not said) or any(wanted in text for text in said if wanted), said[:3]
+
+
+HUGE = b"1" + b"0" * 400
+ARRAY = b'{"chunks": [1%b, 1%b], "compressor": null, "dtype": "<f4"}' % (b"0" * 4000, b"0" * 4000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "content", "wanted"),
+    [
+        (HfTrainer, "trainer_state.json", b'{"global_step": %b}' % HUGE, "states no global_step"),
+        (
+            LlamaFactory,
+            "metadata.json",
+            b'{"global_step": 500, "epoch": %b, "num_training_steps": 1}' % HUGE,
+            None,
+        ),
+        (Levanter, "model/weight/.zarray", ARRAY, "larger than any file"),
+    ],
+)
+def test_a_number_beyond_all_others(
+    look: Look,
+    tmp_path: Path,
+    kind: type[Format],
+    file: str,
+    content: bytes,
+    wanted: str | None,
+) -> None:
+    top = next(iter(kind.example)).split("/")[0]
+    run = make_tree(tmp_path / "run", {**kind.example, f"{top}/{file}": content}, age=DAY)
+    states, said = look(run)
+    assert len(states) == 2
+    assert (wanted is None and not said) or any(wanted in text for text in said if wanted), said
 
 
 @pytest.mark.parametrize(
