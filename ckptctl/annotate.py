@@ -188,7 +188,9 @@ def _logged(item: Item, log: Log) -> Mapping[str, float]:
     number = claim.epoch if claim.counts == "epoch" else claim.step
     if claim.counts is None or number is None or claim.named:
         return {}
-    row = int(number) + claim.log_offset
+    # YOLOv5 saves under Ultralytics' names, and its log counts from 0.
+    offset = 0 if claim.log_offset > 0 and log.at(claim.counts, 0) else claim.log_offset
+    row = int(number) + offset
     return log.at_epoch(row) if claim.log_epochs else log.at(claim.counts, row)
 
 

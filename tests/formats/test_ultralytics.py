@@ -9,9 +9,8 @@ import pytest
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.ultralytics import Ultralytics
 from ckptctl.group import known_formats, look
-from ckptctl.logs import parse_log
-from ckptctl.model import Unit
 from tests.claims import claim_of, claims_of, findings_of, opened
+from tests.program import Ckptctl
 from tests.trees import make_tree
 
 PT = torch_zip()
@@ -38,14 +37,22 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert Ultralytics.rewrites == {"last.pt", "best.pt"}
 
 
-def test_its_log_counts_from_one(tmp_path: Path) -> None:
-    make_tree(tmp_path, RUN)
-    log = parse_log(b"epoch,metrics/mAP50-95(B)\n1,0.25\n2,0.5\n11,0.75\n")
-    claim = claims_of(Ultralytics, tmp_path / "weights")["epoch10"]
-    assert claim.counts is Unit.EPOCH
-    assert claim.epoch is not None
-    said = log.at(claim.counts, int(claim.epoch) + claim.log_offset)
-    assert said == {"metrics/mAP50-95(B)": 0.75}
+@pytest.mark.parametrize(
+    ("rows", "metric"),
+    [
+        ("1,0.25\n2,0.5\n11,0.75\n", 0.75),
+        ("0,0.25\n1,0.5\n10,0.75\n11,0.9\n", 0.75),  # YOLOv5's, under the same names
+    ],
+    ids=["from one", "from zero"],
+)
+def test_a_log_that_counts_from_one_or_from_zero(
+    rows: str, metric: float, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    make_tree(tmp_path, {**RUN, "results.csv": f"epoch,map\n{rows}"})
+    done = ckptctl("list", tmp_path / "weights", "--metrics-from", "../results.csv", "--json")
+    found = {c["name"]: c["metrics"] for c in done.json["runs"][0]["checkpoints"]}
+    assert found["epoch10"] == {"map": metric}
+    assert found["last"] == {}
 
 
 def test_the_name_of_the_directory_tells_it_from_a_loop_of_the_users(tmp_path: Path) -> None:
