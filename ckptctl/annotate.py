@@ -5,9 +5,10 @@ Reads small files only, and of each family at most one tensor file's head (see `
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ckptctl.completeness import Fact, state_of
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
@@ -16,7 +17,7 @@ from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.merge import Sources, checkpoint_of
 from ckptctl.model import Checkpoint, Context, Entry, Folder, Metadata, Problem, Run, State
 from ckptctl.pace import in_order
-from ckptctl.pointing import links_of, named_by, targets
+from ckptctl.pointing import links_of, named_by, naming_their_best, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
 from ckptctl.records import Record
 from ckptctl.sidecar import is_frameworks, parse_sidecar
@@ -35,6 +36,7 @@ class Beside:
     unread: tuple[str, ...] = ()  # records that could not be read
     log_unread: str | None = None  # a log that could not be understood
     roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
+    real: Callable[[str], str] = posixpath.normpath  # a full path with its links resolved
 
 
 def annotate(
@@ -50,7 +52,7 @@ def annotate(
         *(text for sources in gathered for text in sources.failed),
     ]
     last = _saved_last(gathered, context)
-    pointed = _pointed(found, gathered, beside)
+    pointed, best = _pointed(found, gathered, beside)
     checkpoints: list[Checkpoint] = []
     for sources in gathered:
         claim = sources.item.claim
@@ -68,7 +70,8 @@ def annotate(
             unread.append(f"{error.filename or claim.key_file}: {error.strerror or error}")
             fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
         pointers = pointed.get(sources.member, ())
-        checkpoints.append(checkpoint_of(sources, fact, pointers, name, location, context))
+        checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
+        checkpoints.append(replace(checkpoint, best=best.get(sources.member)))
     checkpoints.sort(
         key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)
     )
@@ -77,7 +80,7 @@ def annotate(
         name=name,
         location=location,
         path=folder.path,
-        checkpoints=tuple(c for c in checkpoints if not c.temporary),
+        checkpoints=naming_their_best(c for c in checkpoints if not c.temporary),
         leftovers=tuple(c for c in checkpoints if c.temporary),
         problems=(*found.problems, *beside.problems),
         unread=tuple(dict.fromkeys(unread)),
@@ -194,8 +197,10 @@ def _logged(item: Item, log: Log) -> Mapping[str, float]:
     return log.at_epoch(row) if claim.log_epochs else log.at(claim.counts, row)
 
 
-def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[str, list[str]]:
-    """Return, for each checkpoint's path, the links and trackers that name it."""
+def _pointed(
+    found: Found, gathered: Sequence[Sources], beside: Beside
+) -> tuple[dict[str, list[str]], dict[str, str | None]]:
+    """Return, for each checkpoint's path, the links and trackers that name it, and its best."""
     by_name: dict[str, str] = {}
     by_member: dict[str, str] = {}
     for item in found.items:
@@ -204,14 +209,16 @@ def _pointed(found: Found, gathered: Sequence[Sources], beside: Beside) -> dict[
         by_name.setdefault(item.name, path)
     names = {**by_name, **by_member}
     pointed: defaultdict[str, list[str]] = defaultdict(list, named_by(found.pointers, names))
-    for link, target in targets(links_of(found.folder), beside.roots).items():
+    for link, target in targets(links_of(found.folder), beside.roots, beside.real).items():
         member = _holding(target, by_member)
         if member is not None and member != _holding(link, by_member):
             pointed[member].append(link)
-    for path, target in _best(gathered):
-        if (member := names.get(target.rstrip("/").rsplit("/", 1)[-1])) is not None:
-            pointed[member].append(path)
-    return pointed
+    best = {
+        sources.member: names.get(sources.own.points_to.rstrip("/").rsplit("/", 1)[-1])
+        for sources in gathered
+        if sources.own.points_to is not None
+    }
+    return pointed, best
 
 
 def _holding(path: str, by_member: Mapping[str, str]) -> str | None:
@@ -219,15 +226,3 @@ def _holding(path: str, by_member: Mapping[str, str]) -> str | None:
     parts = path.split("/")
     tops = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
     return next((by_member[top] for top in tops if top in by_member), None)
-
-
-def _best(gathered: Iterable[Sources]) -> Iterable[tuple[str, str]]:
-    """Yield what the newest checkpoint's own metadata names (`best_model_checkpoint`)."""
-    naming = [
-        s
-        for s in gathered
-        if s.own.missing is None and s.item.claim.missing is None and not s.item.claim.temporary
-    ]
-    newest = max(naming, key=lambda s: s.item.claim.step or 0, default=None)
-    if newest is not None and newest.own.points_to is not None:
-        yield newest.item.claim.key_file, newest.own.points_to

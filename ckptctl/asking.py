@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ckptctl.decide import guarded
 from ckptctl.model import Checkpoint, Context, Entry, Reason, Run, State
 from ckptctl.plan import Action, Doing, Plan
+from ckptctl.pointing import naming_their_best
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.rules._base import Metric
 from ckptctl.rules.guards import alone
@@ -140,7 +141,8 @@ class Asking:
         self._signature = self._sign()
         self._mounts = mount_points()
         run = self._look()
-        self._run = replace(run, checkpoints=tuple(self._as_proven(c) for c in run.checkpoints))
+        proven = (self._as_proven(c) for c in run.checkpoints)
+        self._run = replace(run, checkpoints=naming_their_best(proven))
         self._known = {c.member: c for c in (*self._run.checkpoints, *self._run.leftovers)}
         pointers = {p for c in self._known.values() for p in c.pointers}
         self._pointers = sorted(pointers.union(self._run.trackers, self._plan.run.trackers))

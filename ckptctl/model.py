@@ -222,6 +222,7 @@ class Checkpoint:
     tags: tuple[str, ...] = ()
     pinned: bool = False
     pointers: tuple[str, ...] = ()
+    best: str | None = None  # the member that its own metadata names as the best so far
     aliases: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()
     copies: tuple[Copy, ...] = ()

@@ -11,6 +11,7 @@ from ckptctl.errors import UnreadableError
 from ckptctl.formats._base import Format
 from ckptctl.model import Checkpoint, Context, Decision, Problem, Run, State
 from ckptctl.pace import in_order
+from ckptctl.pointing import naming_their_best
 from ckptctl.reading import Finding, Reader, VanishedError
 from ckptctl.rules._base import RULES, Rule
 
@@ -45,7 +46,8 @@ def decide_proven(
         failed = {c.member: found for c, found in zip(unproven, results, strict=True) if found}
         if not failed:
             return run, decisions
-        run = replace(run, checkpoints=tuple(_demoted(c, failed, context) for c in run.checkpoints))
+        demoted = (_demoted(c, failed, context) for c in run.checkpoints)
+        run = replace(run, checkpoints=naming_their_best(demoted))
 
 
 def prove(

@@ -206,6 +206,7 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
         unread=tuple(unread),
         log_unread=log_unread,
         roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
+        real=os.path.realpath,
     )
 
 
