@@ -52,6 +52,8 @@ class SpeechBrain(Format):
         }
         families: dict[str, list[Saved]] = {}
         for name, inside in found.items():
+            if _missing(inside, None) is not None:
+                continue  # what is torn by itself says nothing of the ones around it
             families.setdefault(_family(name), []).append(_saved(name, inside))
         lost = {name: file for one in families.values() for name, file in lost_parts(one).items()}
         for name, inside in found.items():

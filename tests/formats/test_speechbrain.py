@@ -221,3 +221,16 @@ def test_empty_files(tmp_path: Path, file: str) -> None:
 def test_torn_files(tmp_path: Path, file: str) -> None:
     (finding,) = findings_of(SpeechBrain, tmp_path, {**saved(NAME), f"{NAME}/{file}": PT[:-9]})
     assert (finding.file, finding.code) == (f"{NAME}/{file}", "torn")
+
+
+@pytest.mark.parametrize("left", ["CKPT.yaml", "model.ckpt"])
+def test_one_torn_save_does_not_hide_another(tmp_path: Path, left: str) -> None:
+    """A crash that comes back leaves several: what the last one lost is not normal for that."""
+    tree = {**saved(at(1)), **saved(at(2)), **saved(at(3)), **saved(at(4))}
+    del tree[f"{at(3)}/optimizer.ckpt"]
+    for path in [path for path in tree if path.startswith(at(4)) and not path.endswith(left)]:
+        del tree[path]
+    found = claims_of(SpeechBrain, tmp_path, tree)
+    assert found[at(2)].missing is None
+    assert found[at(3)].missing == "no optimizer.ckpt, which the checkpoints around it have"
+    assert found[at(4)].missing is not None
