@@ -115,7 +115,6 @@ UNKNOWABLE: Mapping[str, tuple[Entry, ...]] = {
         ("scheduler.bin", (DELETED,), OPTIONAL),
     ),
     "deepspeed": (("zero_pp_rank_1_mp_rank_00_optim_states.pt", (DELETED,), HIGHEST),),
-    "flax": (("checkpoint_1000_gda/w/0", (DELETED,), FILL),),
     "hf-trainer": (
         ("config.json", (DELETED,), "a model of the user's own has none"),
         ("optimizer.pt", (DELETED,), STRIPPED),
