@@ -23,7 +23,12 @@ from ckptctl.containers._check import (
 )
 from ckptctl.containers._gguf import check_gguf
 from ckptctl.containers._hdf5 import check_hdf5
-from ckptctl.containers._msgpack import begins_state, check_msgpack
+from ckptctl.containers._msgpack import (
+    begins_with_text_key,
+    check_msgpack,
+    msgpack_object,
+    msgpack_objects,
+)
 from ckptctl.containers._npy import check_npy
 from ckptctl.containers._safetensors import check_safetensors
 from ckptctl.containers._streams import check_gzip, check_lz4, check_tar_gzip, check_xz
@@ -36,11 +41,15 @@ from ckptctl.reading import Finding, Reader
 __all__ = [
     "UNKNOWN",
     "WHOLE",
+    "BeyondError",
     "Check",
     "Checksums",
+    "UnsoundError",
     "Verdict",
     "check",
     "crc_errors",
+    "msgpack_object",
+    "msgpack_objects",
     "prove_file",
     "torn",
 ]
@@ -119,7 +128,7 @@ def _checker(name: str, head: bytes) -> Checker | None:
         if head.startswith(kind.magic, kind.at) and name.endswith(kind.suffixes or ""):
             return kind.check
     bare = "." not in name.rpartition("/")[2]
-    return check_msgpack if bare and begins_state(head) else None
+    return check_msgpack if bare and begins_with_text_key(head) else None
 
 
 def _check_unknown(name: str, blob: Headed, entry: Entry) -> Check:

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import ClassVar, NamedTuple
 
 from ckptctl import names
+from ckptctl.containers import UnsoundError
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._flax_state import HEAD, begins_state, read_state
 from ckptctl.formats._neighbours import Saved, lost_parts
@@ -213,7 +214,7 @@ def _prove_state(path: str, checkpoint: Checkpoint, reader: Reader) -> Iterator[
     try:
         with reader.open(path) as blob:
             elsewhere = read_state(blob)
-    except ValueError as error:
+    except UnsoundError as error:
         yield Finding(path, "torn", str(error))
         return
     for place in elsewhere or ():

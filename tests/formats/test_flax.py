@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.containers import UnsoundError
 from ckptctl.formats._flax_state import begins_state, read_state
 from ckptctl.formats._samples import ocdbt_manifest, torch_zip
 from ckptctl.formats.flax import Flax
@@ -251,15 +252,15 @@ def test_each_kind_of_object_is_passed_over() -> None:
     state = b"\xdc" + len(leaves).to_bytes(2, "big") + b"".join(leaves)
     assert read_state(Bytes(state)) == []
     for length in range(len(state)):
-        with pytest.raises(ValueError, match="cut"):
+        with pytest.raises(UnsoundError, match="cut"):
             read_state(Bytes(state[:length]))
-    with pytest.raises(ValueError, match="ends after"):
+    with pytest.raises(UnsoundError, match="ends after"):
         read_state(Bytes(state + b"\x00"))
 
 
 @pytest.mark.parametrize("content", [b"\xdf\xff\xff\xff\xff" * 100, b"\x91" * 100_000, b"\xc1"])
 def test_what_was_made_to_hurt(content: bytes) -> None:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(UnsoundError):
         assert read_state(Bytes(content)) is None
 
 
