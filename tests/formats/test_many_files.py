@@ -15,7 +15,7 @@ from ckptctl.model import Context, Entry, Folder, Run
 from tests.claims import opened
 from tests.trees import make_tree
 
-MANY = 50_000
+MANY = 20_000
 LATER = Context(now_ns=4_000_000_000 * 10**9)
 
 # What takes a second here takes minutes where each file is compared with each other one.
@@ -54,10 +54,10 @@ def read_with(kind: type[Format], root: Path, paths: Iterable[str]) -> list[Run]
 DIRECTORIES = [k for k in FORMATS if any("/" in path for path in k.example)]
 
 
-@pytest.mark.parametrize("shape", ["flat", "nested", "folders"])
+@pytest.mark.parametrize("shape", ["flat", "folders"])
 @pytest.mark.parametrize("kind", DIRECTORIES, ids=lambda kind: kind.name)
 def test_many_more_files_in_a_checkpoint(kind: type[Format], shape: str, tmp_path: Path) -> None:
-    spelling = {"flat": "extra-{}.bin", "nested": "sub/extra-{}.bin", "folders": "d{}x/w.bin"}
+    spelling = {"flat": "extra-{}.bin", "folders": "d{}x/w.bin"}
     more = [spelling[shape].format(number) for number in range(MANY)]
     (run,) = read_with(kind, tmp_path, more)
     (checkpoint,) = run.checkpoints
