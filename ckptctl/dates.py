@@ -6,9 +6,10 @@ import re
 from datetime import datetime
 
 from ckptctl.model import NS
+from ckptctl.patterns import later
 
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-DATE = re.compile(
+DATE = later(
     rf"(?<!\d)(?<!\d\.)(?:(?P<year>(?:19|20)\d\d)(?P<sep>[-_.]?)(?P<month>{_MONTH})(?P=sep)(?P<day>{_DAY})"
     rf"|(?:{_DAY}(?P<dm>[-_.]){_MONTH}(?P=dm)|{_MONTH}(?P<md>[-_.]){_DAY}(?P=md))(?:19|20)\d\d"
     rf"|2\d(?P<ym>[-_.]){_MONTH}(?P=ym){_DAY}|(?:19|20)\d\d-{_MONTH}(?!-of-))"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(
+from ckptctl.patterns import later
+
+_TOKEN = later(
     r"(?P<deep>(?:(?<=/)|^)\*\*/)|(?P<any>\*\*+)|(?P<star>\*)|(?P<one>\?)"
     r"|\[(?P<not>[!^]?)(?P<set>\][^\]/]*|[^\]/]+)\]|(?P<text>.)",
     re.DOTALL,

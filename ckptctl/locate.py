@@ -12,10 +12,11 @@ from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.formats._base import Format
 from ckptctl.group import look
 from ckptctl.model import Folder
+from ckptctl.patterns import later
 from ckptctl.stores.local import LocalStore
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_NUMBERED = re.compile(r"(?:.*_)?\d+")
+_SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_NUMBERED = later(r"(?:.*_)?\d+")
 _LEVELS = 6  # how far up a checkpoint that contains the location is looked for
 
 

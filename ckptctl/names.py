@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ckptctl.dates import DATE, moment
 from ckptctl.model import Unit
+from ckptctl.patterns import later
 
 Span = tuple[int, int]
 
@@ -38,37 +39,35 @@ _SEP = r"[-_=.+ ]?"
 _STEPS = r"(?:global[-_]?step|steps?|iteration|iters?|updates?|ckpt|checkpoint|snapshot)"
 _EPOCHS = r"(?:epochs?|ep)"
 _RANKS = r"(?:rank|shard|part)[-_=.]?"
-_IN_GRID = re.compile(rf"{_RANKS}\d|\d-of-\d", _FLAGS)
+_IN_GRID = later(rf"{_RANKS}\d|\d-of-\d", _FLAGS)
 # After the number comes no fraction, and no letter (`7B`, `10k`) but that of another such word.
 _ENDED = rf"(?:\.0+)?(?!\d|\.\d|(?!(?:{_STEPS}|{_EPOCHS}){_SEP}\d)[A-Za-z])"
-_STEP = re.compile(rf"(?<![A-Za-z]){_STEPS}{_SEP}(\d+){_ENDED}", _FLAGS)
-_EPOCH = re.compile(rf"(?<![A-Za-z]){_EPOCHS}{_SEP}(\d+){_ENDED}", _FLAGS)
-_RANK = re.compile(rf"(?<![A-Za-z]){_RANKS}(\d+)(?![\dA-Za-z]|\.\d)", _FLAGS)
-_SHARD = re.compile(r"(?<!\d)(\d+)-of-(\d+)(?!\d)", re.ASCII)
-_VERSION = re.compile(r"(?<=.)-v(\d+)\Z", re.ASCII)
+_STEP = later(rf"(?<![A-Za-z]){_STEPS}{_SEP}(\d+){_ENDED}", _FLAGS)
+_EPOCH = later(rf"(?<![A-Za-z]){_EPOCHS}{_SEP}(\d+){_ENDED}", _FLAGS)
+_RANK = later(rf"(?<![A-Za-z]){_RANKS}(\d+)(?![\dA-Za-z]|\.\d)", _FLAGS)
+_SHARD = later(r"(?<!\d)(\d+)-of-(\d+)(?!\d)", re.ASCII)
+_VERSION = later(r"(?<=.)-v(\d+)\Z", re.ASCII)
 _PART = rf"(?:(?:{'|'.join(_PARTS)}|(?-i:[GD]))(?![A-Za-z]))"
-_CLOSING = re.compile(rf"(?:[-_. \0]*{_PART})+[-_. \0]*?(?P<number>\d+)[-_. \0]*", _FLAGS)
-_LIKELY = re.compile(
+_CLOSING = later(rf"(?:[-_. \0]*{_PART})+[-_. \0]*?(?P<number>\d+)[-_. \0]*", _FLAGS)
+_LIKELY = later(
     rf"(?<![A-Za-z])(?:(?:{_STEPS}|{_EPOCHS}){_SEP}|{_PART}(?:[-_. ]|{_RANKS}\d++|\d++-of-\d++)*+)\d",
     _FLAGS,
 )
-_HASH = re.compile(
-    r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])", re.ASCII
-)
+_HASH = later(r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}(?![0-9A-Za-z])", re.ASCII)
 _NUMBER = r"(?:(?:\d+\.\d+|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
 # Glued to any word they would be found in words too: `finan`.
 _NO_NUMBER = r"(?:(?<=[Ll]oss)|(?<=[Pp]pl)|(?<=[Aa]cc))(?:[Nn]a[Nn]|[Ii]nf)"
-_VALUE = re.compile(
+_VALUE = later(
     rf"(?:(?:(?<=[A-Za-z])\d*[=_-]|=)(?P<number>[-+]?{_NUMBER}|[-+]?(?:[Nn]a[Nn]|[Ii]nf))"
     rf"|(?<=[A-Za-z])(?P<glued>{_NUMBER}|{_NO_NUMBER})|=(?P<zero>0))(?![0-9A-Za-z]|\.\d)",
     re.ASCII,
 )
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z][A-Za-z0-9]*)*\Z", re.ASCII)
-_PAIR = re.compile(
+_KEY = later(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z][A-Za-z0-9]*)*\Z", re.ASCII)
+_PAIR = later(
     r"(?:^|(?<=[-_ ]))(?P<key>[A-Za-z][^=\-\0]*?)=(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
     r"|[-+]?inf|nan)(?=[-_ ]|$)"
 )
-_DASHED = re.compile(r"[-_ ]+((?=[A-Za-z])(?:[A-Za-z0-9_./]+-)+)", re.ASCII)
+_DASHED = later(r"[-_ ]+((?=[A-Za-z])(?:[A-Za-z0-9_./]+-)+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

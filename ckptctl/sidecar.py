@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 
 from ckptctl.model import Metadata, Problem
+from ckptctl.patterns import later
 from ckptctl.reading import digits_only, too_many_values
 from ckptctl.units import parse_time
 
@@ -15,7 +15,7 @@ STEP_KEYS = ("step", "global_step", "iteration")
 TIME_KEYS = ("saved_at", "timestamp", "time")
 _KNOWN = frozenset((*STEP_KEYS, *TIME_KEYS, "epoch", "metrics", "tags", "pinned", "resumable"))
 
-_FRAMEWORKS = re.compile(rb'"(?:sharded_backend|is_temporary)"')
+_FRAMEWORKS = later(rb'"(?:sharded_backend|is_temporary)"')
 
 
 def parse_object(content: bytes) -> Mapping[str, object] | str:

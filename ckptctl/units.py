@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ckptctl.model import NS
+from ckptctl.patterns import later
 
 _SIZES = {
     "": 1, "B": 1,
@@ -16,8 +17,8 @@ _SIZES = {
 }  # fmt: skip
 _DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)"  # more digits than any size or age has
-_SIZE = re.compile(rf"{_NUMBER}\s*((?:[KMGTP](?:i?B)?|B)?)", re.IGNORECASE)
-_DURATION = re.compile(rf"{_NUMBER}\s*([smhdw])")
+_SIZE = later(rf"{_NUMBER}\s*((?:[KMGTP](?:i?B)?|B)?)", re.IGNORECASE)
+_DURATION = later(rf"{_NUMBER}\s*([smhdw])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = -62135596800  # 0001-01-01T00:00:00Z
 _LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last that has an RFC 3339 form

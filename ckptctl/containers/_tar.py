@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ckptctl.containers._check import UNKNOWN, WHOLE, BeyondError, Check, Cursor, UnsoundError, torn
+from ckptctl.patterns import later
 from ckptctl.reading import Blob
 
 BLOCK = 512
@@ -16,7 +17,7 @@ _ZEROS = bytes(BLOCK)
 _MEMBER_LIMIT = 20_000  # each is a read of its own
 _PADDING_LIMIT = 1 << 20  # of a record: 10 KiB, with large blocking factors more
 _PAX_LIMIT = 1 << 20
-_PAX_SIZE = re.compile(rb"(?:^|\n)[0-9]{1,6} size=([0-9]{1,19})\n")
+_PAX_SIZE = later(rb"(?:^|\n)[0-9]{1,6} size=([0-9]{1,19})\n")
 _WITHOUT_DATA = b"123456"  # links, devices, directories, FIFOs
 _SPARSE = b"S"
 

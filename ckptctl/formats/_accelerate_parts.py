@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,8 +10,9 @@ from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
 from ckptctl.formats._grid import reaches_of
 from ckptctl.model import Folder
+from ckptctl.patterns import later
 
-SAVED = re.compile(
+SAVED = later(
     r"(?P<kind>model|pytorch_model(?:_fsdp)?|optimizer|scheduler|sampler|dl_state_dict|scaler"
     r"|custom_checkpoint|random_states)(?:_(?P<index>[0-9]{1,9}))?(?:_rank[0-9]+)?"
     r"(?:\.(?:safetensors|bin|pkl|pt))?"

@@ -7,16 +7,16 @@ writes `.metadata.tmp` and renames it; without collectives each rank commits by 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ckptctl.model import Entry
+from ckptctl.patterns import later
 
 METADATA = ".metadata"
-_DATA = re.compile(r"__([0-9]+)_[0-9]+\.distcp")
-_LOCAL = re.compile(r"__([0-9]+)\.metadata")
-_STAGED = re.compile(r"(?:__[0-9]+)?\.metadata\.tmp")
+_DATA = later(r"__([0-9]+)_[0-9]+\.distcp")
+_LOCAL = later(r"__([0-9]+)\.metadata")
+_STAGED = later(r"(?:__[0-9]+)?\.metadata\.tmp")
 
 
 class Commit(NamedTuple):

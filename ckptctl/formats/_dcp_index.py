@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from ckptctl.containers import prove_file
@@ -10,12 +9,13 @@ from ckptctl.formats._few import few
 from ckptctl.formats._pickle_scan import Scan, TooLongError
 from ckptctl.model import Checkpoint
 from ckptctl.names import TENSOR_SUFFIXES
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 INDEX_LIMIT = 64 * 2**20
 """Bytes of the largest `.metadata` that is scanned, and no more than some seconds are spent on it; of a larger one nothing is said."""
 
-_INDEX = re.compile(r"(?:__[0-9]+)?\.metadata")
+_INDEX = later(r"(?:__[0-9]+)?\.metadata")
 _FILES_LIMIT = 1 << 17
 
 

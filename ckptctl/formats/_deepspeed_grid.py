@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ckptctl.model import Folder
+from ckptctl.patterns import later
 
-_MODEL = re.compile(r"(?:zero_pp_rank_(?P<dp>[0-9]+)_)?mp_rank_(?P<mp>[0-9]+)_model_states\.pt")
-_OPTIM = re.compile(
+_MODEL = later(r"(?:zero_pp_rank_(?P<dp>[0-9]+)_)?mp_rank_(?P<mp>[0-9]+)_model_states\.pt")
+_OPTIM = later(
     r"(?:bf16_|fp16_)?zero_pp_rank_(?P<dp>[0-9]+)_mp_rank_(?P<mp>[0-9]+)_optim_states\.pt"
 )
-_LAYER = re.compile(r"layer_[0-9]+-(?:.+-)?model_states\.pt")
-_STATES = re.compile(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
+_LAYER = later(r"layer_[0-9]+-(?:.+-)?model_states\.pt")
+_STATES = later(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
 class Grid(NamedTuple):

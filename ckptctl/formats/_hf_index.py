@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ckptctl.formats._few import few
 from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.model import Checkpoint
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, TooLargeError
 
 INDEX_LIMIT = 256 * 2**20
@@ -15,7 +16,7 @@ INDEX_LIMIT = 256 * 2**20
 
 _SHARD_LIMIT = 100_000
 _NAME_LIMIT = 4096
-_INDEX = re.compile(r".*\.(?:safetensors|bin)\.index\.json", re.DOTALL)
+_INDEX = later(r".*\.(?:safetensors|bin)\.index\.json", re.DOTALL)
 
 
 def prove_indexes(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.model import Problem
 from ckptctl.names import TENSOR_SUFFIXES
+from ckptctl.patterns import later
 
 STATE = "trainer_state.json"
 """The commit marker: written after weights, optimizer and the RNG of rank 0."""
@@ -21,27 +22,25 @@ INCOMPLETE = "checkpoint-is-incomplete.txt"
 Names = Mapping[str, Sequence[str]]
 """Folder within the directory ("" for itself) -> names of its files."""
 
-_FILES = re.compile(
+_FILES = later(
     r"trainer_state\.json|training_args\.bin|optimizer\.(?:pt|bin)|scheduler\.pt|scaler\.pt"
     r"|(?:adapter_|generation_|tokenizer_)?config\.json|checkpoint-is-incomplete\.txt"
     r"|(?:adapter_)?model\.safetensors|(?:pytorch|adapter)_model(?:_fsdp)?\.bin"
     r"|.+-[0-9]{5,}-of-[0-9]{5,}\.(?:safetensors|bin)|.+\.(?:safetensors|bin)\.index\.json"
     r"|rng_state(?:_[0-9]+)?\.pth|rank[0-9]+-of-[0-9]+-optimizer\.pt|zero_to_fp32\.py"
 )
-_FOLDERS = re.compile(r"global_step[0-9]+|pytorch_model_fsdp_[0-9]+|optimizer_[0-9]+")
-_PADDLE = re.compile(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
-_TAG = re.compile(r"global_step[0-9]+")
-_DCP = re.compile(r"(?:pytorch_model_fsdp|optimizer)_[0-9]+")
-_RNG = re.compile(r"rng_state_([0-9]+)\.pth")
-_XLA = re.compile(r"rank([0-9]+)-of-([0-9]+)-optimizer\.pt")
-_OPTIMIZER = re.compile(
-    r"optimizer\.(?:pt|bin)|optimizer\.pt_.*|rank[0-9]+-of-[0-9]+-optimizer\.pt"
-)
-_REST = re.compile(r"scheduler\.(?:pt|bin)|scaler\.pt|rng_state_[0-9]+\.pth")
-_SHARD = re.compile(r"(?!shard-)(.+)-([0-9]{5,})-of-([0-9]{5,})(\.safetensors|\.bin)")
-_INDEX = re.compile(r"(.+)(\.safetensors|\.bin)\.index\.json")
-_ADAPTER = re.compile(r"adapter_model.*\.(?:safetensors|bin)")
-_NO_WEIGHTS = re.compile(
+_FOLDERS = later(r"global_step[0-9]+|pytorch_model_fsdp_[0-9]+|optimizer_[0-9]+")
+_PADDLE = later(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
+_TAG = later(r"global_step[0-9]+")
+_DCP = later(r"(?:pytorch_model_fsdp|optimizer)_[0-9]+")
+_RNG = later(r"rng_state_([0-9]+)\.pth")
+_XLA = later(r"rank([0-9]+)-of-([0-9]+)-optimizer\.pt")
+_OPTIMIZER = later(r"optimizer\.(?:pt|bin)|optimizer\.pt_.*|rank[0-9]+-of-[0-9]+-optimizer\.pt")
+_REST = later(r"scheduler\.(?:pt|bin)|scaler\.pt|rng_state_[0-9]+\.pth")
+_SHARD = later(r"(?!shard-)(.+)-([0-9]{5,})-of-([0-9]{5,})(\.safetensors|\.bin)")
+_INDEX = later(r"(.+)(\.safetensors|\.bin)\.index\.json")
+_ADAPTER = later(r"adapter_model.*\.(?:safetensors|bin)")
+_NO_WEIGHTS = later(
     r"training_args\.bin|scheduler\.(?:pt|bin)|scaler\.pt|rng_state.*\.pth|optimizer[._].*|rank.*-optimizer\.pt",
     re.DOTALL,
 )

@@ -8,23 +8,23 @@ from __future__ import annotations
 import codecs
 import errno
 import json
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
 
+from ckptctl.patterns import later
 from ckptctl.reading import FRAMEWORK_LIMIT, VALUES_LIMIT, Reader, TooLargeError, digits_only
 
 _CHUNK = 1 << 20
 _VALUE_LIMIT = 8 << 20  # bytes of the text of a value that is kept as a tree
 _BRACKET_LIMIT = 2_000_000  # of a value that is passed over: some 3 seconds
 _LOOKAHEAD = 4  # what may still belong to a number at the end of the text: `1` of `1e-5`
-_SPACE = re.compile(r"[ \t\n\r]*")
-_FLAT = re.compile(r'(?:[^"\[\]{}]++|"[^"\\]*+")++')
-_SCALAR = re.compile(r'[^"\[\]{},:\s]++')
-_INSIDE = re.compile(r'[^"\\]++')
-_PAIR = re.compile(
+_SPACE = later(r"[ \t\n\r]*")
+_FLAT = later(r'(?:[^"\[\]{}]++|"[^"\\]*+")++')
+_SCALAR = later(r'[^"\[\]{},:\s]++')
+_INSIDE = later(r'[^"\\]++')
+_PAIR = later(
     r'[ \t\n\r]*+"([^"\\\x00-\x1f]*+)"[ \t\n\r]*+:[ \t\n\r]*+"([^"\\\x00-\x1f]*+)"[ \t\n\r]*+([,}])'
 )
 _DECODER = json.JSONDecoder()

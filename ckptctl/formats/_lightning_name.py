@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from ckptctl import names
 from ckptctl.model import Unit
+from ckptctl.patterns import later
 
-_COUNTER = re.compile(
+_COUNTER = later(
     r"(?:^|(?<=[-_ /]))(?P<key>global_step|step|epoch)=(?P<number>[0-9]+)(?:\.0+)?(?=[-_ /]|\Z)"
 )
-_COUNTER_KEY = re.compile(r"(?:.*[-_ /])?(?:global_step|step|epoch)", re.DOTALL)
-_PAIR = re.compile(r"=(?:[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf|nan)")
-_NAMED = re.compile(r"last(?:-v[0-9]+)?|on_exception")
-_REQUEUE = re.compile(r"hpc_ckpt_([0-9]+)")
-_NEMO = re.compile(r"[^=]*?[^=-]--[^=-][^=]*=.*", re.DOTALL)
+_COUNTER_KEY = later(r"(?:.*[-_ /])?(?:global_step|step|epoch)", re.DOTALL)
+_PAIR = later(r"=(?:[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf|nan)")
+_NAMED = later(r"last(?:-v[0-9]+)?|on_exception")
+_REQUEUE = later(r"hpc_ckpt_([0-9]+)")
+_NEMO = later(r"[^=]*?[^=-]--[^=-][^=]*=.*", re.DOTALL)
 
 
 def is_nemos(stem: str) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ckptctl.model import Folder
+from ckptctl.patterns import later
 
-_FOLDER = re.compile(r"mp_rank_([0-9]{2,})(?:_([0-9]{3,}))?(?:_([0-9]{3,}))?")
+_FOLDER = later(r"mp_rank_([0-9]{2,})(?:_([0-9]{3,}))?(?:_([0-9]{3,}))?")
 _MODEL = frozenset({"model_optim_rng.pt", "model_rng.pt"})
-_STATES = re.compile(
-    r"model_(?:optim_)?rng\.pt|(?:distrib_)?optim\.pt|layer_wise_optimizer_[0-9]+\.pt"
-)
+_STATES = later(r"model_(?:optim_)?rng\.pt|(?:distrib_)?optim\.pt|layer_wise_optimizer_[0-9]+\.pt")
 
 
 class Ranks(NamedTuple):

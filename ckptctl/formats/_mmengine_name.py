@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ckptctl import names
 from ckptctl.dates import DATE
 from ckptctl.model import Unit
+from ckptctl.patterns import later
 
 SUFFIX = ".pth"
-_NAME = re.compile(
+_NAME = later(
     r"(?P<best>best_.+_)?(?P<unit>epoch|iter)_(?P<number>[0-9]{1,4000})(?:-(?P<sha>[0-9a-f]{8}))?",
     re.DOTALL,
 )

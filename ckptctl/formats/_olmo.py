@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from ckptctl.formats._dcp import METADATA, holds_data
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 
-_NAME = re.compile(r"step(?P<step>[0-9]+)(?P<whole>-unsharded)?(?P<staged>-tmp)?")
+_NAME = later(r"step(?P<step>[0-9]+)(?P<whole>-unsharded)?(?P<staged>-tmp)?")
 DCP = "model_and_optim"
 TRAIN = "train"
 CONFIG = "config.yaml"

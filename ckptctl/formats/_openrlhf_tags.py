@@ -5,16 +5,16 @@ Source: OpenRLHF, openrlhf/utils/deepspeed/deepspeed.py `save_ckpt`, `_write_ckp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from ckptctl.formats._deepspeed_grid import is_tag
 from ckptctl.model import Folder
+from ckptctl.patterns import later
 
 METRIC = "metric.json"
 """Written into each tag, after DeepSpeed is done with it."""
 
-TAG = re.compile(r"(best_)?global_step([0-9]{1,4000})")  # no more digits than int() takes
+TAG = later(r"(best_)?global_step([0-9]{1,4000})")  # no more digits than int() takes
 
 
 def tags_in(folder: Folder) -> dict[str, Folder]:

@@ -11,6 +11,7 @@ from ckptctl import names
 from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._numbers import flat_numbers
 from ckptctl.model import Checkpoint, Entry, Folder, Metadata, Problem
+from ckptctl.patterns import later
 from ckptctl.reading import Blob, Finding, Reader, TooLargeError
 
 STEP_METADATA = "_CHECKPOINT_METADATA"
@@ -19,11 +20,11 @@ _MANIFEST = b"\x0c\xdb\x3a\x2a"  # tensorstore, kvstore/ocdbt/format/manifest.cc
 _HEAD = struct.Struct("<4sQ")
 _NODE = b"\x0c\xdb\x20\xde"  # the same, kvstore/ocdbt/format/btree.cc kBtreeNodeMagic
 _NODE_HEAD = struct.Struct("<4sQBB")  # kind, length, version 0, compression 0 or 1
-_DATA = re.compile(rb"d/([0-9a-f]{32})")
+_DATA = later(rb"d/([0-9a-f]{32})")
 _SCAN_LIMIT = 16 * 2**20
 _ARRAYS = "array_metadatas"
 _OF_TREE = ("_METADATA", "_sharding", "checkpoint", "d", "manifest.ocdbt")
-_NUMBER = re.compile(r"(?:.+_)?[0-9]+", re.DOTALL)
+_NUMBER = later(r"(?:.+_)?[0-9]+", re.DOTALL)
 
 
 def is_step(name: str, inside: Folder) -> bool:

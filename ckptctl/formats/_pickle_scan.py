@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from ckptctl.patterns import later
+
 STEP_LIMIT = 4_000_000
 """Texts, numbers and what refers to them: at some a million a second."""
 
@@ -16,7 +18,7 @@ _MEMO_LIMIT = 1 << 18
 _TEXT_LIMIT = 4096  # bytes of the longest text that is kept: no name of a file is longer
 
 _PLAIN = b"(012NRabd}el]ostu)Q" + bytes((0x81, *range(0x85, 0x8A), *range(0x8F, 0x94), 0x97, 0x98))
-_QUIET = re.compile(
+_QUIET = later(
     b"(?:[" + re.escape(_PLAIN) + rb"]|[G\x95].{8}|[\x80\x82].|\x83..|\x84....)++", re.DOTALL
 )
 _TEXTS = {0x8C: 1, 0x58: 4, 0x8D: 8}  # opcode -> bytes of the length
@@ -28,7 +30,7 @@ _GETS = {0x68: 1, 0x6A: 4, 0x67: 0}
 _MEMOIZE, _STOP, _UNICODE = 0x94, 0x2E, 0x56
 _DECIMALS = frozenset(b"IL")
 _LINES = {**dict.fromkeys(b"SFP", 1), **dict.fromkeys(b"ci", 2)}
-_OLD = re.compile(rb"(-?(?:0|[1-9][0-9]{0,30}))L?")  # `I00` and `I01` are booleans
+_OLD = later(rb"(-?(?:0|[1-9][0-9]{0,30}))L?")  # `I00` and `I01` are booleans
 
 
 class TooLongError(Exception):

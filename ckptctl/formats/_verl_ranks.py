@@ -6,13 +6,13 @@ each kind in `save_contents`, under its final name from the start.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import NamedTuple
 
 from ckptctl.model import Folder, Problem
+from ckptctl.patterns import later
 
-_FILE = re.compile(
+_FILE = later(
     r"(?P<kind>model|optim|extra_state)_world_size_(?P<world>[0-9]{1,4000})_rank_(?P<rank>[0-9]{1,4000})\.pt"
 )
 

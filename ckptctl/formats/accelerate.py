@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -22,9 +21,10 @@ from ckptctl.formats._llama_factory import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
+from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
-_COUNTED = re.compile(r"checkpoint_[0-9]+")
+_COUNTED = later(r"checkpoint_[0-9]+")
 _TRAINERS = "trainer_state.json"  # of Hugging Face's Trainer, which saves through accelerate
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
@@ -11,15 +10,16 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 
 _MODEL, _TRAINING = "model", "training"
-_NAME = re.compile(
+_NAME = later(
     r"(?P<part>model|training)_state_e(?P<epoch>[0-9]{1,4000})_b(?P<batch>[0-9]{1,4000})"
     r"(?:_w(?P<rank>[0-9]{1,4000}))?\.th"
 )
-_BEST = re.compile(r"best(?:_w([0-9]{1,4000}))?\.th")
+_BEST = later(r"best(?:_w([0-9]{1,4000}))?\.th")
 _WEIGHTS = "weights.th"
 _MEASURED = ("training_", "validation_")
 _COUNTERS = frozenset({"training_epochs", "training_start_epoch"})

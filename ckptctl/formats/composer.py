@@ -15,9 +15,10 @@ from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_NAME = re.compile(
+_NAME = later(
     r"ep(?P<epoch>[0-9]{1,4000})-ba(?P<batch>[0-9]{1,4000})(?:-rank(?P<rank>[0-9]{1,9}))?"
     r"(?P<suffix>\.pt(?:\.(?:bz2|gz|lz4|lzma|lzo|xz|zst))?|\.tar(?:\.(?:bz2|gz|lzma))?|\.tgz)?"
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -16,17 +15,18 @@ from ckptctl.formats._openrlhf_tags import tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
-_TAG = re.compile(r"global_step([0-9]{1,4000})")  # no more digits than int() takes
+_TAG = later(r"global_step([0-9]{1,4000})")  # no more digits than int() takes
 _LATEST = "latest"
 _TRACKERS = (_LATEST, "latest_universal")
-_EXPERTS = re.compile(
+_EXPERTS = later(
     r"(?P<owner>(?:layer_[0-9]+_)?expert_)(?P<rank>[0-9]+)_mp_rank_(?P<mp>[0-9]+)_model_states\.pt"
     r"|(?P<optim>expp_rank_)(?P<ep>[0-9]+)_mp_rank_(?P<emp>[0-9]+)_optim_states\.pt"
 )
-_MODEL = re.compile(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
-_PRECISION = re.compile(r"^(?:bf16|fp16)_")
+_MODEL = later(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
+_PRECISION = later(r"^(?:bf16|fp16)_")
 
 
 @FORMATS.add("deepspeed")

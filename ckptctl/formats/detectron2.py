@@ -10,11 +10,12 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _SUFFIX = ".pth"
 _TRACKER = "last_checkpoint"
-_NAME = re.compile(r"model_(?:(?P<step>[0-9]{7}|[1-9][0-9]{7,3999})|final|best)")
+_NAME = later(r"model_(?:(?P<step>[0-9]{7}|[1-9][0-9]{7,3999})|final|best)")
 
 
 @FORMATS.add("detectron2")

@@ -12,15 +12,16 @@ from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _RESUME = "checkpoint.pth"
-_EPOCH = re.compile(r"([0-9]{1,4000})epoch\.pth")  # no more digits than int() takes
-_COPY = re.compile(
+_EPOCH = later(r"([0-9]{1,4000})epoch\.pth")  # no more digits than int() takes
+_COPY = later(
     r"latest\.pth|(?:train|valid)\..+\.(?:best|ave(?:_[0-9]+best)?)(?:\.till[0-9]+epoch)?\.pth",
     re.DOTALL,
 )
-_FOLDER = re.compile(r"checkpoint_([0-9]{1,4000})")
+_FOLDER = later(r"checkpoint_([0-9]{1,4000})")
 _LATEST = "latest"
 
 

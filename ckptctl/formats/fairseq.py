@@ -12,12 +12,13 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._grid import Kin, gap, place, reaches_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _SUFFIX = ".pt"
 _STAGED = ".tmp"
 _NUMBER = r"(?:0|[1-9][0-9]{0,3999})"
-_NAME = re.compile(
+_NAME = later(
     rf"checkpoint(?:(?P<epoch>{_NUMBER})|_(?P<during>{_NUMBER})_(?P<step>{_NUMBER})|_(?P<named>best|last)"
     r"|\.best_(?P<metric>.+)_(?P<value>(?P<number>-?[0-9]+\.[0-9]{3}|nan|-?inf)[0-9]+|-?[0-9]+\.[0-9]{2}))"
     rf"(?:-model_part-(?P<part>{_NUMBER})|-rank-(?P<rank>{_NUMBER}))?(?:-shard(?P<shard>{_NUMBER}))?",

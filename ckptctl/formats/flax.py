@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -16,12 +15,13 @@ from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._orbax_parts import COMMITTED, is_tree, parts_of, prove_items
 from ckptctl.formats._zarr import ARRAY, is_tensorstore, missing_in, prove_arrays
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, VanishedError
 
 ARRAYS = "_gda"
 STAGED = "checkpoint_tmp"
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_NAME = re.compile(rf"checkpoint_({_NUMBER})(_gda|\.orbax-checkpoint-tmp(?:-[0-9]+)?)?")
+_NAME = later(rf"checkpoint_({_NUMBER})(_gda|\.orbax-checkpoint-tmp(?:-[0-9]+)?)?")
 _TRIES = 4
 _EXACT = 2**53  # floats up to here are whole numbers that are meant
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -19,12 +18,13 @@ from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
-_NAME = re.compile(r"checkpoint-([0-9]+)")
+_NAME = later(r"checkpoint-([0-9]+)")
 _ALWAYS = frozenset({"config.json", "generation_config.json", "training_args.bin"})
 """Files that all checkpoints of a run have, or none; the optimizer's may well be stripped from some."""
-_STAGED = re.compile(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
+_STAGED = later(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
 
 
 @FORMATS.add("hf-trainer")
@@ -37,9 +37,7 @@ class HfTrainer(Format):
         "transformers 5.23, 4.44, 4.37: trainer.py _save_checkpoint, trainer_utils.py "
         "get_last_checkpoint and rotate_checkpoints, trainer_jit_checkpoint.py"
     )
-    parts: ClassVar = re.compile(
-        r"global_step[0-9]+"
-    )  # DeepSpeed's own count, unlike the Trainer's
+    parts: ClassVar = later(r"global_step[0-9]+")  # DeepSpeed's own count, unlike the Trainer's
     own_names = _NAME
     example: ClassVar[Mapping[str, bytes]] = {
         "checkpoint-500/config.json": b"{}",
@@ -68,7 +66,7 @@ class HfTrainer(Format):
             parts = read_parts(tuple(path for path, _ in inside.walk()))
             if parts.trainers:
                 step = int(found[1]) if found[1] else None
-                staged = found.re is _STAGED
+                staged = _NAME.fullmatch(name) is None
                 claims.append(_claim(name, inside, parts, step, staged=staged))
                 if step is None or staged:
                     continue

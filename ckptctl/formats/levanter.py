@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -13,11 +12,12 @@ from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._orbax_parts import prove_items
 from ckptctl.formats._zarr import arrays_in, is_tensorstore, missing_in, prove_arrays
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 from ckptctl.sidecar import parse_object, parse_sidecar
 
 COMMIT = "metadata.json"
-_NAME = re.compile(r"step-([0-9]+)")
+_NAME = later(r"step-([0-9]+)")
 
 
 @FORMATS.add("levanter")

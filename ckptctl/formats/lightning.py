@@ -10,11 +10,12 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._lightning_name import Name, fixed_name, is_nemos, read_name
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Metadata
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 SUFFIX = ".ckpt"
 
-_SPLIT = re.compile(r"(?:.*[-_ ])?(?:global_step|step|epoch)=[^=]+-[^=]+", re.DOTALL)
+_SPLIT = later(r"(?:.*[-_ ])?(?:global_step|step|epoch)=[^=]+-[^=]+", re.DOTALL)
 """A directory that a "/" in a metric's name makes: `epoch=1-val` of `epoch=1-val/loss=0.5.ckpt`."""
 
 

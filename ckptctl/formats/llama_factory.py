@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -20,10 +19,11 @@ from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 
-_NAME = re.compile(r"checkpoint-([0-9]{1,4000})")
+_NAME = later(r"checkpoint-([0-9]{1,4000})")
 _TRAINERS = "trainer_state.json"
 _TAG = "pytorch_model"  # what accelerate calls DeepSpeed's states
 _RANKED = ("dataloader", "rng_state")

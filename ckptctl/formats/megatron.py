@@ -16,13 +16,14 @@ from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 TRACKER = "latest_checkpointed_iteration.txt"
 INTEGRITY = "integrity.json"
 _COMMON = "common.pt"
 _RELEASE = "release"
-_NAME = re.compile(r"iter_([0-9]{7,})")
+_NAME = later(r"iter_([0-9]{7,})")
 
 
 class _Own(NamedTuple):

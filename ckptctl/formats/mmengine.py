@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -15,11 +14,12 @@ from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 _TRACKER = "last_checkpoint"
 _META = "meta.pth"
-_RANK = re.compile(r"rank([0-9]{1,9})\.pth|.*_(?:model|optim)_states\.pt")
+_RANK = later(r"rank([0-9]{1,9})\.pth|.*_(?:model|optim)_states\.pt")
 _PARTS = frozenset({"model", "optimizer"})  # of ColossalAI, beside meta.pth
 _RECORD = b"PK\3\4"
 _NAME_AT = 30  # where the first name stands in a ZIP; its length is 4 bytes before
@@ -42,7 +42,7 @@ class MMEngine(Format):
         "mmengine: hooks/checkpoint_hook.py, runner/checkpoint.py save_checkpoint, "
         "_strategy/{deepspeed,fsdp,colossalai}.py save_checkpoint"
     )
-    parts: ClassVar = re.compile(r"scheduler")  # ColossalAI: scheduler/scheduler_0.pth
+    parts: ClassVar = later(r"scheduler")  # ColossalAI: scheduler/scheduler_0.pth
     example: ClassVar[Mapping[str, bytes]] = {
         "epoch_12.pth": torch_zip(),
         "last_checkpoint": b"/work/run/epoch_12.pth",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -18,13 +17,14 @@ from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
 from ckptctl.names import TENSOR_SUFFIXES
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 LATEST = "latest.txt"
 METADATA = "checkpoint_metadata.json"
 MODEL_CONFIG = "model_config.json"
 _OPTIMIZER_CONFIG = "optimizer_config.json"
-_AXIS = re.compile(r"(pp|dp|tp|exp)(?:-rank)?-([0-9]{1,9})-of-([0-9]{1,9})")
+_AXIS = later(r"(pp|dp|tp|exp)(?:-rank)?-([0-9]{1,9})-of-([0-9]{1,9})")
 _SPREAD = ("tp", "exp")  # a parameter lies with one pipeline rank, but is split among these
 
 
@@ -41,7 +41,7 @@ class Nanotron(Format):
         "nanotron: src/nanotron/trainer.py save_checkpoint, serialize/{main,weights,optimizer,"
         "random,metadata,utils}.py"
     )
-    parts: ClassVar = re.compile(r"model|optimizer|lr_scheduler|random")
+    parts: ClassVar = later(r"model|optimizer|lr_scheduler|random")
     example: ClassVar[Mapping[str, bytes]] = {
         "latest.txt": b"1000",
         "1000/checkpoint_metadata.json": (

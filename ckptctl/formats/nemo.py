@@ -14,10 +14,11 @@ from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._lightning_name import is_nemos, read_name
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_ARCHIVE = re.compile(r"(?P<prefix>.+?)(?:-v[0-9]+)?\.nemo", re.DOTALL)
-_RANK = re.compile(
+_ARCHIVE = later(r"(?P<prefix>.+?)(?:-v[0-9]+)?\.nemo", re.DOTALL)
+_RANK = later(
     r"(?:mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)(?:_fsdp_shard_[0-9]+)?|fsdp_shard_[0-9]+"
 )
 _CORE = frozenset({"metadata.json", "common.pt"})

@@ -16,11 +16,12 @@ from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 
 _INFO = "training_info.json"
-_NAME = re.compile(r"(tmp_|old_|)step_([0-9]{1,4000})")  # no more digits than int() takes
+_NAME = later(r"(tmp_|old_|)step_([0-9]{1,4000})")  # no more digits than int() takes
 _MODELS = ("policy", "value")
 _MEASURED = ("val", "train")
 """How the keys of metrics begin in the training info; its other numbers count and place it."""
@@ -40,8 +41,8 @@ class NemoRl(Format):
         "NeMo-RL: nemo_rl/utils/checkpoint.py init_tmp_checkpoint, _rename_checkpoint, "
         "get_resume_paths; nemo_rl/algorithms/grpo.py"
     )
-    own_names = re.compile(r"step_[0-9]+")
-    parts: ClassVar = re.compile(r"iter_[0-9]{7,}")  # Megatron Core's, always of iteration 0
+    own_names = later(r"step_[0-9]+")
+    parts: ClassVar = later(r"iter_[0-9]{7,}")  # Megatron Core's, always of iteration 0
     example: ClassVar[Mapping[str, bytes]] = {
         "step_10/config.yaml": b"grpo: {}\n",
         "step_10/policy/optimizer/.metadata": dcp_metadata({"__0_0.distcp": len(torch_zip())}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
@@ -15,12 +14,13 @@ from ckptctl.formats._openrlhf_tags import METRIC, TAG, tags_in, tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 
 _LATEST = "latest"
 _ROOTS = ("_actor", "_critic")
-_PRECISION = re.compile(r"^(?:bf16|fp16)_")
+_PRECISION = later(r"^(?:bf16|fp16)_")
 
 
 class _Place(NamedTuple):

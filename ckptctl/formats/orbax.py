@@ -24,12 +24,11 @@ from ckptctl.formats._orbax_parts import (
 )
 from ckptctl.formats._samples import ocdbt_manifest
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_NAME = re.compile(r"(?:.+_)?[0-9]+", re.DOTALL)
-_STAGED = re.compile(
-    r"(?P<final>(?:.+_)?(?P<step>[0-9]+))\.orbax-checkpoint-tmp(?:-[0-9]+)?", re.DOTALL
-)
+_NAME = later(r"(?:.+_)?[0-9]+", re.DOTALL)
+_STAGED = later(r"(?P<final>(?:.+_)?(?P<step>[0-9]+))\.orbax-checkpoint-tmp(?:-[0-9]+)?", re.DOTALL)
 
 _OWN = frozenset({STEP_METADATA, COMMITTED})
 

@@ -12,9 +12,10 @@ from ckptctl.formats._base import Format
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._foreign import Number, differs
 from ckptctl.model import Claim, Folder, Kind, Layout, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*\Z")
+_SUFFIX = later(r"\.[A-Za-z][A-Za-z0-9]*\Z")
 
 
 class OwnLayouts(Format):
@@ -30,7 +31,7 @@ class OwnLayouts(Format):
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
         """Compile the layouts.  Raises re.error where one is no regular expression."""
-        self._layouts = tuple((layout, re.compile(layout.match)) for layout in layouts)
+        self._layouts = tuple((layout, later(layout.match)) for layout in layouts)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the layouts."""

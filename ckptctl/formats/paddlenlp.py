@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -20,12 +19,13 @@ from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._pickle_tail import prove_pickles
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, TooLargeError
 
 DONE = ".checkpoint_done"
-_NAME = re.compile(r"checkpoint-([0-9]{1,4000})")
-_OWN = re.compile(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
-_AXES = re.compile(r"(tp|pp|shard|sharding|moe|sep)([0-9]{1,9})(?![0-9])")
+_NAME = later(r"checkpoint-([0-9]{1,4000})")
+_OWN = later(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
+_AXES = later(r"(tp|pp|shard|sharding|moe|sep)([0-9]{1,9})(?![0-9])")
 _PICKLES = (".pdparams", ".pdopt", ".pth", ".bin", DONE)
 _EMPTY_PICKLE = b"\x80\x04}."
 _NO_WEIGHTS = ("scheduler", "scaler", "optimizer")

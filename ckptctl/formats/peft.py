@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -14,13 +13,14 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 CONFIG = "adapter_config.json"
-_WEIGHTS = re.compile(
+_WEIGHTS = later(
     r"adapter_model(?:-[0-9]{5,}-of-[0-9]{5,})?\.(?:safetensors|bin)(?:\.index\.json)?"
 )
-_OTHERS = re.compile(
+_OTHERS = later(
     r"trainer_state\.json|random_states_[0-9]+\.pkl|recipe_state\.pt|adapter_model\.pt"
     r"|CHECKPOINT_COMPLETE|CKPT\.yaml|training_info\.json|_CHECKPOINT_METADATA|.+\.distcp"
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -17,11 +16,12 @@ from ckptctl.formats._numbers import flat_numbers
 from ckptctl.formats._ray_content import PLACING, missing_parts, prove_content
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, TooLargeError, VanishedError
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 _PREFIX = "checkpoint_"
-_NAME = re.compile(_PREFIX + r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{1,9}")
+_NAME = later(_PREFIX + r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{1,9}")
 
 Listed = Mapping[str, Mapping[str, float]]
 """What the snapshot lists: a directory's name -> its metrics."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
@@ -13,11 +12,12 @@ from ckptctl.formats._numbers import flat_numbers
 from ckptctl.formats._ray_content import PLACING, missing_parts, prove_content
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import NS, Checkpoint, Claim, Folder, Kind, Metadata, Problem
+from ckptctl.patterns import later
 from ckptctl.reading import FRAMEWORK_LIMIT, SIDECAR_LIMIT, Blob, Finding, Reader, VanishedError
 
 _RESULTS = "result.json"
 _TRIAL = frozenset({_RESULTS, "params.json", "params.pkl", "progress.csv"})
-_NAME = re.compile(r"checkpoint_(0[0-9]{5}|[1-9][0-9]{5,3999})")
+_NAME = later(r"checkpoint_(0[0-9]{5}|[1-9][0-9]{5,3999})")
 _KEY = "checkpoint_dir_name"
 _CHUNK = 1 << 20
 _FILLED = PLACING | {

@@ -13,14 +13,13 @@ from ckptctl.formats._folders import key_of
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Metadata, Problem
+from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
 
 _PREFIX = "CKPT+"
 _META = "CKPT.yaml"
 _SUFFIX = ".ckpt"
-_DATED = re.compile(
-    r"CKPT\+[0-9]{4}-[0-9]{2}-[0-9]{2}\+[0-9]{2}-[0-9]{2}-[0-9]{2}\+[0-9]{2,}", re.ASCII
-)
+_DATED = later(r"CKPT\+[0-9]{4}-[0-9]{2}-[0-9]{2}\+[0-9]{2}-[0-9]{2}-[0-9]{2}\+[0-9]{2,}", re.ASCII)
 
 
 @FORMATS.add("speechbrain")

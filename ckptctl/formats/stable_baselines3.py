@@ -13,10 +13,11 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 _ENDINGS = ("_steps.zip", "_steps.pkl")
-_NAME = re.compile(
+_NAME = later(
     r"(?P<prefix>.+?)_(?:(?P<part>replay_buffer|vecnormalize)_)?(?P<step>[0-9]{1,4000})_steps\.(?:zip|pkl)",
     re.DOTALL,
 )

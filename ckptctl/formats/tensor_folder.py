@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
@@ -15,10 +14,11 @@ from ckptctl.formats._grid import reaches_of
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_ITERATION = re.compile(r"iter_[0-9]+")
-_DUMP = re.compile(r"mp_rank_[0-9_]+\.pth")
+_ITERATION = later(r"iter_[0-9]+")
+_DUMP = later(r"mp_rank_[0-9_]+\.pth")
 
 
 @FORMATS.add("tensor-folder")

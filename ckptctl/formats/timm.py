@@ -9,11 +9,12 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _SUFFIX = ".pth.tar"
 _NUMBER = r"(?:0|[1-9][0-9]{0,3999})"
-_NAME = re.compile(
+_NAME = later(
     rf"checkpoint-(?P<epoch>{_NUMBER})|recovery-(?P<during>{_NUMBER})-{_NUMBER}"
     r"|(?P<named>last|model_best)|(?P<rest>recovery_)?tmp"
 )

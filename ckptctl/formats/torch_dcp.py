@@ -15,10 +15,11 @@ from ckptctl.formats._lightning_name import is_nemos
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_TITAN = re.compile(r"step-[0-9]+")
-_OTHERS = re.compile(r"iter_[0-9]{7,}|.+\.ckpt|ep[0-9]+-ba[0-9]+", re.DOTALL)
+_TITAN = later(r"step-[0-9]+")
+_OTHERS = later(r"iter_[0-9]{7,}|.+\.ckpt|ep[0-9]+-ba[0-9]+", re.DOTALL)
 """Names of Megatron-LM, Lightning and Composer, which save through DCP."""
 _SIGNS = ("trainer_state.json", "common.pt", "meta.pt", "recipe_state.pt")
 """Files beside the data by which Hugging Face, Megatron Core, Lightning FSDP and torchtune are told."""

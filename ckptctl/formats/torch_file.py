@@ -11,10 +11,11 @@ from ckptctl.formats._files import claim_files
 from ckptctl.formats._latest import text_pointers
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _SUFFIXES = frozenset({".pt", ".pth", ".pth.tar", ".bin", ".ckpt", ".tar", ".th"})
-_FIXED = re.compile(
+_FIXED = later(
     r"(?:last|best)\.pt"  # ultralytics, engine/trainer.py
     r"|model_(?:final|best)\.pth"  # detectron2, engine/hooks.py
     r"|checkpoint_(?:best|last).*\.pt"  # fairseq, checkpoint_utils.py

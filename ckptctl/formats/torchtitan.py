@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
@@ -14,10 +13,11 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._samples import safetensors, shard_index
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Kind, Unit
 from ckptctl.names import TENSOR_SUFFIXES
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 INDEX = "model.safetensors.index.json"
-_NAME = re.compile(r"step-([0-9]+)")
+_NAME = later(r"step-([0-9]+)")
 _SHARDED = "sharded"
 """Where the ranks write, before their files are made those that the index names."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -15,14 +14,15 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors, shard_index, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
-_NAME = re.compile(r"(epoch|step)_([0-9]{1,4000})")
+_NAME = later(r"(epoch|step)_([0-9]{1,4000})")
 RECIPE = "recipe_state.pt"
 _ADAPTER = "adapter_model.pt"
 _ABOVE = "recipe_state"
 """Where the last recipe's state lies that older versions, and Meta's format, wrote."""
-_SHARD = re.compile(r"model-[0-9]{5,}-of-([0-9]{5,})\.safetensors")
+_SHARD = later(r"model-[0-9]{5,}-of-([0-9]{5,})\.safetensors")
 _INDEX = "model.safetensors.index.json"
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Reader
 
 _LAST = "last.pt"
 _NAMED = (_LAST, "best.pt")
-_EPOCH = re.compile(r"epoch(0|[1-9][0-9]{0,3999})\.pt")  # no more digits than int() takes
+_EPOCH = later(r"epoch(0|[1-9][0-9]{0,3999})\.pt")  # no more digits than int() takes
 _FOLDER = "weights"
 
 

@@ -16,14 +16,15 @@ from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.formats._verl_ranks import Ranks, read_ranks
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 
 TRACKER = "latest_checkpointed_iteration.txt"
 _PREFIX = "global_step_"
-_NAME = re.compile(rf"{_PREFIX}([0-9]{{1,4000}})")  # no more digits than int() takes
+_NAME = later(rf"{_PREFIX}([0-9]{{1,4000}})")  # no more digits than int() takes
 _ROLES = ("actor", "critic")
 _DIST = "dist_ckpt"
-_DATA = re.compile(r"data(?:_[0-9]+)?\.pt")
+_DATA = later(r"data(?:_[0-9]+)?\.pt")
 
 
 @FORMATS.add("verl")

@@ -6,10 +6,11 @@ import errno
 import os
 import re
 
+from ckptctl.patterns import later
 from ckptctl.stores._base import Removed, Stop
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_ESCAPED = later(rb"\\([0-7]{3})")
 
 
 def mount_of(fd: int) -> bytes:

@@ -6,13 +6,14 @@ either end is `\x20`.  `\x80` and above is a byte that is no UTF-8; a character 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from ckptctl.patterns import later
+
 # Unicode's Default_Ignorable_Code_Point where str.isprintable() says True, and the blank U+2800.
-_INVISIBLE = re.compile(
+_INVISIBLE = later(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ckptctl.model import Checkpoint, Verdict
+from ckptctl.patterns import later
 from ckptctl.report import Report
 from ckptctl.ui import printable
 from ckptctl.ui.data import checkpoint_data, decision_data
@@ -24,7 +24,7 @@ LIST_COLUMNS = (*_BEFORE, *_AFTER)
 """Columns of `list -o csv`, before one for each metric; several values are joined by `;`."""
 PRUNE_COLUMNS = ("verdict", "status", "why", "error", *LIST_COLUMNS)
 """Columns of `prune -o csv`, before one for each metric: `status` is done, failed, skipped or empty."""
-_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that stand for no byte
+_NO_BYTE = later("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that stand for no byte
 
 
 def json_lines(report: Report) -> Iterator[str]:
