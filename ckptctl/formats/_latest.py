@@ -15,6 +15,7 @@ NAMES = (
     "latest.txt",
     "latest_checkpoint",
     "latest_checkpoint.txt",
+    "newest",  # SageMaker's model parallel library
 )
 
 

@@ -221,7 +221,7 @@ def test_proof(tmp_path: Path) -> None:
         (b"a" * 70_000, None),
     ],
 )
-@pytest.mark.parametrize("file", ["latest", "last_checkpoint", "latest_checkpoint.txt"])
+@pytest.mark.parametrize("file", ["latest", "last_checkpoint", "latest_checkpoint.txt", "newest"])
 def test_text_files_that_name_a_checkpoint(
     tmp_path: Path, file: str, content: bytes, target: str | None
 ) -> None:
