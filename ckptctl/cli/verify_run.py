@@ -14,7 +14,13 @@ from ckptctl.cli.prune_run import changing
 from ckptctl.cli.recording import host_name, user_name
 from ckptctl.cli.run_by_run import Place, Read
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, PartialError, UnreadableError
+from ckptctl.errors import (
+    CkptctlError,
+    Interrupted,
+    LockedError,
+    PartialError,
+    UnreadableError,
+)
 from ckptctl.hashing import Hashed, Stopped, Wanted
 from ckptctl.looking import How, Looked, Other
 from ckptctl.manifests import manifests_in
@@ -35,7 +41,7 @@ from ckptctl.stores.local import LocalStore
 from ckptctl.survey import run_root, state_dirs
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
-from ckptctl.verdicts import Level, Result
+from ckptctl.verdicts import BAD, Level, Result
 from ckptctl.verifying import look_at_all, read_all
 
 
@@ -72,7 +78,7 @@ class VerifyRun:
         self._problems: list[Problem] = []
         self._results: list[Result] = []
         self._recorder: Recorder | None = None
-        self._unwritable = False
+        self._unwritable: CkptctlError | None = None
         self._stack = ExitStack()
 
     def verified(self, checkpoints: Sequence[Checkpoint]) -> Verified:
@@ -146,8 +152,11 @@ class VerifyRun:
                 )
             ) as read:
                 for one, (result, files) in zip(looked, read, strict=False):
+                    if result.status in BAD:  # is told even where it cannot be noted
+                        self._results.append(result)
                     self._note(one, result, files)
-                    self._results.append(result)
+                    if result.status not in BAD:
+                        self._results.append(result)
             finished = True
         except Stopped:
             raise PartialError(
@@ -193,7 +202,7 @@ class VerifyRun:
     def _recording(self) -> Recorder | None:
         """Open the state of the run for writing, once; where that fails it is a problem."""
         view, found = self._place.view, self._read.found
-        if self._recorder is None and not self._unwritable and view and found:
+        if self._recorder is None and self._unwritable is None and view and found:
             dirs = state_dirs(view, found, self._session.common.state_dir, os.geteuid())
             try:
                 self._recorder = Recorder.open(
@@ -205,8 +214,7 @@ class VerifyRun:
                     self._session.duration("--lock-wait", self._session.common.lock_wait),
                 )
             except CkptctlError as error:
-                self._unwritable = True
-                self._problems.append(Problem("state-unwritable", error.message))
+                self._cannot_note(error)
             else:
                 self._opened(self._recorder.state)
         return self._recorder
@@ -229,28 +237,33 @@ class VerifyRun:
             return
         recorder = self._recording()
         if recorder is None:
-            self._must_record()
+            if self._wish.record and self._unwritable is not None:
+                raise self._unwritable
             return
-        with changing(self._session):
-            if manifest is not None:
-                recorder.keep(manifest)
-            if damage is not None:
-                level = self._wish.level
-                recorder.change(
-                    checkpoint.member, lambda old: damaged(old, checkpoint, damage, level)
-                )
-            elif clear:
-                recorder.change(checkpoint.member, undamaged)
+        try:
+            with changing(self._session):
+                if manifest is not None:
+                    recorder.keep(manifest)
+                if damage is not None:
+                    level = self._wish.level
+                    recorder.change(
+                        checkpoint.member, lambda old: damaged(old, checkpoint, damage, level)
+                    )
+                elif clear:
+                    recorder.change(checkpoint.member, undamaged)
+        except (LockedError, UnreadableError) as error:
+            if self._wish.record and manifest is not None:
+                raise
+            self._cannot_note(error)
         if self._session.signals.arrived is not None:
             raise Interrupted(self._session.signals.arrived)
 
-    def _must_record(self) -> None:
-        """Refuse to go on where records were asked for and cannot be written."""
-        if self._wish.record:
-            raise UnreadableError(
-                f"{self._read.location}: {self._problems[-1].text}; nothing was recorded",
-                "make room, or name another directory with --state-dir",
-            )
+    def _cannot_note(self, error: CkptctlError) -> None:
+        """Say, once, that what is found cannot be noted: that makes it no less true."""
+        self._unwritable = error
+        problem = Problem("state-unwritable", error.message)
+        if problem not in self._problems:
+            self._problems.append(problem)
 
 
 def _unheard(_: Hashed) -> None:

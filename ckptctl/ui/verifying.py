@@ -165,7 +165,8 @@ def _told(run: Verified) -> list[Problem]:
 def _sum(report: Verification) -> str:
     count = Counter(result.status for result in report.results)
     if not count:
-        return "no checkpoints to verify"
+        failed = any(run.error is not None for run in report.runs)
+        return "nothing was verified" if failed else "no checkpoints to verify"
     said = ", ".join(f"{count[status]:,} {status}" for status in Status if count[status])
     read = sum(result.bytes_read for result in report.results)
     if not read:

@@ -121,3 +121,23 @@ def test_a_run_that_is_a_mount_point_has_its_state_in_itself(tmp_path: Path) -> 
     inside, beside = done.stdout.split("beside:\n")
     assert inside.split() == [".ckptctl", "step_7.pt", "step_8.pt"]
     assert beside.split() == ["run"]
+
+
+@pytest.mark.parametrize("what", FILL)
+@pytest.mark.parametrize("asked", ["", "--record"])
+def test_damage_is_told_where_it_cannot_be_noted(tmp_path: Path, what: str, asked: str) -> None:
+    options, fill = FILL[what]
+    script = f"""
+        $MAKE $DISK/run file
+        $CKPTCTL verify --record $DISK/run -q >/dev/null
+        {fill}
+        touch -r $DISK/run/step_3.pt $HOME/time
+        printf x | dd of=$DISK/run/step_3.pt bs=1 seek=99 conv=notrunc 2>/dev/null
+        touch -r $HOME/time $DISK/run/step_3.pt
+        $CKPTCTL verify --level digest {asked} $DISK/run
+    """
+    done = in_small_file_system(tmp_path, options, script)
+    assert done.code == 6, done.stderr + done.stdout
+    assert "step_3.pt its bytes are not those that were recorded" in done.stdout
+    assert "7 ok, 1 damaged" in done.stdout
+    assert "cannot be written" in done.stdout
