@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ckptctl.comparing import HARMLESS, Noted, by_sizes
 from ckptctl.completeness import unfinished
 from ckptctl.decide import decide
 from ckptctl.errors import UnreadableError
 from ckptctl.formats._base import Format
+from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.model import Checkpoint, Context, Decision, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import naming_their_best
 from ckptctl.reading import Finding, Reader, VanishedError
 from ckptctl.rules._base import RULES, Rule
 
+Manifests = Callable[[str], Manifest | None]
+"""Gives a manifest by a checkpoint's path within the run.  Raises ManifestError, OSError."""
+
 _GUARDS = frozenset({"newest", "newest-saved", "resumable"})
 
 
 def decide_proven(
-    run: Run, rules: Sequence[Rule], context: Context, formats: Mapping[str, Format], reader: Reader
+    run: Run,
+    rules: Sequence[Rule],
+    context: Context,
+    formats: Mapping[str, Format],
+    reader: Reader,
+    manifest: Manifests,
 ) -> tuple[Run, tuple[Decision, ...]]:
     """Return the run and its decisions once every checkpoint they rest on is proven.
 
     One that fails at structure level becomes incomplete (`saving` within the settle time), and the
-    decision is made anew.  `reader` starts at the run.  Raises UnreadableError where a file cannot
+    decision is made anew.  `reader` starts at the run, `manifest` gives what was recorded of it.  Raises UnreadableError where a file cannot
     be read, and what `decide` raises.
     """
     proven: set[str] = set()
@@ -41,7 +51,7 @@ def decide_proven(
         ]
         if not unproven:
             return run, decisions
-        results = in_order(lambda c: prove(c, formats, reader), unproven)
+        results = in_order(lambda c: prove(c, formats, reader, manifest), unproven)
         proven.update(checkpoint.member for checkpoint in unproven)
         failed = {c.member: found for c, found in zip(unproven, results, strict=True) if found}
         if not failed:
@@ -51,10 +61,18 @@ def decide_proven(
 
 
 def prove(
-    checkpoint: Checkpoint, formats: Mapping[str, Format], reader: Reader
+    checkpoint: Checkpoint, formats: Mapping[str, Format], reader: Reader, manifest: Manifests
 ) -> tuple[Finding, ...]:
-    """Return what is wrong with a checkpoint at structure level.  Raises UnreadableError."""
+    """Return what is wrong with a checkpoint at structure level.  Raises UnreadableError.
+
+    What its manifest noted is only found here: a file that is gone, or has another size.
+    """
     try:
+        seen = manifest(checkpoint.member)
+        noted = Noted(checkpoint, seen, rewrites=formats[checkpoint.format].rewrites)
+        unlike = [found for found in by_sizes(noted) if found.code not in HARMLESS]
+        return (*findings_of(checkpoint, formats, reader), *unlike)
+    except ManifestError:  # then the guard `unread` keeps it, and nothing rests on it
         return findings_of(checkpoint, formats, reader)
     except OSError as error:
         raise UnreadableError(

@@ -9,11 +9,12 @@ from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
 from ckptctl.errors import UnreadableError
 from ckptctl.group import Found
+from ckptctl.manifests import manifests_in
 from ckptctl.model import Context, Decision, Reason, Run
 from ckptctl.policy import Draft, Policy
-from ckptctl.prove import decide_proven
+from ckptctl.prove import Manifests, decide_proven
 from ckptctl.reading import Below
-from ckptctl.survey import Reading, Survey, name_of, path_of, read_run
+from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, state_dirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,23 @@ def decide_run(session: Session, policy: Policy | None, view: Survey, found: Fou
     refuse_unread(run)
     context = session.context(policy.settle_ns, policy.await_metric_ns)
     reader = Below(view.store, found.folder.path)
-    run, decisions = decide_proven(run, policy.keep, context, view.by_name, reader)
+    run, decisions = decide_proven(
+        run, policy.keep, context, view.by_name, reader, noted_of(session, view, found)
+    )
     return Decided(run, context, decisions)
+
+
+def noted_of(session: Session, view: Survey, found: Found) -> Manifests:
+    """Return what gives the manifests of a run.  Raises UnreadableError."""
+    dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
+    try:
+        return manifests_in(dirs.existing)
+    except OSError as error:
+        raise UnreadableError(
+            f"{path_of(view, found)}: what was recorded cannot be read ({error.strerror or error}); "
+            "nothing of it was deleted",
+            "check the permissions of its state directory",
+        ) from error
 
 
 def refuse_unread(run: Run) -> None:

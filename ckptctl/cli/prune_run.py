@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier, Surroundings, pending
 from ckptctl.asking import Asking
-from ckptctl.cli.deciding import decide_run, policy_of, reading_of, refuse_unread
+from ckptctl.cli.deciding import decide_run, noted_of, policy_of, reading_of, refuse_unread
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
@@ -128,10 +128,11 @@ class PruneRun:
         """Refuse where what the plan keeps as the newest is not there, or not whole any more."""
         now = {c.member: c for c in run.checkpoints}
         reader = Below(self.view.store, self.found.folder.path)
+        noted = noted_of(self.session, self.view, self.found)
         for member in sorted(planned.keepers):
             kept = now.get(member)
             sound = kept is not None and kept.state is State.COMPLETE
-            if kept is None or not sound or prove(kept, self.view.by_name, reader):
+            if kept is None or not sound or prove(kept, self.view.by_name, reader, noted):
                 raise RefusedError(
                     f"{self.path}: {member}, which the plan keeps as the newest, is gone or not whole any more; "
                     "nothing was changed",

@@ -244,19 +244,23 @@ class VerifyRun:
             with changing(self._session):
                 if manifest is not None:
                     recorder.keep(manifest)
-                if damage is not None:
-                    level = self._wish.level
-                    recorder.change(
-                        checkpoint.member, lambda old: damaged(old, checkpoint, damage, level)
-                    )
-                elif clear:
-                    recorder.change(checkpoint.member, undamaged)
+                self._remember(recorder, checkpoint, damage, clear=clear)
         except (LockedError, UnreadableError) as error:
             if self._wish.record and manifest is not None:
                 raise
             self._cannot_note(error)
         if self._session.signals.arrived is not None:
             raise Interrupted(self._session.signals.arrived)
+
+    def _remember(
+        self, recorder: Recorder, checkpoint: Checkpoint, damage: str | None, *, clear: bool
+    ) -> None:
+        """Note damage, or forget the one that is noted."""
+        level = self._wish.level
+        if damage is not None:
+            recorder.change(checkpoint.member, lambda old: damaged(old, checkpoint, damage, level))
+        elif clear:
+            recorder.change(checkpoint.member, undamaged)
 
     def _cannot_note(self, error: CkptctlError) -> None:
         """Say, once, that what is found cannot be noted: that makes it no less true."""

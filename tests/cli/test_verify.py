@@ -111,6 +111,30 @@ def test_damage_is_remembered_and_a_good_result_clears_it(run: Path, ckptctl: Ck
     assert states(ckptctl, run)["step_3"] == "complete"
 
 
+@pytest.mark.parametrize("how", ["gone", "smaller"])
+def test_prune_does_not_rest_on_what_lost_something_that_was_recorded(
+    how: str, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """Nothing but the manifest knows of it: the framework needs no such file."""
+    root = tmp_path / "run"
+    for step in (1, 2, 3):
+        tree = {f"step_{step}/{name}": torch_zip() for name in ("model.pt", "extra.bin")}
+        make_tree(root, tree, age=7200 * (4 - step))
+    assert ckptctl("verify", root, "--record").code == 0
+    extra = root / "step_3" / "extra.bin"
+    if how == "gone":
+        extra.unlink()
+    else:
+        extra.write_bytes(torch_zip({"0": b"x"}))
+        set_age(extra, 7200)
+    set_age(root / "step_3", 7200)
+    assert ckptctl("verify", root).code == 6
+    plan = ckptctl("prune", root, "--keep-last", "1", "-n", "--plan-out", tmp_path / "p").stdout
+    assert "was recorded" in plan
+    assert ckptctl("prune", root, "--keep-last", "1").code == 0
+    assert sorted(path.name for path in root.iterdir()) == ["step_2", "step_3"]
+
+
 def test_prune_keeps_what_is_damaged_and_does_not_count_it(run: Path, ckptctl: Ckptctl) -> None:
     ckptctl("verify", run, "--record")
     flip(run / "step_3.pt", 60)
