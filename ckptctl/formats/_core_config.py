@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ckptctl.formats._json_stream import chunks_of, read_object
-from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
+from ckptctl.formats._json_files import read_json
+from ckptctl.reading import SIDECAR_LIMIT, Reader
 
 CONFIG = "metadata.json"
 
@@ -14,12 +14,9 @@ def uncommitted(path: str, size: int, reader: Reader) -> str | None:
     Source: Megatron-LM, megatron/core/dist_checkpointing/core.py `CheckpointingConfig`.
     Raises VanishedError or OSError where it cannot be read.
     """
-    try:
-        said = read_object(
-            chunks_of(reader, path, size, SIDECAR_LIMIT), wanted=("sharded_backend",)
-        )
-    except (ValueError, TooLargeError) as error:
-        return f"{CONFIG} cannot be understood: {error}"
+    said = read_json(reader, path, size, SIDECAR_LIMIT, wanted=("sharded_backend",))
+    if isinstance(said, str):
+        return f"{CONFIG} {said}"
     if "sharded_backend" not in said:
         return f"{CONFIG} is not Megatron's: it names no sharded_backend"
     return None

@@ -9,11 +9,23 @@ import math
 from collections.abc import Iterator, Mapping
 
 from ckptctl.formats._hf_parts import STATE
-from ckptctl.formats._json_stream import read_object
-from ckptctl.model import Metadata, Problem
+from ckptctl.formats._json_files import too_large, unread
+from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.model import Entry, Metadata, Problem
+from ckptctl.reading import FRAMEWORK_LIMIT, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 
 _WANTED = ("global_step", "epoch", "best_model_checkpoint")
+
+
+def read_state_file(reader: Reader, path: str, entry: Entry | None, step: int | None) -> Metadata:
+    """Return what a `trainer_state.json` says; nothing where there is none.  Raises OSError."""
+    if entry is None:
+        return Metadata()
+    try:
+        return read_state(chunks_of(reader, path, entry.size), step)
+    except TooLargeError:
+        return unread(f"{path} {too_large(FRAMEWORK_LIMIT)}")
 
 
 def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
@@ -42,7 +54,7 @@ def read_state(chunks: Iterator[bytes], step: int | None) -> Metadata:
         if not seen:
             return Metadata(missing=f"{STATE} is empty")
         text = f"{STATE} cannot be understood: {error}"
-        return Metadata(missing=text, unread=text, problems=(Problem("metadata-unreadable", text),))
+        return unread(text, missing=text)
     saved = _count(state.get("global_step"))
     if saved is None or step is None:
         return Metadata(missing=f"{STATE} states no global_step")

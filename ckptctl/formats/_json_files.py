@@ -1,12 +1,12 @@
-"""Small JSON files of a framework's own: one that was cut off shows by being none."""
+"""JSON files of a framework's own: one that was cut off shows by being none."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from ckptctl.formats._json_stream import chunks_of, read_object
-from ckptctl.model import Checkpoint
-from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
+from ckptctl.model import Checkpoint, Metadata, Problem
+from ckptctl.reading import FRAMEWORK_LIMIT, SIDECAR_LIMIT, Finding, Reader, TooLargeError
 
 CONFIGS = frozenset(
     {
@@ -15,6 +15,41 @@ CONFIGS = frozenset(
     }
 )  # fmt: skip
 """What `save_pretrained` of transformers and PEFT writes; a `tokenizer.json` is too long to parse."""
+
+
+def read_json(
+    reader: Reader,
+    path: str,
+    size: int,
+    limit: int = FRAMEWORK_LIMIT,
+    wanted: Collection[str] | None = None,
+) -> Mapping[str, object] | str:
+    """Return the object in a file that was listed with `size` bytes; else in words why there is none.
+
+    The words follow the file's name; `wanted` is as in `read_object`.  Raises VanishedError, or
+    OSError where it cannot be read.
+    """
+    try:
+        return read_object(chunks_of(reader, path, size, limit), wanted=wanted)
+    except TooLargeError:
+        return too_large(limit)
+    except ValueError as error:
+        return f"cannot be understood: {error}"
+
+
+def too_large(limit: int) -> str:
+    """Return in words, to follow a file's name, that it was passed over."""
+    size = f"{limit >> 30} GiB" if limit >> 30 else f"{limit >> 20} MiB"
+    return f"is larger than {size}, so it was not read"
+
+
+def unread(text: str, missing: str | None = None) -> Metadata:
+    """Return what a file says that could not be understood; the checkpoint is kept for it.
+
+    `missing` is given where the file must be sound for the checkpoint to be whole.
+    """
+    problems = (Problem("metadata-unreadable", text),)
+    return Metadata(unread=text, missing=missing, problems=problems)
 
 
 def prove_json(

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ckptctl import names
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._numbers import flat_numbers
-from ckptctl.model import Checkpoint, Entry, Folder, Metadata, Problem
+from ckptctl.model import Checkpoint, Entry, Folder, Metadata
 from ckptctl.patterns import later
-from ckptctl.reading import Blob, Finding, Reader, TooLargeError
+from ckptctl.reading import Blob, Finding, Reader
 
 STEP_METADATA = "_CHECKPOINT_METADATA"
 COMMITTED = "commit_success.txt"
@@ -116,10 +116,9 @@ def prove_items(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
             continue
         arrays = directory.rpartition("/")[2] == _ARRAYS and file.startswith("process_")
         if arrays or file in {STEP_METADATA, "_METADATA", "_sharding"}:
-            try:
-                said = read_object(chunks_of(reader, path, entry.size), wanted=("use_ocdbt",))
-            except (ValueError, TooLargeError) as error:
-                yield Finding(path, "metadata-unreadable", f"cannot be understood: {error}")
+            said = read_json(reader, path, entry.size, wanted=("use_ocdbt",))
+            if isinstance(said, str):
+                yield Finding(path, "metadata-unreadable", said)
                 continue
             manifest = f"{directory}/manifest.ocdbt"
             if said.get("use_ocdbt") is True and manifest not in checkpoint.files:
@@ -180,17 +179,12 @@ def _node_fault(blob: Blob) -> str | None:
     return f"was cut at {blob.size:,} bytes, within a node of {length:,}"
 
 
-def _read(path: str, entry: Entry | None, reader: Reader) -> dict[str, object] | Metadata:
+def _read(path: str, entry: Entry | None, reader: Reader) -> Mapping[str, object] | Metadata:
     """Return the object in a file of JSON; what to say of it where that cannot be understood."""
     if entry is None:
         return Metadata()
-    try:
-        return read_object(chunks_of(reader, path, entry.size))
-    except TooLargeError:
-        text = f"{path} is larger than 1 GiB, so it was not read"
-    except ValueError as error:
-        text = f"{path} cannot be understood: {error}"
-    return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+    said = read_json(reader, path, entry.size)
+    return unread(f"{path} {said}") if isinstance(said, str) else said
 
 
 def _manifest_fault(blob: Blob) -> str | None:

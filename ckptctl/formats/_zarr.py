@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from ckptctl.containers import prove_file
-from ckptctl.formats._json_stream import chunks_of, read_object
-from ckptctl.model import Checkpoint, Folder
-from ckptctl.reading import Blob, Finding, Reader, TooLargeError
+from ckptctl.formats._json_files import read_json
+from ckptctl.model import Checkpoint, Entry, Folder
+from ckptctl.reading import Blob, Finding, Reader
 
 ARRAY = ".zarray"
 _ROOTS = (ARRAY, "zarr.json", "manifest.ocdbt")
@@ -59,12 +59,11 @@ def prove_arrays(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
     for path, entry in checkpoint.files.items():
         directory, _, file = path.rpartition("/")
         if file == ARRAY:
-            try:
-                sizes[directory] = _chunk_size(
-                    read_object(chunks_of(reader, path, entry.size, _LIMIT))
-                )
-            except (ValueError, TooLargeError) as error:
-                yield Finding(path, "metadata-unreadable", f"cannot be understood: {error}")
+            said = _described(path, entry, reader)
+            if isinstance(said, str):
+                yield Finding(path, "metadata-unreadable", said)
+            else:
+                sizes[directory] = said
     for path, entry in checkpoint.files.items():
         directory, _, file = path.rpartition("/")
         if directory not in sizes or not _is_chunk(file):
@@ -108,6 +107,15 @@ def zstd_fault(blob: Blob) -> str | None:
 def _is_chunk(name: str) -> bool:
     """Whether a file is a chunk of an array by its name: its place in each dimension (`0.12.3`)."""
     return name.isascii() and name.replace(".", "0").isdecimal() and name[0] != "."
+
+
+def _described(path: str, entry: Entry, reader: Reader) -> int | str | None:
+    """Return the bytes of each chunk as `_chunk_size` does; else in words why nobody knows them."""
+    said = read_json(reader, path, entry.size, _LIMIT)
+    try:
+        return said if isinstance(said, str) else _chunk_size(said)
+    except ValueError as error:
+        return f"cannot be understood: {error}"
 
 
 def _chunk_size(said: Mapping[str, object]) -> int | None:

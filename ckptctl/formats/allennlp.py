@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
-from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
+from ckptctl.reading import SIDECAR_LIMIT, Reader
 from ckptctl.sidecar import as_number
 
 _MODEL, _TRAINING = "model", "training"
@@ -82,11 +82,9 @@ class AllenNlp(Format):
         entry = folder.files.get(file)
         if entry is None:
             return Metadata()
-        try:
-            said = read_object(chunks_of(reader, file, entry.size, SIDECAR_LIMIT))
-        except (ValueError, TooLargeError) as error:
-            text = f"{file} cannot be understood: {error}"
-            return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+        said = read_json(reader, file, entry.size, SIDECAR_LIMIT)
+        if isinstance(said, str):
+            return unread(f"{file} {said}")
         return Metadata(
             metrics={
                 key: number

@@ -12,9 +12,8 @@ from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE, Parts, read_parts
-from ckptctl.formats._hf_state import read_state
+from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
-from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
@@ -85,14 +84,9 @@ class HfTrainer(Format):
         """Return what `trainer_state.json` says, and whether it commits this step."""
         directory = claim.members[0]
         inside = folder.folders[directory]
-        entry = inside.files.get(STATE)
-        if entry is None or claim.temporary:
+        if STATE not in inside.files or claim.temporary:
             return Metadata()
-        try:
-            said = read_state(chunks_of(reader, f"{directory}/{STATE}", entry.size), claim.step)
-        except TooLargeError:
-            text = f"{directory}/{STATE} is larger than 1 GiB, so it was not read"
-            said = Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+        said = read_state_file(reader, f"{directory}/{STATE}", inside.files[STATE], claim.step)
         if said.missing is None and "latest" in inside.files:
             said = replace(said, missing=_tag_lost(directory, inside, reader))
         return said

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, holds_data
+from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._orbax_parts import prove_items
 from ckptctl.formats._zarr import arrays_in, is_tensorstore, missing_in, prove_arrays
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 from ckptctl.sidecar import parse_object, parse_sidecar
@@ -67,8 +68,7 @@ class Levanter(Format):
         try:
             content = reader.read(claim.marker, SIDECAR_LIMIT)
         except TooLargeError:
-            text = f"{claim.marker} is larger than 16 MiB, so it was not read"
-            return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+            return unread(f"{claim.marker} {too_large(SIDECAR_LIMIT)}")
         said = parse_object(content)
         if isinstance(said, str):
             return Metadata(missing=f"{claim.marker} {said}")

@@ -14,13 +14,12 @@ from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
 from ckptctl.formats._grid import reaches_of
 from ckptctl.formats._hf_index import prove_indexes
-from ckptctl.formats._json_files import CONFIGS, prove_json
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import CONFIGS, prove_json, read_json, unread
 from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
-from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
+from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader
 from ckptctl.sidecar import as_number
 
 _NAME = later(r"checkpoint-([0-9]{1,4000})")
@@ -68,12 +67,9 @@ class LlamaFactory(Format):
         if entry is None:
             return Metadata()
         path = f"{claim.name}/{METADATA}"
-        try:
-            said = read_object(chunks_of(reader, path, entry.size, SIDECAR_LIMIT))
-        except (ValueError, TooLargeError) as error:
-            text = f"{path} cannot be understood: {error}"
-            problem = Problem("metadata-unreadable", text)
-            return Metadata(missing=text, unread=text, problems=(problem,))
+        said = read_json(reader, path, entry.size, SIDECAR_LIMIT)
+        if isinstance(said, str):
+            return unread(f"{path} {said}", missing=f"{path} {said}")
         step, epoch = said.get("global_step"), said.get("epoch")
         if type(step) is int and step != claim.step:
             return Metadata(missing=f"{METADATA} is of step {step}", step=step)

@@ -10,15 +10,14 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._grid import gap
-from ckptctl.formats._json_files import prove_json
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import prove_json, read_json, unread
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.patterns import later
-from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
+from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader
 
 LATEST = "latest.txt"
 METADATA = "checkpoint_metadata.json"
@@ -82,12 +81,9 @@ class Nanotron(Format):
         if entry is None:
             return Metadata()
         path = f"{claim.name}/{METADATA}"
-        try:
-            said = read_object(chunks_of(reader, path, entry.size, SIDECAR_LIMIT))
-        except (ValueError, TooLargeError) as error:
-            text = f"{path} cannot be understood: {error}"
-            problem = Problem("metadata-unreadable", text)
-            return Metadata(missing=text, unread=text, problems=(problem,))
+        said = read_json(reader, path, entry.size, SIDECAR_LIMIT)
+        if isinstance(said, str):
+            return unread(f"{path} {said}", missing=f"{path} {said}")
         metas = said.get("metas")
         step = metas.get("last_train_step") if isinstance(metas, Mapping) else None
         return Metadata(step=step if type(step) is int else None)

@@ -12,12 +12,12 @@ from ckptctl.formats._dcp_below import uncommitted
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import is_tensor
 from ckptctl.formats._hf_index import prove_indexes
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
-from ckptctl.reading import Finding, Reader, TooLargeError
+from ckptctl.reading import Finding, Reader
 from ckptctl.sidecar import as_number
 
 _INFO = "training_info.json"
@@ -77,11 +77,9 @@ class NemoRl(Format):
         if entry is None or claim.temporary:
             return Metadata()
         path = f"{claim.name}/{_INFO}"
-        try:
-            said = read_object(chunks_of(reader, path, entry.size))
-        except (ValueError, TooLargeError) as error:
-            text = f"{path} cannot be understood: {error}"
-            return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+        said = read_json(reader, path, entry.size)
+        if isinstance(said, str):
+            return unread(f"{path} {said}")
         return Metadata(
             metrics={
                 key: number

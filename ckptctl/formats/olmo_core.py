@@ -9,7 +9,7 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import read_json
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._olmo import (
     CORE_COMMIT,
@@ -26,7 +26,7 @@ from ckptctl.formats._olmo import (
 )
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
-from ckptctl.reading import Finding, Reader, TooLargeError
+from ckptctl.reading import Finding, Reader
 
 _LIMIT = 2**20
 
@@ -69,11 +69,8 @@ class OlmoCore(Format):
         if claim.marker is None or claim.temporary:
             return Metadata()
         size = folder.folders[claim.name].files[CORE_COMMIT].size
-        try:
-            read_object(chunks_of(reader, claim.marker, size, _LIMIT))
-        except (ValueError, TooLargeError) as error:
-            return Metadata(missing=f"{claim.marker} cannot be understood: {error}")
-        return Metadata()
+        said = read_json(reader, claim.marker, size, _LIMIT)
+        return Metadata(missing=f"{claim.marker} {said}" if isinstance(said, str) else None)
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what DCP's index names in vain, and what is wrong with the states of the ranks."""

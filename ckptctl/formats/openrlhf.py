@@ -8,14 +8,14 @@ from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import is_state, key_of, read_grid
-from ckptctl.formats._json_stream import chunks_of, read_object
+from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._openrlhf_tags import METRIC, TAG, tags_in, tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
-from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError
+from ckptctl.reading import SIDECAR_LIMIT, Below, Reader
 from ckptctl.sidecar import as_number
 
 _LATEST = "latest"
@@ -81,11 +81,9 @@ class OpenRlhf(Format):
             path = f"{member}/{METRIC}"
             if (entry := folder.find(path)) is None:
                 continue
-            try:
-                said = read_object(chunks_of(reader, path, entry.size, SIDECAR_LIMIT))
-            except (ValueError, TooLargeError) as error:
-                text = f"{path} cannot be understood: {error}"
-                return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+            said = read_json(reader, path, entry.size, SIDECAR_LIMIT)
+            if isinstance(said, str):
+                return unread(f"{path} {said}")
             key, value = said.get("metric_key"), as_number(said.get("metric_value"))
             if isinstance(key, str) and key and value is not None:
                 return Metadata(metrics={key: value})

@@ -14,13 +14,12 @@ from ckptctl.formats._folders import missing_in, parts_of
 from ckptctl.formats._grid import gap, reaches_of
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE
-from ckptctl.formats._hf_state import read_state
+from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
-from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._pickle_tail import prove_pickles
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
-from ckptctl.reading import Finding, Reader, TooLargeError
+from ckptctl.reading import Finding, Reader
 
 DONE = ".checkpoint_done"
 _NAME = later(r"checkpoint-([0-9]{1,4000})")
@@ -72,14 +71,7 @@ class PaddleNlp(Format):
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return what `trainer_state.json` says; it is that of Hugging Face's Trainer."""
         entry = folder.folders[claim.name].files.get(STATE)
-        if entry is None:
-            return Metadata()
-        path = f"{claim.name}/{STATE}"
-        try:
-            return read_state(chunks_of(reader, path, entry.size), claim.step)
-        except TooLargeError:
-            text = f"{path} is larger than 1 GiB, so it was not read"
-            return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+        return read_state_file(reader, f"{claim.name}/{STATE}", entry, claim.step)
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what is wrong with its pickles, its safetensors, their indexes and its configs."""

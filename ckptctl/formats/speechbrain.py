@@ -10,9 +10,10 @@ from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._ckpt_yaml import read_meta
 from ckptctl.formats._folders import key_of
+from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Metadata, Problem
+from ckptctl.model import Claim, Folder, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
 
@@ -66,8 +67,7 @@ class SpeechBrain(Format):
         try:
             return read_meta(path, reader.read(path, SIDECAR_LIMIT))
         except TooLargeError:
-            text = f"{path} is larger than 16 MiB, so it was not read"
-            return Metadata(unread=text, problems=(Problem("metadata-unreadable", text),))
+            return unread(f"{path} {too_large(SIDECAR_LIMIT)}")
 
 
 def _is_ours(name: str, inside: Folder) -> bool:
