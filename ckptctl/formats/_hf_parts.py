@@ -30,7 +30,8 @@ _FILES = later(
     r"|rng_state(?:_[0-9]+)?\.pth|rank[0-9]+-of-[0-9]+-optimizer\.pt|zero_to_fp32\.py"
 )
 _FOLDERS = later(r"global_step[0-9]+|pytorch_model_fsdp_[0-9]+|optimizer_[0-9]+")
-_PADDLE = later(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
+PADDLES = later(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
+"""Files of PaddleNLP's Trainer, which has the same names for its directories."""
 _TAG = later(r"global_step[0-9]+")
 _DCP = later(r"(?:pytorch_model_fsdp|optimizer)_[0-9]+")
 _RNG = later(r"rng_state_([0-9]+)\.pth")
@@ -87,16 +88,9 @@ def read_parts(paths: tuple[str, ...]) -> Parts:
 
 
 def _is_trainers(names: Names) -> bool:
-    """Whether it is neither PaddleNLP's nor of LLaMA-Factory's v1 engine, and has HF content.
-
-    The v1 engine is told by its marker, its `rng_state/`, or its `metadata.json`.
-    """
+    """Whether it is neither PaddleNLP's nor diffusers', and has HF content."""
     files = names.get("", ())
-    if "CHECKPOINT_COMPLETE" in files or "rng_state" in names:
-        return False
-    if "metadata.json" in files and STATE not in files:
-        return False
-    if any(_PADDLE.fullmatch(name) for name in files):
+    if any(PADDLES.fullmatch(name) for name in files):
         return False
     if STATE not in files and any(name.startswith("random_states_") for name in files):
         return False  # diffusers, which saves by accelerate alone

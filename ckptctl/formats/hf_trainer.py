@@ -14,6 +14,7 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
+from ckptctl.formats._llama_factory import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
@@ -54,13 +55,18 @@ class HfTrainer(Format):
     }
 
     def find(self, folder: Folder, reader: Reader) -> Iterable[Claim]:
-        """Yield each directory with the Trainer's content, and those that 4.36 to 4.38 staged."""
+        """Yield each directory with the Trainer's content, and those that 4.36 to 4.38 staged.
+
+        Raises OSError where a `metadata.json` cannot be read that may tell LLaMA-Factory's.
+        """
         ranks: list[Saved] = []
         models: list[Saved] = []
         claims: list[Claim] = []
         for name, inside in folder.folders.items():
             found = _NAME.fullmatch(name) or _STAGED.fullmatch(name)
             if found is None:
+                continue
+            if STATE not in inside.files and is_llama_factory(name, inside, reader):
                 continue
             parts = read_parts(tuple(path for path, _ in inside.walk()))
             if parts.trainers:

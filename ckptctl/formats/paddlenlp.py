@@ -13,7 +13,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._folders import missing_in, parts_of
 from ckptctl.formats._grid import gap, reaches_of
 from ckptctl.formats._hf_index import prove_indexes
-from ckptctl.formats._hf_parts import STATE
+from ckptctl.formats._hf_parts import PADDLES, STATE
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._pickle_tail import prove_pickles
@@ -23,7 +23,6 @@ from ckptctl.reading import Finding, Reader
 
 DONE = ".checkpoint_done"
 _NAME = later(r"checkpoint-([0-9]{1,4000})")
-_OWN = later(r".+\.pd(?:params|opt)|\.checkpoint_done|(?:master_weights|peft_model).*")
 _AXES = later(r"(tp|pp|shard|sharding|moe|sep)([0-9]{1,9})(?![0-9])")
 _PICKLES = (".pdparams", ".pdopt", ".pth", ".bin", DONE)
 _EMPTY_PICKLE = b"\x80\x04}."
@@ -59,7 +58,7 @@ class PaddleNlp(Format):
         claims = [
             _claim(name, int(found[1]), inside)
             for name, inside in folder.folders.items()
-            if (found := _NAME.fullmatch(name)) and any(_OWN.fullmatch(f) for f in inside.files)
+            if (found := _NAME.fullmatch(name)) and any(PADDLES.fullmatch(f) for f in inside.files)
         ]
         marked = any(claim.marker and claim.marker.endswith(DONE) for claim in claims)
         for claim in claims:

@@ -15,6 +15,7 @@ from ckptctl.formats.hf_trainer import HfTrainer
 from ckptctl.model import Checkpoint, Claim, Kind, Metadata, State, Unit
 from ckptctl.reading import Finding
 from ckptctl.stores.local import LocalStore
+from tests.claims import recognised
 from tests.trees import make_tree
 
 Tree = Mapping[str, bytes | str]
@@ -102,7 +103,8 @@ def test_other_names_are_not_claimed(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_those_who_share_the_name_are_not_claimed(tmp_path: Path, extra: dict[str, bytes]) -> None:
-    assert claims(tmp_path, whole(5, extra)) == {}
+    left = "trainer_state.json" if "model_state.pdparams" not in extra else "config.json"
+    assert claims(tmp_path, without(whole(5, extra), left)) == {}
 
 
 def test_a_directory_of_other_things_is_not_claimed(tmp_path: Path) -> None:
@@ -401,3 +403,17 @@ def proven(root: Path) -> list[Finding]:
     found = [f for f in HfTrainer().prove(checkpoint, store) if f.file.endswith(".index.json")]
     store.close()
     return found
+
+
+@pytest.mark.parametrize(
+    "beside", [{"metadata.json": b'{"val_loss": 1.0}'}, {"rng_state/notes.txt": b""}]
+)
+def test_what_a_user_put_in_does_not_make_a_torn_one_another_programs(
+    tmp_path: Path, beside: dict[str, bytes]
+) -> None:
+    tree = {**HfTrainer.example, **{f"checkpoint-500/{file}": c for file, c in beside.items()}}
+    assert recognised(tmp_path / "whole", tree) == {"checkpoint-500": "hf-trainer"}
+    torn = {
+        path: content for path, content in tree.items() if not path.endswith("trainer_state.json")
+    }
+    assert recognised(tmp_path / "torn", torn) == {"checkpoint-500": "hf-trainer"}
