@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +15,10 @@ from ckptctl.patterns import later
 
 STATE = "trainer_state.json"
 """The commit marker: written after weights, optimizer and the RNG of rank 0."""
+
+NAME = later(r"checkpoint-([0-9]+)")
+STAGED = later(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
+"""What 4.36 to 4.38 called a directory until it was whole."""
 
 INCOMPLETE = "checkpoint-is-incomplete.txt"
 """What transformers 5 leaves while it saves at a signal (trainer_jit_checkpoint.py)."""
@@ -63,6 +67,15 @@ class Parts(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
+def is_trainers(name: str, files: Container[str]) -> bool:
+    """Whether a directory is the Trainer's by its name and its marker, so that no other claims it.
+
+    The marker alone is no sign: loops of users write a file of that name too.
+    """
+    named = NAME.fullmatch(name) or STAGED.fullmatch(name)
+    return STATE in files and named is not None
+
+
 @lru_cache(maxsize=64)
 def read_parts(paths: tuple[str, ...]) -> Parts:
     """Return what the paths of all files of a directory tell; most of a run's are the same."""
@@ -70,7 +83,7 @@ def read_parts(paths: tuple[str, ...]) -> Parts:
     for path in paths:
         parent, _, name = path.rpartition("/")
         names[parent].append(name)
-    if not _is_trainers(names):
+    if not _has_content(names):
         return Parts(trainers=False)
     resumable = any(_OPTIMIZER.fullmatch(name) for name in names[""]) or any(
         _TAG.fullmatch(folder) or re.fullmatch(r"optimizer_[0-9]+", folder) for folder in names
@@ -87,7 +100,7 @@ def read_parts(paths: tuple[str, ...]) -> Parts:
     )
 
 
-def _is_trainers(names: Names) -> bool:
+def _has_content(names: Names) -> bool:
     """Whether it is neither PaddleNLP's nor diffusers', and has HF content."""
     files = names.get("", ())
     if any(PADDLES.fullmatch(name) for name in files):

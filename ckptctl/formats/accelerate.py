@@ -17,6 +17,7 @@ from ckptctl.formats._accelerate_parts import (
 )
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._hf_parts import is_trainers
 from ckptctl.formats._llama_factory import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._samples import safetensors, torch_zip
@@ -25,7 +26,6 @@ from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
 _COUNTED = later(r"checkpoint_[0-9]+")
-_TRAINERS = "trainer_state.json"  # of Hugging Face's Trainer, which saves through accelerate
 
 
 @FORMATS.add("accelerate")
@@ -66,7 +66,7 @@ class Accelerate(Format):
             if not names.has_number_word(name):
                 continue
             said = names.parse(name, file=False)
-            if not said.numbered or names.is_copy(name, said) or _TRAINERS in inside.files:
+            if not said.numbered or names.is_copy(name, said) or is_trainers(name, inside.files):
                 continue
             if not looks_saved(inside, counted=_COUNTED.fullmatch(name) is not None):
                 continue

@@ -11,7 +11,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._hf_index import prove_indexes
-from ckptctl.formats._hf_parts import STATE, Parts, read_parts
+from ckptctl.formats._hf_parts import NAME, STAGED, STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._llama_factory import is_llama_factory
@@ -21,10 +21,8 @@ from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Un
 from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
-_NAME = later(r"checkpoint-([0-9]+)")
 _ALWAYS = frozenset({"config.json", "generation_config.json", "training_args.bin"})
 """Files that all checkpoints of a run have, or none; the optimizer's may well be stripped from some."""
-_STAGED = later(r"tmp-checkpoint-(?:([0-9]+)|[a-z0-9_]{8})")
 
 
 @FORMATS.add("hf-trainer")
@@ -38,7 +36,7 @@ class HfTrainer(Format):
         "get_last_checkpoint and rotate_checkpoints, trainer_jit_checkpoint.py"
     )
     parts: ClassVar = later(r"global_step[0-9]+")  # DeepSpeed's own count, unlike the Trainer's
-    own_names = _NAME
+    own_names = NAME
     example: ClassVar[Mapping[str, bytes]] = {
         "checkpoint-500/config.json": b"{}",
         "checkpoint-500/model.safetensors": safetensors(),
@@ -63,7 +61,7 @@ class HfTrainer(Format):
         models: list[Saved] = []
         claims: list[Claim] = []
         for name, inside in folder.folders.items():
-            found = _NAME.fullmatch(name) or _STAGED.fullmatch(name)
+            found = NAME.fullmatch(name) or STAGED.fullmatch(name)
             if found is None:
                 continue
             if STATE not in inside.files and is_llama_factory(name, inside, reader):
@@ -71,7 +69,7 @@ class HfTrainer(Format):
             parts = read_parts(tuple(path for path, _ in inside.walk()))
             if parts.trainers:
                 step = int(found[1]) if found[1] else None
-                staged = _NAME.fullmatch(name) is None
+                staged = NAME.fullmatch(name) is None
                 claims.append(_claim(name, inside, parts, step, staged=staged))
                 if step is None or staged:
                     continue

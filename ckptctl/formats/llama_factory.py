@@ -14,6 +14,7 @@ from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
 from ckptctl.formats._grid import reaches_of
 from ckptctl.formats._hf_index import prove_indexes
+from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_files import CONFIGS, prove_json, read_json, unread
 from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
@@ -23,7 +24,6 @@ from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader
 from ckptctl.sidecar import as_number
 
 _NAME = later(r"checkpoint-([0-9]{1,4000})")
-_TRAINERS = "trainer_state.json"
 _TAG = "pytorch_model"  # what accelerate calls DeepSpeed's states
 _RANKED = ("dataloader", "rng_state")
 
@@ -58,7 +58,7 @@ class LlamaFactory(Format):
         """Yield each directory of the engine.  Raises OSError where its metadata cannot be read."""
         for name, inside in folder.folders.items():
             found = _NAME.fullmatch(name)
-            if found and _TRAINERS not in inside.files and is_llama_factory(name, inside, reader):
+            if found and STATE not in inside.files and is_llama_factory(name, inside, reader):
                 yield _claim(name, int(found[1]), inside)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:

@@ -21,7 +21,7 @@ _WEIGHTS = later(
     r"adapter_model(?:-[0-9]{5,}-of-[0-9]{5,})?\.(?:safetensors|bin)(?:\.index\.json)?"
 )
 _OTHERS = later(
-    r"trainer_state\.json|random_states_[0-9]+\.pkl|recipe_state\.pt|adapter_model\.pt"
+    r"random_states_[0-9]+\.pkl|recipe_state\.pt|adapter_model\.pt"
     r"|CHECKPOINT_COMPLETE|CKPT\.yaml|training_info\.json|_CHECKPOINT_METADATA|.+\.distcp"
 )
 """Files by which frameworks are told that put an adapter among their own."""

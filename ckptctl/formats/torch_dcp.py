@@ -11,6 +11,7 @@ from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, Commit, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
+from ckptctl.formats._hf_parts import is_trainers
 from ckptctl.formats._lightning_name import is_nemos
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
@@ -21,8 +22,8 @@ from ckptctl.reading import Finding, Reader
 _TITAN = later(r"step-[0-9]+")
 _OTHERS = later(r"iter_[0-9]{7,}|.+\.ckpt|ep[0-9]+-ba[0-9]+", re.DOTALL)
 """Names of Megatron-LM, Lightning and Composer, which save through DCP."""
-_SIGNS = ("trainer_state.json", "common.pt", "meta.pt", "recipe_state.pt")
-"""Files beside the data by which Hugging Face, Megatron Core, Lightning FSDP and torchtune are told."""
+_SIGNS = ("common.pt", "meta.pt", "recipe_state.pt")
+"""Files beside the data by which Megatron Core, Lightning FSDP and torchtune are told."""
 
 
 @FORMATS.add("torch-dcp")
@@ -78,7 +79,7 @@ class TorchDcp(Format):
 
 def _is_others(name: str, inside: Folder) -> bool:
     """Whether a directory with DCP files is one of a framework that has a format of its own."""
-    named = _OTHERS.fullmatch(name) is not None or is_nemos(name)
+    named = _OTHERS.fullmatch(name) is not None or is_nemos(name) or is_trainers(name, inside.files)
     return named or any(sign in inside.files for sign in _SIGNS)
 
 

@@ -49,8 +49,6 @@ class Torchtitan(Format):
             found = _NAME.fullmatch(name)
             if not found or METADATA in inside.files or holds_data(inside.files):
                 continue
-            if "trainer_state.json" in inside.files:
-                continue
             sharded = inside.folders.get(_SHARDED)
             if INDEX in inside.files or (sharded is not None and sharded.files):
                 yield _claim(name, int(found[1]), inside)

@@ -83,7 +83,7 @@ def _is_others(inside: Folder) -> bool:
     """Whether it is NeMo-RL's, Orbax's or accelerate's, or DCP's without a recipe's state."""
     if RECIPE not in inside.files and (METADATA in inside.files or holds_data(inside.files)):
         return True
-    others = ("training_info.json", "_CHECKPOINT_METADATA", "trainer_state.json")
+    others = ("training_info.json", "_CHECKPOINT_METADATA")
     return any(file in inside.files for file in others) or any(
         file.startswith("random_states_") for file in inside.files
     )

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._base import FORMATS, Format
-from tests.claims import claims_of, files_of, findings_of, metadata_of, opened, pointers_of
+from tests.claims import (
+    claims_of,
+    files_of,
+    findings_of,
+    metadata_of,
+    opened,
+    pointers_of,
+    recognised,
+)
 from tests.trees import make_tree
 
 FRAMEWORKS = [kind for kind in FORMATS if not kind.generic]
@@ -86,3 +94,26 @@ STRANGE = [
     ("epoch=", "meta.pt"),
     ("\x1b[31m", "\n"),
 ]
+
+
+GENERIC = {kind.name for kind in FORMATS if kind.generic}
+A_USERS = ("metadata.json", "metrics.json", "notes.txt", "trainer_state.json", "rng_state/notes")
+DIRECTORIES = [kind for kind in FRAMEWORKS if all("/" in path for path in list(kind.example)[-1:])]
+
+
+@pytest.mark.parametrize("kind", DIRECTORIES, ids=lambda kind: kind.name)
+def test_what_a_user_puts_into_a_torn_one_hands_it_to_no_generic_format(
+    kind: type[Format], tmp_path: Path
+) -> None:
+    """To a format that knows no marker what lacks its marker is whole."""
+    top = next(path for path in kind.example if "/" in path).split("/")[0]
+    for number, lost in enumerate(("", *kind.example)):
+        left = {path: content for path, content in kind.example.items() if path != lost}
+        known = set(recognised(tmp_path / f"{number}", left).values())
+        if not known or known & GENERIC:
+            continue  # that it is whole can be told by nobody, or nothing is left
+        for file in A_USERS:
+            if f"{top}/{file}" not in left:
+                more = {**left, f"{top}/{file}": b"{}"}
+                found = recognised(tmp_path / f"{number}-{file.replace('/', '-')}", more)
+                assert not GENERIC & set(found.values()), (lost, file)

@@ -53,7 +53,7 @@ def test_an_optimizer_beside_it(tmp_path: Path) -> None:
         at("final"),
         at("step_5-best"),
         at("exp_12"),
-        {**at("step_5"), "step_5/trainer_state.json": b"{}"},
+        {**at("checkpoint-5"), "checkpoint-5/trainer_state.json": b"{}"},
         {**at("step_5"), "step_5/random_states_0.pkl": torch_zip()},  # accelerate
         {**at("epoch_0"), "epoch_0/recipe_state.pt": torch_zip()},  # torchtune
         {**at("epoch_0"), "epoch_0/adapter_model.pt": torch_zip()},

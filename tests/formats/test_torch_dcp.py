@@ -85,9 +85,12 @@ def test_other_names_are_not_claimed(tmp_path: Path, name: str) -> None:
     assert claims_of(TorchDcp, tmp_path, saved(name)) == {}
 
 
-@pytest.mark.parametrize("sign", ["trainer_state.json", "common.pt", "meta.pt"])
-def test_those_of_other_frameworks_are_not_claimed(tmp_path: Path, sign: str) -> None:
-    assert claims_of(TorchDcp, tmp_path, saved("step_5", {sign: b"x"})) == {}
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("checkpoint-5", "trainer_state.json"), ("step_5", "common.pt"), ("step_5", "meta.pt")],
+)
+def test_those_of_other_frameworks_are_not_claimed(tmp_path: Path, name: str, sign: str) -> None:
+    assert claims_of(TorchDcp, tmp_path, saved(name, {sign: b"x"})) == {}
 
 
 def test_nemos_are_not_claimed(tmp_path: Path) -> None:
