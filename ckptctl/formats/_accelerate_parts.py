@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from ckptctl.formats._dcp import data_ranks, holds_data, read_commit
 from ckptctl.formats._deepspeed_grid import read_grid
-from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
-from ckptctl.formats._grid import reaches_of
+from ckptctl.formats._folders import is_tensor, key_of, missing_alone
 from ckptctl.model import Folder
 from ckptctl.patterns import later
 
@@ -87,8 +86,7 @@ def _gaps(inside: Folder, ranks: frozenset[str]) -> Iterator[str]:
     yield from _folder_gaps(inside)
     if not any(is_tensor(path) and not _is_state(path) for path, _ in inside.walk()):
         yield "no weights"
-    parts = list(parts_of(inside))
-    if gap := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+    if gap := missing_alone(inside):
         yield gap
     seen = {int(found["index"]) for name in ranks if (found := SAVED.fullmatch(name))}
     data = {rank for deep in inside.folders.values() for rank in data_ranks(deep.files)}

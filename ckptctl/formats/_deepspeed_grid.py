@@ -17,6 +17,9 @@ _LAYER = later(r"layer_[0-9]+-(?:.+-)?model_states\.pt")
 _STATES = later(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
+_PRECISION = re.compile(r"^(?:bf16|fp16)_")
+
+
 class Grid(NamedTuple):
     """What the names of a tag directory say of the ranks that saved it."""
 
@@ -28,6 +31,11 @@ class Grid(NamedTuple):
 def is_state(file: str) -> bool:
     """Whether a file of a tag directory holds states, of whatever kind."""
     return file.endswith("_states.pt") and _STATES.fullmatch(file) is not None
+
+
+def without_precision(file: str) -> str:
+    """Return the name without what only says in which precision a rank trained."""
+    return _PRECISION.sub("", file)
 
 
 def is_tag(inside: Folder) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ckptctl import names
-from ckptctl.formats._grid import Kin, Reach, gap, place
+from ckptctl.formats._grid import Kin, Reach, gap, place, reaches_of
 from ckptctl.model import Folder
 
 
@@ -84,6 +84,12 @@ def _part(path: str) -> Part | None:
         return None
     kin = names.family(stem, suffix, said.spans), said.rank_words
     return Part(names.blank(stem, said.grid) + suffix, kin, said)
+
+
+def missing_alone(folder: Folder) -> str | None:
+    """Return in words what a folder lacks by its own names and sizes, whatever others have."""
+    parts = list(parts_of(folder))
+    return missing_in(folder, parts, reaches_of((part.kin, part.said) for part in parts))
 
 
 def missing_in(folder: Folder, parts: Iterable[Part], reaches: Mapping[Kin, Reach]) -> str | None:

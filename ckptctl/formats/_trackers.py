@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ckptctl.model import Folder
+from collections.abc import Iterable
+
+from ckptctl.model import Entry, Folder
 from ckptctl.reading import TRACKER_LIMIT, Reader, VanishedError
 
 
@@ -19,3 +21,13 @@ def read_tracker(name: str, folder: Folder, reader: Reader) -> str | None:
     except VanishedError:
         return None
     return text or None
+
+
+def not_updated(tracker: str, written: Entry, named: object, files: Iterable[Entry]) -> str | None:
+    """Return why a save above the one that a tracker names is not whole: it was written after it.
+
+    A tracker is written last.  What is older than it was left by a user who went back.
+    """
+    if max((file.mtime_ns for file in files), default=0) <= written.mtime_ns:
+        return None
+    return f"{tracker}, which is written last, names {named} and was not updated after it"

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
+from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid, without_precision
 from ckptctl.formats._mmengine_name import read_name
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._openrlhf_tags import tags_of
 from ckptctl.formats._samples import torch_zip
-from ckptctl.formats._trackers import read_tracker
+from ckptctl.formats._trackers import not_updated, read_tracker
 from ckptctl.model import Claim, Folder, Kind
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
@@ -26,7 +26,6 @@ _EXPERTS = later(
     r"|(?P<optim>expp_rank_)(?P<ep>[0-9]+)_mp_rank_(?P<emp>[0-9]+)_optim_states\.pt"
 )
 _MODEL = later(r"(?:zero_pp_rank_([0-9]+)_)?mp_rank_([0-9]+)_model_states\.pt")
-_PRECISION = later(r"^(?:bf16|fp16)_")
 
 
 @FORMATS.add("deepspeed")
@@ -101,7 +100,7 @@ def _lost(
     for name, found in chosen.items():
         number = found.step if found.step is not None else found.epoch or 0
         files = [file for file in tags[name].files if is_state(file)]
-        parts = frozenset(_PRECISION.sub("", file) for file in files)
+        parts = frozenset(without_precision(file) for file in files)
         third = any(model[1] for file in files if (model := _MODEL.fullmatch(file)))
         kin = names.family(name, "", found.spans), third
         families.setdefault(kin, []).append(Saved(number, name, parts))
@@ -109,18 +108,12 @@ def _lost(
 
 
 def _late(name: str, latest: str | None, folder: Folder) -> str | None:
-    """Return why a tag above the one that `latest` names is no whole save: it was saved after it.
-
-    One that is older than `latest` was left by a user who went back.
-    """
+    """Return why a tag above the one that `latest` names is no whole save: it was saved after it."""
     mine, named = _TAG.fullmatch(name), _TAG.fullmatch(latest or "")
     if not mine or not named or int(mine[1]) <= int(named[1]):
         return None
-    files = folder.folders[name].files
-    newest = max(entry.mtime_ns for file, entry in files.items() if is_state(file))
-    if newest <= folder.files[_LATEST].mtime_ns:
-        return None
-    return f"{_LATEST}, which is written last, names {latest} and was not updated after it"
+    states = [entry for file, entry in folder.folders[name].files.items() if is_state(file)]
+    return not_updated(_LATEST, folder.files[_LATEST], latest, states)
 
 
 def _claim(name: str, found: names.Name, inside: Folder, doubt: str | None) -> Claim:

@@ -11,8 +11,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
-from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
-from ckptctl.formats._grid import reaches_of
+from ckptctl.formats._folders import is_tensor, key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_files import CONFIGS, prove_json, read_json, unread
@@ -130,8 +129,7 @@ def _gaps(inside: Folder) -> Iterator[str]:
         if "scheduler.pt" not in inside.files:
             yield "no scheduler.pt"
         yield from _lost_ranks(inside)
-    parts = list(parts_of(inside))
-    if gap := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+    if gap := missing_alone(inside):
         yield gap
 
 

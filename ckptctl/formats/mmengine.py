@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Digest, Format, Pointer
-from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._deepspeed_grid import read_grid, without_precision
 from ckptctl.formats._folders import is_tensor, key_of
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._mmengine_name import SUFFIX, Name, read_name
@@ -194,7 +194,7 @@ def _lost(found: Mapping[str, Name], folder: Folder, vouched: str | None) -> dic
     families: dict[str, list[Saved]] = {}
     for directory, name in found.items():
         ranks = _ranks(folder.folders[directory])
-        parts = frozenset(file.removeprefix("bf16_").removeprefix("fp16_") for file in ranks)
+        parts = frozenset(map(without_precision, ranks))
         one = Saved(name.number, directory, parts)
         families.setdefault(name.family, []).append(one)
     return {n: file for one in families.values() for n, file in lost_ranks(one, vouched).items()}

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._deepspeed_grid import is_state, key_of, read_grid
+from ckptctl.formats._deepspeed_grid import is_state, key_of, read_grid, without_precision
 from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._openrlhf_tags import METRIC, TAG, tags_in, tags_of
 from ckptctl.formats._samples import torch_zip
-from ckptctl.formats._trackers import read_tracker
+from ckptctl.formats._trackers import not_updated, read_tracker
 from ckptctl.model import Claim, Folder, Kind, Metadata, Unit
-from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader
 from ckptctl.sidecar import as_number
 
 _LATEST = "latest"
 _ROOTS = ("_actor", "_critic")
-_PRECISION = later(r"^(?:bf16|fp16)_")
 
 
 class _Place(NamedTuple):
@@ -136,7 +134,7 @@ def _lost(places: list[_Place], tags: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in tags:
         files = {
-            (place.path, _PRECISION.sub("", file))
+            (place.path, without_precision(file))
             for place in places
             for file in place.tags.get(name, Folder("")).files
         }
@@ -165,11 +163,9 @@ def _late(name: str, place: _Place) -> str | None:
     tag = place.tags.get(name)
     if tag is None or named is None or _number(name) <= int(named[2]):
         return None
-    newest = max(entry.mtime_ns for file, entry in tag.files.items() if is_state(file))
-    if newest <= place.folder.files[_LATEST].mtime_ns:
-        return None  # a user went back
+    states = [entry for file, entry in tag.files.items() if is_state(file)]
     where = f"{place.path}/{_LATEST}".lstrip("/")
-    return f"{where}, which is written last, names {place.latest} and was not updated after it"
+    return not_updated(where, place.folder.files[_LATEST], place.latest, states)
 
 
 def _claim(name: str, places: list[_Place], doubt: str | None, *, apart: bool) -> Claim:

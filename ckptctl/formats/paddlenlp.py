@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._folders import missing_in, parts_of
-from ckptctl.formats._grid import gap, reaches_of
+from ckptctl.formats._folders import missing_alone
+from ckptctl.formats._grid import gap
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import PADDLES, STATE
 from ckptctl.formats._hf_state import read_state_file
@@ -125,8 +125,7 @@ def _gaps(inside: Folder, rng: list[str]) -> Iterator[str]:
     if optimizer and "scheduler.pdparams" not in inside.files:  # saved both, or neither
         yield "no scheduler.pdparams"
     yield from _lost_ranks(inside.files)
-    parts = list(parts_of(inside))
-    if lost := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+    if lost := missing_alone(inside):
         yield lost
 
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._folders import key_of, missing_in, parts_of
-from ckptctl.formats._grid import reaches_of
+from ckptctl.formats._folders import key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors
@@ -104,6 +103,5 @@ def _gaps(inside: Folder, adapters: Mapping[str, Folder]) -> Iterator[str]:
             yield f"no adapter_model beside {where}{CONFIG}"
         if CONFIG not in adapter.files:
             yield f"no {where}{CONFIG}, which is written last"
-    parts = list(parts_of(inside))
-    if gap := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+    if gap := missing_alone(inside):
         yield gap

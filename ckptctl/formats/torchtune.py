@@ -8,8 +8,7 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
-from ckptctl.formats._folders import is_tensor, key_of, missing_in, parts_of
-from ckptctl.formats._grid import reaches_of
+from ckptctl.formats._folders import is_tensor, key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors, shard_index, torch_zip
@@ -143,8 +142,7 @@ def _gaps(inside: Folder) -> Iterator[str]:
     paths = [path for path, _ in inside.walk()]
     if not any(is_tensor(path) and path != RECIPE for path in paths):
         yield "no weights"
-    parts = list(parts_of(inside))
-    if gap := missing_in(inside, parts, reaches_of((part.kin, part.said) for part in parts)):
+    if gap := missing_alone(inside):
         yield gap
     several = any(int(one[1]) > 1 for path in paths if (one := _SHARD.fullmatch(path)))
     if several and _INDEX not in inside.files:

@@ -13,7 +13,7 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import CONFIGS, prove_json
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._samples import torch_zip
-from ckptctl.formats._trackers import read_tracker
+from ckptctl.formats._trackers import not_updated, read_tracker
 from ckptctl.formats._verl_ranks import Ranks, read_ranks
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
 from ckptctl.patterns import later
@@ -136,16 +136,11 @@ def _lost(
 
 
 def _late(step: int, tracker: int | None, folder: Folder) -> str | None:
-    """Return why a step above the tracker's is no whole save: it was written after the tracker.
-
-    One that is older than the tracker was left by a user who went back.
-    """
+    """Return why a step above the tracker's is no whole save: it was written after the tracker."""
     if tracker is None or step <= tracker:
         return None
-    files = folder.folders[f"{_PREFIX}{step}"].walk()
-    if max((entry.mtime_ns for _, entry in files), default=0) <= folder.files[TRACKER].mtime_ns:
-        return None
-    return f"{TRACKER}, which is written last, names {tracker} and was not updated after it"
+    files = (entry for _, entry in folder.folders[f"{_PREFIX}{step}"].walk())
+    return not_updated(TRACKER, folder.files[TRACKER], tracker, files)
 
 
 def _claim(
