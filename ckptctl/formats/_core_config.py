@@ -8,7 +8,7 @@ from ckptctl.reading import SIDECAR_LIMIT, Reader
 CONFIG = "metadata.json"
 
 
-def uncommitted(path: str, size: int, reader: Reader) -> str | None:
+def why_uncommitted(path: str, size: int, reader: Reader) -> str | None:
     """Return why a `metadata.json` commits nothing; None where it is Megatron Core's.
 
     Source: Megatron-LM, megatron/core/dist_checkpointing/core.py `CheckpointingConfig`.

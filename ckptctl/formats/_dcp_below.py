@@ -9,7 +9,7 @@ CORE = "metadata.json"
 """What Megatron Core writes last, after `.metadata` (dist_checkpointing/serialization.py `save`)."""
 
 
-def uncommitted(inside: Folder, core: str | None = None) -> str | None:
+def uncommitted_below(inside: Folder, core: str | None = None) -> str | None:
     """Return in words what the first DCP directory below lacks; None where all are committed.
 
     Megatron Core's, which needs `metadata.json` too, is told by its `common.pt`, or by its name,
@@ -26,5 +26,5 @@ def uncommitted(inside: Folder, core: str | None = None) -> str | None:
         elif missing is None and not folder.files[CORE].size:
             missing = f"{CORE} is empty"
         if missing is not None:
-            return f"{path or '.'}/: {missing}"
+            return f"{path}/: {missing}" if path else missing
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from ckptctl.formats._dcp import holds_data, read_commit
+from ckptctl.formats._dcp_below import uncommitted_below
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import Part, missing_in, parts_of
 from ckptctl.formats._grid import reaches_of
@@ -31,7 +31,7 @@ def missing_parts(families: Mapping[str, str], folder: Folder) -> dict[str, str]
         reaches = reaches_of((part.kin, part.said) for own in members.values() for part in own)
         for name, own in members.items():
             inside = folder.folders[name]
-            if missing := missing_in(inside, own, reaches) or _uncommitted(inside):
+            if missing := missing_in(inside, own, reaches) or uncommitted_below(inside):
                 found[name] = missing
     return found
 
@@ -40,11 +40,3 @@ def prove_content(checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
     """Yield what is wrong with its tensor files, and what indexes in it name in vain."""
     yield from prove_dcp(checkpoint, reader)
     yield from prove_indexes(checkpoint, reader)
-
-
-def _uncommitted(inside: Folder) -> str | None:
-    """Return what a directory of DCP at any depth lacks."""
-    for path, deep in inside.tree():
-        if holds_data(deep.files) and (missing := read_commit(deep.files).missing):
-            return f"{path}: {missing}" if path else missing
-    return None

@@ -18,7 +18,7 @@ from ckptctl.formats._accelerate_parts import (
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._hf_parts import is_trainers
-from ckptctl.formats._llama_factory import is_llama_factory
+from ckptctl.formats._llama_factory_signs import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata

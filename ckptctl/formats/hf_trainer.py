@@ -14,7 +14,7 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import NAME, STAGED, STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
-from ckptctl.formats._llama_factory import is_llama_factory
+from ckptctl.formats._llama_factory_signs import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit

@@ -15,7 +15,7 @@ from ckptctl.formats._folders import is_tensor, key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_files import CONFIGS, prove_json, read_json, unread
-from ckptctl.formats._llama_factory import COMPLETE, METADATA, is_llama_factory
+from ckptctl.formats._llama_factory_signs import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Digest, Format, Pointer
-from ckptctl.formats._core_config import CONFIG, uncommitted
+from ckptctl.formats._core_config import CONFIG, why_uncommitted
 from ckptctl.formats._dcp import holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_stream import chunks_of, read_object
@@ -92,7 +92,7 @@ class Megatron(Format):
         if claim.marker is None or not claim.marker.endswith(f"/{CONFIG}"):
             return Metadata()
         size = folder.folders[claim.name].files[CONFIG].size
-        return Metadata(missing=uncommitted(claim.marker, size, reader))
+        return Metadata(missing=why_uncommitted(claim.marker, size, reader))
 
     def pointers(self, folder: Folder, reader: Reader) -> Iterable[Pointer]:
         """Yield what the tracker names; verl has one of the same name, but no `iter_N`."""

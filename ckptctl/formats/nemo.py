@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._core_config import CONFIG, uncommitted
+from ckptctl.formats._core_config import CONFIG, why_uncommitted
 from ckptctl.formats._dcp import is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_files import prove_json
@@ -84,7 +84,9 @@ class Nemo(Format):
             return Metadata(unread=text)
         if claim.marker and claim.marker.endswith(f"/{CONFIG}"):
             entry = folder.find(claim.marker)
-            return Metadata(missing=uncommitted(claim.marker, entry.size if entry else 0, reader))
+            return Metadata(
+                missing=why_uncommitted(claim.marker, entry.size if entry else 0, reader)
+            )
         return Metadata()
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._dcp_below import uncommitted
+from ckptctl.formats._dcp_below import uncommitted_below
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import is_tensor
 from ckptctl.formats._hf_index import prove_indexes
@@ -158,7 +158,7 @@ def _missing(inside: Folder) -> str | None:
     for path, entry in inside.walk():
         if not entry.size and (path == _INFO or is_tensor(path)) and not path.endswith(".distcp"):
             return f"{path} is empty"
-    return uncommitted(inside)
+    return uncommitted_below(inside)
 
 
 def _resumable(inside: Folder) -> bool | None:

@@ -10,7 +10,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._neighbours import Saved, lost_parts
-from ckptctl.formats._olmo import (
+from ckptctl.formats._olmo_steps import (
     CONFIG,
     DCP,
     TRAIN,

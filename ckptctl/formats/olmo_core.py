@@ -11,7 +11,7 @@ from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_files import read_json
 from ckptctl.formats._neighbours import Saved, lost_parts
-from ckptctl.formats._olmo import (
+from ckptctl.formats._olmo_steps import (
     CORE_COMMIT,
     DCP,
     TRAIN,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._dcp_below import uncommitted
+from ckptctl.formats._dcp_below import uncommitted_below
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import CONFIGS, prove_json
@@ -169,7 +169,7 @@ def _missing(inside: Folder, roles: Mapping[str, Ranks]) -> str | None:
             return f"{role}/: {ranks.missing}" if role else ranks.missing
     if "critic" in roles and "actor" not in roles:
         return "no actor/, without which verl cannot go on"
-    if committed := uncommitted(inside, _DIST):
+    if committed := uncommitted_below(inside, _DIST):
         return committed
     data = [file for file in inside.files if _DATA.fullmatch(file)]
     if not data:

@@ -192,7 +192,7 @@ def test_a_listed_directory_that_cannot_be_read(tmp_path: Path) -> None:
     ("lost", "words"),
     [
         ("model_rank_1.pt", "model_rank_#.pt: rank 1 is not there: its family has 0 to 1"),
-        ("dcp/.metadata", "dcp: no .metadata, which is written last"),
+        ("dcp/.metadata", "dcp/: no .metadata, which is written last"),
     ],
 )
 def test_what_is_knowable_of_its_content(tmp_path: Path, lost: str, words: str) -> None:
