@@ -16,8 +16,9 @@ from ckptctl.logs import Log
 from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.merge import Sources, checkpoint_of
 from ckptctl.model import Checkpoint, Context, Entry, Folder, Metadata, Problem, Run, State
+from ckptctl.names import split_suffix
 from ckptctl.pace import in_order
-from ckptctl.pointing import links_of, named_by, naming_their_best, targets
+from ckptctl.pointing import last_part, links_of, named_by, naming_their_best, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
 from ckptctl.records import Record
 from ckptctl.sidecar import is_frameworks, parse_sidecar
@@ -201,20 +202,22 @@ def _pointed(
     found: Found, gathered: Sequence[Sources], beside: Beside
 ) -> tuple[dict[str, list[str]], dict[str, str | None]]:
     """Return, for each checkpoint's path, the links and trackers that name it, and its best."""
-    by_name: dict[str, str] = {}
+    names: defaultdict[str, list[str]] = defaultdict(list)
     by_member: dict[str, str] = {}
     for item in found.items:
-        path = item.path
-        by_member.update((member, path) for member in item.claim.members)
-        by_name.setdefault(item.name, path)
-    names = {**by_name, **by_member}
+        members = item.claim.members
+        by_member.update((member, item.path) for member in members)
+        stems = (split_suffix(member)[0] for member in members)
+        for text in {item.name, item.claim.name, *stems}:  # of two with one name, either is meant
+            names[text].append(item.path)
+    names.update((member, [path]) for member, path in by_member.items())
     pointed: defaultdict[str, list[str]] = defaultdict(list, named_by(found.pointers, names))
     for link, target in targets(links_of(found.folder), beside.roots, beside.real).items():
         member = _holding(target, by_member)
         if member is not None and member != _holding(link, by_member):
             pointed[member].append(link)
     best = {
-        sources.member: names.get(sources.own.points_to.rstrip("/").rsplit("/", 1)[-1])
+        sources.member: next(iter(names.get(last_part(sources.own.points_to), ())), None)
         for sources in gathered
         if sources.own.points_to is not None
     }

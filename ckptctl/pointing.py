@@ -101,20 +101,25 @@ def _reentered(base: str, text: str, around: _Around, hops: int) -> str | None:
     return None
 
 
-def named_by(pointers: Iterable[Pointer], names: Mapping[str, str]) -> dict[str, list[str]]:
+def named_by(
+    pointers: Iterable[Pointer], names: Mapping[str, Iterable[str]]
+) -> dict[str, list[str]]:
     """Return, for each checkpoint's path, the trackers that name it.
 
-    `names` maps every name by which a checkpoint can be called to its path.  A tracker's path from
-    elsewhere counts by its last part.
+    `names` maps every name by which a checkpoint can be called to the paths that it may mean.
     """
     found: dict[str, list[str]] = {}
     for pointer in pointers:
-        last = pointer.target.rstrip("/").rsplit("/", 1)[-1]
-        if (member := names.get(last)) is not None:
+        for member in names.get(last_part(pointer.target), ()):
             files = found.setdefault(member, [])
             if pointer.file not in files:  # two formats may read one file
                 files.append(pointer.file)
     return found
+
+
+def last_part(target: str) -> str:
+    """Return by which part a tracker's path counts: it may have been written elsewhere."""
+    return target.rstrip("/").rpartition("/")[2]
 
 
 def naming_their_best(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, ...]:

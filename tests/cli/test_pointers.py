@@ -46,6 +46,32 @@ def test_a_link_that_leads_elsewhere_keeps_nothing(
     assert steps_left(run) == [3]
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("step_5", ["step_5.pt", "step_5.safetensors"]),  # either may be meant
+        ("/elsewhere/step_5/", ["step_5.pt", "step_5.safetensors"]),
+        ("model_1_rank_1", ["model_1_rank_0.pt", "model_1_rank_1.pt"]),
+    ],
+)
+def test_a_tracker_that_leaves_the_suffix_out_keeps_all_that_it_may_mean(
+    tmp_path: Path, ckptctl: Ckptctl, text: str, left: list[str]
+) -> None:
+    ranks = [f"model_{step}_rank_{rank}.pt" for step in (1, 2, 3) for rank in (0, 1)]
+    files = dict.fromkeys([*ranks, *(f"step_{step}.pt" for step in (11, 12, 5))], torch_zip())
+    weights = dict.fromkeys([f"step_{step}.safetensors" for step in (11, 12, 5)], safetensors("w"))
+    run = make_tree(tmp_path / "run", {**files, **weights, "latest": text}, age=7200)
+    assert ckptctl("prune", "--keep-last", "1", run).code == 0
+    newest = [
+        "latest",
+        "model_3_rank_0.pt",
+        "model_3_rank_1.pt",
+        "step_12.pt",
+        "step_12.safetensors",
+    ]
+    assert names_left(run) == sorted([*newest, *left])
+
+
 def _trainer(run: Path, best: dict[int, str | None]) -> Path:
     """Write `checkpoint-N/`, each naming what was the best when it was saved."""
     for step, name in best.items():
