@@ -56,6 +56,7 @@ class Entry(NamedTuple):
     inode: int = 0  # 0: the store has no inodes, so no two names share bytes
     links: int = 1
     allocated: int = 0  # bytes on the medium
+    etag: str = ""  # of an object store: another one after each save
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Folder:
     files: Mapping[str, Entry] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)  # symlink -> its text
-    others: tuple[str, ...] = ()  # FIFOs, sockets, devices: never opened, never touched
+    others: tuple[str, ...] = ()  # FIFOs, sockets, devices, odd keys: never opened, never touched
     mtime_ns: int = 0
     error: str | None = None
     forbidden: bool = False  # the error was a lack of permission

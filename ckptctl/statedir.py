@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.reading import TRACKER_LIMIT
-from ckptctl.stores._base import FULL
-from ckptctl.stores.local import STATE_NAME, LocalStore
+from ckptctl.stores._base import FULL, STATE_NAME
+from ckptctl.stores.local import LocalStore
 from ckptctl.trust import private_group, trusted
 
 NOTE = "run.json"

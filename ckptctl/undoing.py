@@ -10,7 +10,8 @@ from ckptctl.apply import Applier
 from ckptctl.errors import NotFoundError, RefusedError
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs
-from ckptctl.stores.local import STATE_NAME, LocalStore
+from ckptctl.stores._base import STATE_NAME
+from ckptctl.stores.local import LocalStore
 from ckptctl.trash import TrashEntry, discard, entries, restore
 
 

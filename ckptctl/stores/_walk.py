@@ -15,9 +15,7 @@ from contextlib import suppress
 from queue import LifoQueue
 
 from ckptctl.model import Entry, Folder
-
-DEEPEST = 100
-"""Levels below a location that are looked into: no framework nests so deep, but runaway scripts do."""
+from ckptctl.stores._base import DEEPEST
 
 THREADS = 32
 _PROBES = 8  # stat calls that are timed before deciding

@@ -5,17 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob, TooLargeError, VanishedError
-from ckptctl.stores._base import Removed, Stop, Store, never
+from ckptctl.stores._base import STATE_NAME, Capabilities, Removed, Stop, Store, never
 from ckptctl.stores._removal import remove_folder, remove_name
 from ckptctl.stores._walk import entry_of, walk
-
-STATE_NAME = ".ckptctl"
-"""The directory of ckptctl's own records; never listed."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
@@ -53,6 +50,11 @@ class LocalStore:
             os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
         )
         self.like = like
+
+    @property
+    def able(self) -> Capabilities:
+        """What a mounted file system can do."""
+        return Capabilities(rename=True, links=True, append=True, folders=True, identity=True)
 
     def below(self, path: str) -> LocalStore:
         """Open a directory within this one, step by step, following no link.  Raises OSError."""
@@ -165,8 +167,10 @@ class LocalStore:
         finally:
             self.remove_file(beside)
 
-    def replace(self, path: str, content: bytes) -> None:
+    def replace(self, path: str, content: bytes, *, if_match: str = "") -> None:
         """Write a file whole or not at all, over another of its name; it is durable afterwards."""
+        if if_match:
+            raise OSError(errno.ENOTSUP, "files have no ETags", path)
         beside = f"{path}.{os.getpid()}.new"
         try:
             self._write(beside, content, os.O_CREAT | os.O_TRUNC)
@@ -237,6 +241,15 @@ class LocalStore:
                 return remove_name(folder, name, path)
         except VanishedError:
             return Removed()
+
+    def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
+        """Remove many files in their order, as far as they can be removed or until `stop()`."""
+        removed = Removed()
+        for path in files:
+            if stop():
+                return removed.plus(Removed(0, (f"{path}: left for later",)))
+            removed = removed.plus(self.remove_file(path))
+        return removed
 
     def remove_tree(self, path: str, stop: Stop = never) -> Removed:
         """Remove a directory with all below it, as far as it can be removed or until `stop()`."""
