@@ -17,7 +17,7 @@ _LAYER = later(r"layer_[0-9]+-(?:.+-)?model_states\.pt")
 _STATES = later(r".+_(?:model|optim)_states\.pt|layer_.+-model_states\.pt", re.DOTALL)
 
 
-_PRECISION = re.compile(r"^(?:bf16|fp16)_")
+_PRECISION = later(r"^(?:bf16|fp16)_")
 
 
 class Grid(NamedTuple):
