@@ -5,11 +5,14 @@ Reads nothing but the small files by which some formats recognise or name their 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 from ckptctl import names
+from ckptctl.formats import DIRECTORIES
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._foreign import foreign
 from ckptctl.formats.own import OwnLayouts
@@ -45,14 +48,52 @@ class Found:
     unread: tuple[str, ...] = ()
 
 
-def known_formats(layouts: Sequence[Layout] = ()) -> list[Format]:
-    """Return every format in the order in which they are asked: own layouts, frameworks, generic."""
-    formats: list[Format] = [OwnLayouts(tuple(layouts))] if layouts else []
-    return formats + sorted((kind() for kind in FORMATS), key=lambda f: (f.generic, f.name))
+class Formats(Sequence[Format]):
+    """Every format in the order in which they are asked: own layouts, frameworks, generic ones.
+
+    They are imported when they are first needed: a directory that holds files alone needs half.
+    """
+
+    def __init__(self, layouts: Sequence[Layout] = ()) -> None:
+        self._own: list[Format] = [OwnLayouts(tuple(layouts))] if layouts else []
+
+    @functools.cached_property
+    def of_files(self) -> list[Format]:
+        """Those that know more than directories."""
+        return self._own + _sorted(FORMATS.some(DIRECTORIES))
+
+    @functools.cached_property
+    def _all(self) -> list[Format]:
+        return self._own + _sorted(FORMATS)
+
+    @overload
+    def __getitem__(self, at: int) -> Format: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Format]: ...
+    def __getitem__(self, at: int | slice) -> Format | Sequence[Format]:
+        """Return one format, or some."""
+        return self._all[at]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
+
+    def concerning(self, folder: Folder) -> Sequence[Format]:
+        """Return those that may claim something in a directory."""
+        return self if folder.folders else self.of_files
+
+
+def _sorted(kinds: Iterable[type[Format]]) -> list[Format]:
+    return sorted((kind() for kind in kinds), key=lambda f: (f.generic, f.name))
+
+
+def known_formats(layouts: Sequence[Layout] = ()) -> Formats:
+    """Return every format, own layouts among them."""
+    return Formats(layouts)
 
 
 def runs_below(
-    folder: Folder, reader: Reader, formats: Sequence[Format], *, deep: bool, top: str = ""
+    folder: Folder, reader: Reader, formats: Formats, *, deep: bool, top: str = ""
 ) -> Iterator[Found]:
     """Yield the runs: the folder itself if it holds checkpoints, else (or if `deep`) those below.
 
@@ -69,20 +110,21 @@ def runs_below(
             yield from runs_below(inside, reader, formats, deep=True)
 
 
-def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "") -> Found:
+def look(folder: Folder, reader: Reader, formats: Formats, top: str = "") -> Found:
     """Return what one folder directly holds; `unread` where something of that is unknown.
 
     `top` is the name of the directory that was listed, where the folder is that one.
     """
     folder = replace(folder, called=top)
+    kinds = formats.concerning(folder)
     below = Below(reader, folder.path)
     unread = [] if folder.error is None else [f".: {folder.error}"]
     claims: list[tuple[Format, Claim]] = []
     taken: set[str] = set()
     left = folder
-    for kind in formats:
+    for kind in kinds:
         if kind.generic and left is folder:
-            left = _left_over(folder, taken, formats)
+            left = _left_over(folder, taken, kinds)
         try:
             for claim in kind.find(left if kind.generic else folder, below):
                 if taken.isdisjoint(claim.members) and not _is_none(kind, claim, folder):
@@ -92,10 +134,10 @@ def look(folder: Folder, reader: Reader, formats: Sequence[Format], top: str = "
             pass  # gone since the listing: the next listing will tell
         except OSError as error:
             unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
-    hidden, strangers = _unreadable(folder, taken, formats)
+    hidden, strangers = _unreadable(folder, taken, kinds)
     unread += hidden
     claims, parts = _without_parts(folder.name, claims)
-    pointers, failed = _pointers(folder, below, formats) if claims else ([], [])
+    pointers, failed = _pointers(folder, below, kinds) if claims else ([], [])
     for _, claim in claims:
         for member in claim.members:
             inside = folder.inside(member)

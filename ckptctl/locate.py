@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from ckptctl import names
 from ckptctl.errors import UnreadableError, UsageError
-from ckptctl.formats._base import Format
-from ckptctl.group import look
+from ckptctl.group import Formats, look
 from ckptctl.model import Folder
 from ckptctl.patterns import later
 from ckptctl.stores.local import LocalStore
@@ -70,7 +69,7 @@ def list_location(store: LocalStore) -> Folder:
         ) from error
 
 
-def containing(location: str, formats: Sequence[Format]) -> Inside | None:
+def containing(location: str, formats: Formats) -> Inside | None:
     """Return the checkpoint that a local path is or lies in, if any.  Raises UsageError, OSError.
 
     Of several it is the outermost: what lies in a checkpoint is none itself.
@@ -88,7 +87,7 @@ def containing(location: str, formats: Sequence[Format]) -> Inside | None:
     return outermost
 
 
-def _file(path: str, formats: Sequence[Format]) -> Inside:
+def _file(path: str, formats: Formats) -> Inside:
     """Return the checkpoint that a file is or belongs to.  UsageError where it is none."""
     parent, name = os.path.split(path)
     above = containing(parent, formats)
@@ -105,7 +104,7 @@ def _file(path: str, formats: Sequence[Format]) -> Inside:
     raise UsageError(f"{path}: is neither a directory nor a checkpoint", "name the run's directory")
 
 
-def _claimed(parent: str, inner: str, formats: Sequence[Format]) -> Inside | None:
+def _claimed(parent: str, inner: str, formats: Formats) -> Inside | None:
     """Return the checkpoint of a directory that a relative path is, or lies in, or holds part of."""
     name = inner.split("/", maxsplit=1)[0]
     try:
@@ -114,7 +113,8 @@ def _claimed(parent: str, inner: str, formats: Sequence[Format]) -> Inside | Non
         return None
     try:
         top = store.listing(deep=False)
-        roots = next((kind.roots for kind in formats if name in kind.roots), ())
+        begun = name.startswith("_")  # all do, and asking would import every format
+        roots = next((kind.roots for kind in formats if name in kind.roots), ()) if begun else ()
         if name not in top.folders or not (roots or _plausible(name, top)):
             return None
         beside = {n: store.listing(n) for n in roots if n in top.folders and n != name}

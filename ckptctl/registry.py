@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ class Registry(Generic[T]):
     def __init__(self, package: str) -> None:
         self._package = package
         self._items: dict[str, T] = {}
-        self._loaded = False
+        self._modules: list[str] | None = None
 
     def add(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a plug-in under a name that nothing else has."""
@@ -32,14 +32,27 @@ class Registry(Generic[T]):
 
         return register
 
-    def _load(self) -> dict[str, T]:
-        if not self._loaded:
-            self._loaded = True
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                if not module.name.startswith("_"):
-                    importlib.import_module(f"{self._package}.{module.name}")
+    def _load(self, without: Container[str] = ()) -> dict[str, T]:
+        if self._modules is None:
+            path = importlib.import_module(self._package).__path__
+            modules = (module.name for module in pkgutil.iter_modules(path))
+            self._modules = [name for name in modules if not name.startswith("_")]
+        left = []
+        for name in self._modules:
+            if name in without:
+                left.append(name)
+            else:
+                importlib.import_module(f"{self._package}.{name}")
+        self._modules = left
         return self._items
+
+    def some(self, without: Container[str]) -> list[T]:
+        """Return the plug-ins of modules other than these, in the order of their names; no other is imported."""
+        return [
+            item
+            for _, item in sorted(self._load(without).items())
+            if str(getattr(item, "__module__", "")).rpartition(".")[2] not in without
+        ]
 
     def __iter__(self) -> Iterator[T]:
         """Yield the plug-ins in the order of their names."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ckptctl.annotate import Beside, annotate
 from ckptctl.errors import UsageError
 from ckptctl.formats._base import Format
-from ckptctl.group import Found, known_formats, look, runs_below
+from ckptctl.group import Formats, Found, known_formats, look, runs_below
 from ckptctl.locate import Inside, containing, list_location, local_path, open_location
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifests import manifests_in
@@ -29,7 +29,7 @@ class Survey:
 
     location: str  # as the user wrote it
     store: LocalStore
-    formats: tuple[Format, ...]
+    formats: Formats
     found: tuple[Found, ...]
     problems: tuple[Problem, ...] = ()
     only: str | None = None  # the location is this one checkpoint of the run
@@ -81,14 +81,14 @@ def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False)
         problems += [
             Problem("folder-unreadable", f"{path or '.'}: {text}") for path, text in top.errors()
         ]
-    return Survey(location, store, tuple(formats), found, tuple(problems))
+    return Survey(location, store, formats, found, tuple(problems))
 
 
-def _one(location: str, inside: Inside, formats: Sequence[Format]) -> Survey:
+def _one(location: str, inside: Inside, formats: Formats) -> Survey:
     """Survey the run of one checkpoint, to look at that one only."""
     store = open_location(inside.run)
     found = next(iter(runs_below(list_location(store), store, formats, deep=False)))
-    return Survey(location, store, tuple(formats), (found,), (), inside.member)
+    return Survey(location, store, formats, (found,), (), inside.member)
 
 
 def name_of(view: Survey, found: Found) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ckptctl.formats import DIRECTORIES
 from ckptctl.formats._base import Format, Pointer
 from ckptctl.group import known_formats, look
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
@@ -31,7 +32,10 @@ def opened(root: Path) -> Iterator[tuple[Folder, LocalStore]]:
 def claims_of(kind: type[Format], root: Path, tree: Tree | None = None) -> dict[str, Claim]:
     make_tree(root, tree or {})
     with opened(root) as (folder, store):
-        return {claim.name: claim for claim in kind().find(folder, store)}
+        found = {claim.name: claim for claim in kind().find(folder, store)}
+        if kind.__module__.rpartition(".")[2] in DIRECTORIES and not folder.folders:
+            assert not found, "a format of directories alone is not asked where there is none"
+        return found
 
 
 def claim_of(kind: type[Format], root: Path, tree: Tree | None = None) -> Claim:

@@ -59,7 +59,9 @@ class Format(ABC):
     """Whether its directories are filled by the user: numbers in what lies there say nothing."""
 
     roots: ClassVar[tuple[str, ...]] = ()
-    """Names of directories beside each other that each hold a part of one checkpoint, or all of it."""
+    """Names of directories beside each other that each hold a part of one checkpoint, or all of it.
+
+    They begin with "_"."""
 
     rewrites: ClassVar[frozenset[str]] = frozenset()
     """Names of files in a checkpoint that its trainer, or its user, rightly rewrites after the save."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl import formats
 from ckptctl.formats._base import FORMATS, Format
+from ckptctl.model import Kind
 from tests.claims import (
     claims_of,
     files_of,
@@ -18,6 +20,7 @@ from tests.claims import (
 )
 from tests.trees import make_tree
 
+MODULES = {kind.__module__.rpartition(".")[2] for kind in FORMATS}
 FRAMEWORKS = [kind for kind in FORMATS if not kind.generic]
 EVERY = pytest.mark.parametrize("kind", list(FORMATS), ids=lambda kind: kind.name)
 
@@ -43,6 +46,21 @@ def test_its_example_is_one_checkpoint_of_it(kind: type[Format], tmp_path: Path)
     assert claim.key_file in files
     assert set(claim.members) == {path.split("/")[0] for path in files}
     assert set(claim.uncovered) <= set(files)
+
+
+@EVERY
+def test_it_is_asked_where_there_are_directories_or_knows_files(
+    kind: type[Format], tmp_path: Path
+) -> None:
+    (claim,) = claims_of(kind, tmp_path, kind.example).values()
+    if kind.__module__.rpartition(".")[2] in formats.DIRECTORIES:
+        assert claim.kind is Kind.DIRECTORY
+        make_tree(
+            tmp_path / "flat", {path.replace("/", "-"): b for path, b in kind.example.items()}
+        )
+        assert claims_of(kind, tmp_path / "flat") == {}
+    assert formats.DIRECTORIES <= MODULES
+    assert all(root.startswith("_") for root in kind.roots)
 
 
 @EVERY
