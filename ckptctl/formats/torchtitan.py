@@ -95,7 +95,7 @@ def _missing(files: Mapping[str, Entry], weights: Mapping[str, Entry]) -> str | 
         if "/" not in file and (shard := names.parse(file.rpartition(".")[0], file=True).shard):
             have[shard[1]].add(shard[0])
     for count, seen in have.items():
-        absent = next(number for number in range(1, count + 2) if number not in seen)
+        absent = next(number for number in range(1, len(seen) + 2) if number not in seen)
         if absent <= count:
             return f"no shard {absent} of {count}"
     return None

@@ -90,3 +90,8 @@ def test_an_index_that_names_what_is_not_there(tmp_path: Path) -> None:
     tree = {**saved(), f"step-1000/{INDEX}": shard_index({**SHARDS, "more.safetensors": ["x"]})}
     (finding,) = findings_of(Torchtitan, tmp_path, tree)
     assert (finding.file, finding.code) == (f"step-1000/{INDEX}", "shard-missing")
+
+
+def test_a_shard_beyond_those_that_names_count(tmp_path: Path) -> None:
+    tree = {**saved(), "step-1000/model-00003-of-00002.safetensors": safetensors()}
+    assert claims_of(Torchtitan, tmp_path, tree)["step-1000"].missing is None
