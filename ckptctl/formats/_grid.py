@@ -44,7 +44,8 @@ def _reach(words: Iterable[str], names: Iterable[Name]) -> Reach:
 def gap(names: Sequence[Name], reach: Reach) -> str | None:
     """Return in words the first place of the grid that no file of one checkpoint fills."""
     words = names[0].rank_words
-    seen = {name.ranks for name in names}
+    # Where names state how many there are, one of a rank beyond fills no place.
+    seen = {name.ranks for name in names if _within(name.ranks, reach)}
     if len(seen) < math.prod(last + 1 - first for first, last in reach):
         # Found soon: there are fewer files than places, however high a rank may be.
         ranks = next(ranks for ranks in _places(reach) if ranks not in seen)
@@ -62,6 +63,10 @@ def gap(names: Sequence[Name], reach: Reach) -> str | None:
             at = "".join(f" of {word} {rank}" for word, rank in zip(words, ranks, strict=True))
             return f"shard {lost_shard} of {count}{at} is not there"
     return None
+
+
+def _within(ranks: Iterable[int], reach: Reach) -> bool:
+    return all(first <= rank <= last for rank, (first, last) in zip(ranks, reach, strict=False))
 
 
 def _places(reach: Reach) -> Iterator[tuple[int, ...]]:

@@ -64,7 +64,7 @@ def grid_of(files: Iterable[str]) -> tuple[str | None, list[str]]:
     if not counts:
         return "no data file", []
     absent = {
-        count: next(number for number in range(count + 1) if number not in have)
+        count: next((number for number in range(count) if number not in have), count)
         for count, have in counts.items()
     }
     whole = [count for count, number in absent.items() if number == count]

@@ -114,3 +114,8 @@ def test_metadata_that_cannot_be_understood(tmp_path: Path, content: bytes) -> N
 def test_the_tracker(tmp_path: Path, text: str, named: bool) -> None:
     found = pointers_of(Nanotron, tmp_path, {**saved("1000"), "latest.txt": text})
     assert found == ([Pointer("latest.txt", "1000")] if named else [])
+
+
+def test_a_rank_beyond_those_that_names_count_fills_no_place(tmp_path: Path) -> None:
+    tree = {path.replace("tp-rank-1", "tp-rank-5"): c for path, c in Nanotron.example.items()}
+    assert "tp 1 is not there" in str(claim_of(Nanotron, tmp_path, tree).missing)

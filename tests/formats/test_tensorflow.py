@@ -217,3 +217,8 @@ def test_a_graph_that_is_cut(tmp_path: Path) -> None:
     tree = {**saved("model.ckpt-5"), "model.ckpt-5.meta": b"\x0a\x7fmeta"}
     (finding,) = findings_of(TensorFlow, tmp_path, tree)
     assert (finding.file, finding.code) == ("model.ckpt-5.meta", "torn")
+
+
+def test_a_data_file_beyond_those_that_names_count(tmp_path: Path) -> None:
+    tree = {**TensorFlow.example, "ckpt-12.data-00002-of-00002": b"x"}
+    assert claims_of(TensorFlow, tmp_path, tree)["ckpt-12"].missing is None
