@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ckptctl.containers import Check, Verdict, check
-from ckptctl.model import Claim, Context, Entry, Kind, Problem, State
+from ckptctl.model import Claim, Context, Entry, Inferred, Kind, Problem, State
 from ckptctl.reading import Reader, VanishedError
 
 
@@ -15,6 +15,7 @@ class Fact(NamedTuple):
 
     state: State
     problems: tuple[Problem, ...] = ()
+    inferred: bool = False  # only others of its family tell so
 
 
 def unfinished(changed_ns: int, context: Context) -> State:
@@ -43,7 +44,9 @@ def state_of(
     if lacking is None and claim.expects_marker and claim.marker is None:
         lacking = "its commit marker is not there"
     if lacking is not None:
-        return Fact(unfinished(changed_ns, context), (Problem("incomplete", lacking),))
+        problem = Problem("incomplete", str(lacking))
+        inferred = isinstance(lacking, Inferred)
+        return Fact(unfinished(changed_ns, context), (problem,), inferred)
     if claim.marker is not None:
         return _marked(claim, own, context)
     if claim.committed or not last:

@@ -164,6 +164,7 @@ def checkpoint_of(
         named=claim.named,
         temporary=claim.temporary,
         unread=unread,
+        inferred=fact.inferred,
         damage_level=damage.damage_level if damage is not None else None,
         proven=sources.manifest_fits or any(record.proven for record in fitting),
         marker=claim.marker is not None,

@@ -139,6 +139,15 @@ class Metadata:
     points_to: str | None = None  # another checkpoint that it names (only the last part counts)
 
 
+class Inferred(str):
+    """Words for what is missing that only the other checkpoints of the family tell.
+
+    A run that went on with more ranks explains it as well: nothing is deleted because of it.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a format recognises in one folder: one checkpoint, or what a save left of one.
@@ -232,6 +241,7 @@ class Checkpoint:
     named: bool = False
     temporary: bool = False
     unread: str | None = None
+    inferred: bool = False  # only others of its family tell that it is not complete
     damage_level: str | None = None  # how deep the verification looked that found the damage
     proven: bool = False  # the state proves these very files whole at structure level
     marker: bool = False  # the commit marker that its format expects is there

@@ -122,6 +122,7 @@ def _abandoned(checkpoint: Checkpoint, run: Run, after_ns: int, context: Context
     changed = checkpoint.changed_ns
     return (
         checkpoint.state is State.INCOMPLETE
+        and not checkpoint.inferred
         and not checkpoint.pinned
         and not checkpoint.holds
         and not checkpoint.pointers

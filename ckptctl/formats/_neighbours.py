@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ckptctl.model import Inferred
+
 
 class Saved(NamedTuple):
     """One checkpoint of a family: where it stands, and the names of its rank files."""
@@ -36,9 +38,9 @@ def lost_ranks(saved: Iterable[Saved], vouched: str | None = None) -> dict[str, 
     }
 
 
-def lacking(part: str) -> str:
+def lacking(part: str) -> Inferred:
     """Return in words what one checkpoint lacks by `lost_ranks`."""
-    return f"no {part}, which others of its family have"
+    return Inferred(f"no {part}, which others of its family have")
 
 
 def lost_parts(saved: Iterable[Saved]) -> dict[str, str]:

@@ -125,7 +125,7 @@ def _compared(found: list[tuple[Claim, Parts]]) -> Iterator[Claim]:
     ranks = lost_ranks([saved(parts.ranks, claim) for claim, parts in found])
     others = lost_parts([saved(parts.saved, claim) for claim, parts in found])
     for claim, _ in found:
-        doubt = None
+        doubt: str | None = None
         if claim.name in ranks:
             doubt = lacking(ranks[claim.name])
         elif claim.name in others:

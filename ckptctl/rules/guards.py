@@ -36,6 +36,10 @@ _STATES: Mapping[State, tuple[str, str]] = {
     State.DAMAGED: ("damaged", "a verification found it damaged: kept for you to look at"),
 }
 
+_INFERRED = (
+    "not complete, or saved in fewer parts than others of its family: kept for you to look at"
+)
+
 
 def alone(checkpoint: Checkpoint, context: Context) -> Iterator[Reason]:
     """Yield what guards say of a checkpoint by itself."""
@@ -51,7 +55,9 @@ def alone(checkpoint: Checkpoint, context: Context) -> Iterator[Reason]:
         yield Reason("pointer", f"named by {', '.join(checkpoint.pointers)}")
     if checkpoint.holds:
         yield from _held(checkpoint, context)
-    if checkpoint.state is not State.COMPLETE:
+    if checkpoint.state is State.INCOMPLETE and checkpoint.inferred:
+        yield Reason("incomplete", _INFERRED)
+    elif checkpoint.state is not State.COMPLETE:
         yield Reason(*_STATES[checkpoint.state])
     elif checkpoint.temporary:
         yield Reason(*_STATES[State.INCOMPLETE])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import safetensors, torch_zip
 from tests.program import Ckptctl
 from tests.saved import names_left, save, steps_left
 from tests.trees import make_tree, read_tree, set_age
@@ -360,3 +360,24 @@ def test_the_one_that_a_sidecar_says_was_saved_last_is_looked_at(
         c["name"]: c["state"] for c in ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]
     }
     assert states == {"step_1": "incomplete", "step_2": "complete"}
+
+
+def test_what_only_the_others_tell_of_is_never_deleted_as_incomplete(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """A run that went on with more ranks: the earlier ones may be whole."""
+    run = tmp_path / "run"
+    for step, ranks in ((1, 1), (2, 1), (3, 2), (4, 2), (5, 2)):
+        states = {f"random_states_{rank}.pkl": torch_zip() for rank in range(ranks)}
+        tree = {"model.safetensors": safetensors("w"), "optimizer.bin": torch_zip(), **states}
+        make_tree(run / f"checkpoint_{step}", tree)
+    (run / "checkpoint_3" / "model.safetensors").unlink()
+    for step in range(1, 6):
+        set_age(run / f"checkpoint_{step}", (10 - step) * 3600)
+    done = ckptctl("prune", "--keep-last", "1", "--delete-incomplete", "1h", run, "--json")
+    assert done.code == 0
+    reasons = [
+        d["reasons"] for d in done.json["runs"][0]["decisions"] if d["checkpoint"]["step"] == 1
+    ]
+    assert reasons == [[{"rule": "incomplete", "text": "not complete, or saved in fewer parts than others of its family: kept for you to look at"}]]  # fmt: skip
+    assert names_left(run) == ["checkpoint_1", "checkpoint_2", "checkpoint_5"]
