@@ -101,6 +101,11 @@ def missing_in(folder: Folder, parts: Iterable[Part], reaches: Mapping[Kin, Reac
         lost = gap([part.said for part in grid], reaches[grid[0].kin])
         if lost:
             return f"{name}: {lost}"
+    return empty_in(folder)
+
+
+def empty_in(folder: Folder) -> str | None:
+    """Return in words that a tensor file of a folder is empty, if one is."""
     for path, entry in folder.walk():
         # DCP leaves an empty file of a rank whose tensors another one saves.
         if not entry.size and is_tensor(path) and not path.endswith(".distcp"):

@@ -10,6 +10,7 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._folders import empty_in
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._hf_parts import NAME, STAGED, STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state_file
@@ -104,7 +105,7 @@ class HfTrainer(Format):
 
 def _claim(name: str, inside: Folder, parts: Parts, step: int | None, *, staged: bool) -> Claim:
     """Return the claim of a directory that holds what the Trainer writes."""
-    missing, problems = parts.missing, parts.problems
+    missing, problems = parts.missing or empty_in(inside), parts.problems
     if parts.surplus and missing is None:
         missing, found = _judge_surplus(inside, parts.surplus)
         problems += found

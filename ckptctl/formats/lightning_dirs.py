@@ -10,6 +10,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
+from ckptctl.formats._folders import empty_in
 from ckptctl.formats._lightning_name import Name, fixed_name, read_name
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
@@ -104,7 +105,9 @@ def _directories(
                 metrics=name.metrics,
                 zeros=name.zeros,
                 named=name.named,
-                missing=gap(inside) or (None if marked else f"no {last}, which is written last"),
+                missing=gap(inside)
+                or empty_in(inside)
+                or (None if marked else f"no {last}, which is written last"),
                 marker=f"{directory}/{last}" if marked else None,
                 expects_marker=True,
             )

@@ -272,3 +272,21 @@ def test_timms_three_names_of_one_file(tmp_path: Path, ckptctl: Ckptctl) -> None
     assert (done.code, done.json["freed_bytes"]) == (0, alone)  # only checkpoint-1 had one name
     assert names_left(run) == ["checkpoint-2.pth.tar", "last.pth.tar", "model_best.pth.tar"]
     assert (run / "model_best.pth.tar").read_bytes() == PT
+
+
+@pytest.mark.parametrize(
+    ("framework", "top", "file"),
+    [
+        ("hf-trainer", "checkpoint-500", "model.safetensors"),
+        ("hf-trainer", "checkpoint-500", "optimizer.pt"),
+        ("lightning-fsdp", "epoch=3-step=1000.ckpt", "meta.pt"),
+        ("lightning-deepspeed", "epoch=3-step=1000.ckpt", "checkpoint/mp_rank_00_model_states.pt"),
+    ],
+)
+def test_an_empty_file_of_states_is_seen_without_opening_it(
+    tmp_path: Path, ckptctl: Ckptctl, framework: str, top: str, file: str
+) -> None:
+    run = make_tree(tmp_path / "run", {**like(framework, top), f"{top}/{file}": b""}, age=7200)
+    [found] = ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]
+    assert found["state"] == "incomplete"
+    assert found["problems"][0] == {"code": "incomplete", "text": f"{file} is empty"}
