@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptctl.model import Checkpoint, Entry, Kind
-from ckptctl.reading import FRAMEWORK_LIMIT, VanishedError
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
 from ckptctl.stores._base import Store
 
 FILE = "journal.jsonl"
@@ -127,7 +127,7 @@ class Journal:
                     },
                     bytes=int(value["bytes"]),
                 )
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            except NOT_UNDERSTOOD:
                 continue
         return list(begun.values())
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckptctl.model import Entry, Metadata
+from ckptctl.reading import NOT_UNDERSTOOD
 from ckptctl.sidecar import metadata_of
 from ckptctl.units import format_time, parse_time
 
@@ -119,14 +120,14 @@ def parse(content: bytes) -> Manifest:
             path=str(value["path"]),
             format=str(value["format"]),
             said=_said(value),
-            files={str(each["path"]): _noted(each) for each in value["files"]},
-            dirs={str(each["path"]): int(each["mtime_ns"]) for each in value["dirs"]},
+            files={_inside(each["path"]): _noted(each) for each in value["files"]},
+            dirs={_inside(each["path"]): int(each["mtime_ns"]) for each in value["dirs"]},
             created_ns=parse_time(value["created_at"]),
             created_by=str(value["created_by"]),
         )
     except ManifestError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except NOT_UNDERSTOOD as error:
         raise ManifestError(f"cannot be understood ({type(error).__name__}: {error})") from error
 
 
@@ -139,12 +140,20 @@ def _said(value: Mapping[str, Any]) -> Metadata:
     return metadata_of(FOLDER, {**{key: value[key] for key in _SAID}, "metrics": metrics})
 
 
-def _noted(value: Mapping[str, object]) -> Noted:
+def _inside(path: object) -> str:
+    """Return a path within a run.  ManifestError where it leads out of it."""
+    if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
+        raise ManifestError(f"names {path!r}, which is no path within a run")
+    return path
+
+
+def _noted(value: Mapping[str, Any]) -> Noted:
     said = {key: value.get(key) for key in Noted._fields}
     said["inode"] = said["inode"] or 0
     said["sidecar"] = said["sidecar"] is True
     numbers = all(type(said[key]) is int for key in ("bytes", "mtime_ns", "inode"))
-    texts = all(isinstance(said[key] or "", str) for key in ("digest", "etag", "link", "hardlink"))
-    if not numbers or not texts:
+    texts = all(isinstance(said[key], str | None) for key in ("digest", "etag", "link", "hardlink"))
+    either = (said["digest"] is None) is not (said["link"] is None)  # a file, or a link
+    if not numbers or not texts or not either or value["bytes"] < 0:
         raise ManifestError("holds a file whose size, time or digest is of a wrong type")
     return Noted(**said)  # type: ignore[arg-type] # each type has been looked at

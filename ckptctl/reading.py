@@ -23,6 +23,11 @@ TRACKER_LIMIT = 64 * 2**10
 VALUES_LIMIT = 500_000
 """Values of the largest JSON that becomes one tree in memory: of some 100 bytes each."""
 
+NOT_UNDERSTOOD = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What is raised where JSON of our own is taken apart and is not what it should be."""
+
 
 def digits_only(error: Exception) -> bool:
     """Whether what JSON's parser raised is that a number has thousands of digits: sound JSON, then."""

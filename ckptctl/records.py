@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ckptctl.model import Entry, Hold
-from ckptctl.reading import SIDECAR_LIMIT, VanishedError
+from ckptctl.reading import NOT_UNDERSTOOD, SIDECAR_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 
 FOLDER = "records"
@@ -91,13 +91,17 @@ def parse(content: bytes) -> Record:
                 for h in value["holds"]
             ),
             proven=bool(value["proven"]),
-            damaged=None if value["damaged"] is None else str(value["damaged"]),
-            damage_level=value.get("damage_level"),
+            damaged=_text(value["damaged"]),
+            damage_level=_text(value.get("damage_level")),
         )
     except RecordError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except NOT_UNDERSTOOD as error:
         raise RecordError(f"cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def read_all(store: Store) -> list[Record]:

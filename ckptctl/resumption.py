@@ -14,7 +14,7 @@ from contextlib import suppress
 from ckptctl.hashing import Hashed, Wanted
 from ckptctl.manifest import ALGORITHM
 from ckptctl.model import NS, Entry
-from ckptctl.reading import VanishedError
+from ckptctl.reading import NOT_UNDERSTOOD
 from ckptctl.stores.local import LocalStore
 
 FILE = "verifying.jsonl"
@@ -63,11 +63,11 @@ class Resumption:
                 return {}
             if not 0 <= self._now_ns - int(said["began_ns"]) < _LIFE_NS:
                 return {}
-        except (VanishedError, OSError, ValueError, KeyError, TypeError):
+        except (OSError, *NOT_UNDERSTOOD):
             return {}
         lines: dict[str, Mapping[str, object]] = {}
         for text in rest:
-            with suppress(ValueError, KeyError, TypeError):  # the last one may be cut off
+            with suppress(*NOT_UNDERSTOOD):  # the last one may be cut off
                 line = json.loads(text)
                 lines[str(line["path"])] = line
         return lines

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from ckptctl.errors import UnreadableError, UsageError
-from ckptctl.reading import TRACKER_LIMIT
+from ckptctl.reading import NOT_UNDERSTOOD, TRACKER_LIMIT
 from ckptctl.stores._base import FULL, STATE_NAME
 from ckptctl.stores.local import LocalStore
 from ckptctl.trust import private_group, trusted
@@ -135,7 +135,7 @@ def _noted(path: str) -> tuple[int, str] | None:
         with closing(LocalStore(path)) as store:
             note = json.loads(store.read(NOTE, TRACKER_LIMIT))
         return int(note["inode"]), str(note["path"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *NOT_UNDERSTOOD):
         return None
 
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from ckptctl.errors import RefusedError
-from ckptctl.reading import SIDECAR_LIMIT, VanishedError
+from ckptctl.reading import NOT_UNDERSTOOD, SIDECAR_LIMIT, VanishedError
 from ckptctl.stores._base import Removed, Stop, Store, never
 
 TRASH = "trash"
@@ -20,8 +20,6 @@ GONE = "gone-"
 """Begins the name of an entry that nobody may bring back: only its bytes are left."""
 
 INFO = "info.json"
-
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ def entries(state: Store) -> list[TrashEntry]:
                 until_ns=int(value["until_ns"]),
                 run_ns=int(value.get("run_ns", 0)),
             )
-        except (VanishedError, *_UNREADABLE):
+        except (VanishedError, *NOT_UNDERSTOOD):
             continue
         found.append(entry)
     return sorted(found, key=lambda entry: (entry.trashed_ns, entry.id))
