@@ -19,9 +19,15 @@ Chosen = Callable[[Sequence[Wanted]], set[str]]
 """Which of the files that are to be read shall be."""
 
 
-def look_at_all(checkpoints: Sequence[Checkpoint], how: How, chosen: Chosen | None) -> list[Looked]:
-    """Return each checkpoint as names, sizes, heads and tails show it; of files to be read, those chosen."""
-    looked = in_order(lambda checkpoint: look(checkpoint, how), checkpoints)
+def look_at_all(
+    checkpoints: Sequence[Checkpoint], how: How, chosen: Chosen | None, stop: Stop
+) -> list[Looked]:
+    """Return each checkpoint as names, sizes, heads and tails show it; of files to be read, those chosen.
+
+    Only those that were reached where `stop()` comes true meanwhile.
+    """
+    seen = in_order(lambda c: None if stop() else look(c, how), checkpoints)
+    looked = [one for one in seen if one is not None]
     if chosen is None:
         return looked
     some = chosen([wanted for one in looked for wanted in one.wanted])

@@ -131,7 +131,8 @@ class VerifyRun:
             jobs=wish.jobs,
         )
         self._progress.started(f"{self._read.name}: looking at headers and indexes")
-        looked = look_at_all(checkpoints, how, None if wish.percent is None else self._sampled)
+        chosen = None if wish.percent is None else self._sampled
+        looked = look_at_all(checkpoints, how, chosen, self._session.late)
         wanted = [each for one in looked for each in one.wanted]
         resumption = Resumption(f"{wish.level}, {wish.scope}", self._session.clock(), self._state)
         known = resumption.known(dirs.existing, wanted) if wish.scope is not None else {}
@@ -157,12 +158,16 @@ class VerifyRun:
                     self._note(one, result, files)
                     if result.status not in BAD:
                         self._results.append(result)
+            if len(looked) < len(checkpoints):
+                raise Stopped  # noqa: TRY301 - as where it came while reading
             finished = True
         except Stopped:
             raise PartialError(
                 f"{self._read.location}: --timeout has passed: {len(self._results)} of "
                 f"{len(checkpoints)} checkpoints were verified",
-                "the same command goes on where this one stopped",
+                "the same command goes on where this one stopped"
+                if wish.record or wish.level is Level.DIGEST
+                else "give it more time, or name fewer with --name or --newer-than",
             ) from None
         finally:
             if finished:

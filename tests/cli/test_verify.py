@@ -472,6 +472,14 @@ def test_a_timeout_is_partial_and_can_be_gone_on_with(run: Path, ckptctl: Ckptct
     assert re.search("--timeout", done.json["message"])
 
 
+def test_a_timeout_holds_at_every_level(run: Path, ckptctl: Ckptctl) -> None:
+    for level in ("names", "structure"):
+        done = ckptctl("verify", run, "--level", level, "--timeout", "0s", "--json")
+        assert (done.code, done.json["results"]) == (5, [])
+        assert "0 of 3 checkpoints were verified" in done.json["message"]
+    assert ckptctl("verify", run, "--timeout", "1h").code == 0
+
+
 def test_the_rank_of_a_digest_is_not_hidden_by_jobs(run: Path, ckptctl: Ckptctl) -> None:
     ckptctl("verify", run, "--record", "-j", "8")
     flip(run / "step_2.pt", 60)
