@@ -96,6 +96,6 @@ def remembered(
         return []
     text = next((p.text for p in checkpoint.problems if p.code == "damaged"), "it is damaged")
     deep = known.depth <= level.depth
-    clears = "digests, of which none are known now," if deep else f"level {known}"
+    clears = "digests, of which none are known now," if deep else f"all of level {known}"
     text = f"was found damaged ({text}); only {clears} can clear that"
     return [Finding(checkpoint.key_file, "recorded-damage", text)]

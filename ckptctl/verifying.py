@@ -143,7 +143,9 @@ def _result(one: Looked, files: Sequence[Hashed], copies: Mapping[str, Hashed], 
         file.path in copies and copies[file.path].entry is not None for file in own
     )
     covered = one.noted.covered or compared
-    findings += remembered(checkpoint, findings, how.level, covered=covered)
+    # What a sample left out it cannot refute.
+    level = Level.STRUCTURE if how.sampled else how.level
+    findings += remembered(checkpoint, findings, level, covered=covered)
     status = status_of(checkpoint, findings, how.level, covered=covered)
     if how.record and status is Status.UNRECORDED and error is None:
         status = Status.OK  # it is recorded now

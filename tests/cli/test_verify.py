@@ -309,6 +309,19 @@ def test_a_manifest_that_cannot_be_understood_keeps(run: Path, ckptctl: Ckptctl)
     assert codes(done)["step_1"] == ["manifest-unreadable"]
 
 
+def test_a_sample_does_not_call_sound_what_is_known_to_be_damaged(
+    run: Path, ckptctl: Ckptctl
+) -> None:
+    ckptctl("verify", run, "--record")
+    flip(run / "step_3.pt", 60)
+    assert ckptctl("verify", run, "--level", "digest").code == 6
+    flip(run / "step_3.pt", 60)  # whether it is read or not, a part says nothing of the whole
+    done = ckptctl("verify", run, "--level", "digest", "--sample", "1%", "--json")
+    assert (done.code, statuses(done)["step_3"]) == (6, "damaged")
+    assert codes(done) == {"step_3": ["recorded-damage"]}
+    assert ckptctl("verify", run, "--level", "digest").code == 0
+
+
 def test_a_sample_reads_a_part_and_clears_nothing(tmp_path: Path, ckptctl: Ckptctl) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 41)))
     ckptctl("verify", run, "--record")
