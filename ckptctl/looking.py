@@ -80,7 +80,9 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
     compared = how.level is Level.DIGEST and not how.sampled and _is_recorded(checkpoint, manifest)
     try:
         if (how.level is not Level.NAMES or how.record) and not compared:
-            findings += findings_of(checkpoint, how.formats, how.source)
+            proven = findings_of(checkpoint, how.formats, how.source)
+            told = {found.code for found in proven}  # better than the listing's own look could
+            findings = [found for found in findings if found.code not in told] + list(proven)
         said = {each.path: each for each in kind.digests(checkpoint, how.source)}
     except OSError as error:
         if lost_by_medium(error):

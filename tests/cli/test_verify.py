@@ -485,6 +485,13 @@ def test_a_timeout_is_partial_and_can_be_gone_on_with(run: Path, ckptctl: Ckptct
     assert re.search("--timeout", done.json["message"])
 
 
+def test_what_is_torn_is_told_once(run: Path, ckptctl: Ckptctl) -> None:
+    """The newest is looked into when it is listed already."""
+    (run / "step_3.pt").write_bytes(torch_zip()[:-20])
+    set_age(run / "step_3.pt", 3600)
+    assert codes(ckptctl("verify", run, "--json")) == {"step_3": ["torn"]}
+
+
 def test_a_timeout_holds_at_every_level(run: Path, ckptctl: Ckptctl) -> None:
     for level in ("names", "structure"):
         done = ckptctl("verify", run, "--level", level, "--timeout", "0s", "--json")
