@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ckptctl.decide import decide
-from ckptctl.model import NS, Checkpoint, Context, Entry, Kind, Run, State
+from ckptctl.decision import Context
+from ckptctl.model import NS, Checkpoint, Entry, Kind, Run, State
 from ckptctl.rules._base import RULES, Metric, Mode, Rule
 
 NOW = 1_800_000_000 * NS

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.decide import guarded
-from ckptctl.model import Checkpoint, Context, Entry, Reason, Run, State
+from ckptctl.decision import Context, Reason
+from ckptctl.model import Checkpoint, Entry, Run, State
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.pointing import naming_their_best
 from ckptctl.reading import TRACKER_LIMIT, VanishedError

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ckptctl.containers import Check, Verdict, check
-from ckptctl.model import Claim, Context, Entry, Inferred, Kind, Problem, State
+from ckptctl.decision import Context
+from ckptctl.model import Claim, Entry, Inferred, Kind, Problem, State
 from ckptctl.reading import Reader, VanishedError
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.families import families
-from ckptctl.model import Context, Decision, Reason, Run
+from ckptctl.model import Run
 from ckptctl.rules._base import Family, Metric, Rule
 from ckptctl.rules.best import Best
 from ckptctl.rules.guards import alone, among

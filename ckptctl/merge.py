@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ckptctl.completeness import Fact
+from ckptctl.decision import Context
 from ckptctl.group import Item
 from ckptctl.manifest import Manifest
-from ckptctl.model import Checkpoint, Context, Entry, Kind, Metadata, Problem, State
+from ckptctl.model import Checkpoint, Entry, Kind, Metadata, Problem, State
 from ckptctl.records import Record
 from ckptctl.units import format_time
 

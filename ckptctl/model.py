@@ -33,13 +33,6 @@ class State(StrEnum):
     DAMAGED = "damaged"
 
 
-class Verdict(StrEnum):
-    """What a decision comes to."""
-
-    KEEP = "keep"
-    DELETE = "delete"
-
-
 class Unit(StrEnum):
     """What a number counts."""
 
@@ -280,40 +273,6 @@ class Run:
     unread: tuple[str, ...] = ()
     trackers: tuple[str, ...] = ()  # files that name a checkpoint, whether it is there or not
     forbids_state: str | None = None  # a format found here that a state directory would break
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a checkpoint is kept: the rule's or guard's name, and its words."""
-
-    rule: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A checkpoint with the reasons to keep it; without any it goes.
-
-    `short` says, for one that goes, what it would have taken to be kept.
-    """
-
-    checkpoint: Checkpoint
-    reasons: tuple[Reason, ...]
-    short: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """Keep where there is a reason, else delete."""
-        return Verdict.KEEP if self.reasons else Verdict.DELETE
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a decision may know beside the checkpoints: the clock, and the settle time."""
-
-    now_ns: int
-    settle_ns: int = 15 * 60 * NS
-    await_metric_ns: int = 6 * 3600 * NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

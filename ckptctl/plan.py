@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from ckptctl.decision import Context, Decision, Verdict
 from ckptctl.errors import RefusedError
 from ckptctl.families import oldest_first
-from ckptctl.model import Checkpoint, Context, Decision, Problem, Run, State, Verdict
+from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Limits, Policy
 from ckptctl.units import format_duration, format_size
 

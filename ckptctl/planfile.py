@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckptctl.decision import Decision
 from ckptctl.errors import UsageError
 from ckptctl.journal import Identity, identity
-from ckptctl.model import Checkpoint, Decision, Run
+from ckptctl.model import Checkpoint, Run
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.rules._base import Metric, Mode
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from ckptctl.comparing import HARMLESS, Noted, by_sizes
 from ckptctl.completeness import unfinished
 from ckptctl.decide import decide
+from ckptctl.decision import Context, Decision
 from ckptctl.errors import UnreadableError
 from ckptctl.formats._base import Format
 from ckptctl.manifest import Manifest, ManifestError
-from ckptctl.model import Checkpoint, Context, Decision, Problem, Run, State
+from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import naming_their_best
 from ckptctl.reading import Finding, Reader, VanishedError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ckptctl.decision import Decision
 from ckptctl.errors import CkptctlError
-from ckptctl.model import Checkpoint, Decision, Problem
+from ckptctl.model import Checkpoint, Problem
 
 
 @dataclass(frozen=True, slots=True)

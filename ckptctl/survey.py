@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
 from ckptctl.errors import UsageError
 from ckptctl.formats._base import Format
 from ckptctl.group import Formats, Found, known_formats, look, runs_below
 from ckptctl.locate import Inside, containing, list_location, local_path, open_location
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifests import manifests_in
-from ckptctl.model import Context, Layout, Problem, Run
+from ckptctl.model import Layout, Problem, Run
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs, find_state

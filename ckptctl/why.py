@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from ckptctl import variants
 from ckptctl.decide import decide, guarded, metrics_asked
+from ckptctl.decision import Context, Decision, Reason, Verdict
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.families import families
-from ckptctl.model import Checkpoint, Context, Decision, Reason, Run, State, Verdict
+from ckptctl.model import Checkpoint, Run, State
 from ckptctl.plan import plan_prune
 from ckptctl.policy import Policy
 from ckptctl.rules._base import Family, Rule

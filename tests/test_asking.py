@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 
 from ckptctl.asking import Asking
-from ckptctl.model import Checkpoint, Context, Entry, Hold, Run
+from ckptctl.decision import Context
+from ckptctl.model import Checkpoint, Entry, Hold, Run
 from ckptctl.noting import held
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.recording import Recorder

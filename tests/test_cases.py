@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from ckptctl.decide import decide
+from ckptctl.decision import Context, Decision
 from ckptctl.errors import CkptctlError
-from ckptctl.model import Context, Decision
 from ckptctl.rules._base import RULES, Rule
 from ckptctl.rules.guards import GUARDS
 from ckptctl.rules.metric import parse_metric

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from ckptctl.decide import decide, guarded, metrics_asked
+from ckptctl.decision import Context
 from ckptctl.errors import UsageError
 from ckptctl.families import oldest_first
-from ckptctl.model import Context
 from ckptctl.rules._base import RULES, Metric, Mode
 from tests.checkpoints import NOW, checkpoint, run
 

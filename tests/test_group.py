@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.decision import Context
 from ckptctl.formats._base import Format
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
@@ -15,7 +16,7 @@ from ckptctl.formats.hf_trainer import HfTrainer
 from ckptctl.formats.orbax import Orbax
 from ckptctl.formats.tensor_folder import TensorFolder
 from ckptctl.formats.torch_dcp import TorchDcp
-from ckptctl.model import Context, Layout, Run
+from ckptctl.model import Layout, Run
 from ckptctl.survey import Reading, read_run, survey
 from tests.trees import make_tree
 

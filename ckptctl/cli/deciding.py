@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
+from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import UnreadableError
 from ckptctl.group import Found
 from ckptctl.manifests import manifests_in
-from ckptctl.model import Context, Decision, Reason, Run
+from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.prove import Manifests, decide_proven
 from ckptctl.reading import Below

@@ -14,10 +14,11 @@ from ckptctl.cli.deciding import decide_run, noted_of, policy_of, reading_of, re
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
+from ckptctl.decision import Decision
 from ckptctl.errors import CkptctlError, RefusedError, UnreadableError, UsageError
 from ckptctl.families import all_apart, families
 from ckptctl.group import Found
-from ckptctl.model import Decision, Problem, Run, State
+from ckptctl.model import Problem, Run, State
 from ckptctl.plan import Plan, plan_prune
 from ckptctl.planfile import PlannedRun, plan_again, planned_run
 from ckptctl.policy import Draft, Policy

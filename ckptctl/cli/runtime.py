@@ -15,9 +15,10 @@ from ckptctl.cli.options import Common, Output
 from ckptctl.cli.publish import Publisher
 from ckptctl.cli.signals import SIGNALS, Signals
 from ckptctl.config import Config
+from ckptctl.decision import Context
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
-from ckptctl.model import Context, Problem
+from ckptctl.model import Problem
 from ckptctl.report import Report
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text

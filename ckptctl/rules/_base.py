@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, Protocol
 
-from ckptctl.model import Checkpoint, Context
+from ckptctl.decision import Context
+from ckptctl.model import Checkpoint
 from ckptctl.registry import Registry
 
 

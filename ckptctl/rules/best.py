@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ckptctl.model import Context
+from ckptctl.decision import Context
 from ckptctl.rules._base import RULES, Family, Judgement, Metric, Mode, Rule, RuleSpec
 from ckptctl.rules._values import COUNT_SCHEMA, count
 from ckptctl.rules.metric import parse_metric, values, with_mode

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from ckptctl.model import Checkpoint, Context
+from ckptctl.decision import Context
+from ckptctl.model import Checkpoint
 from ckptctl.rules._base import RULES, Family, Judgement, Metric, Place, Rule, RuleSpec
 from ckptctl.rules._values import COUNT_SCHEMA, DURATION_SCHEMA, count, duration
 from ckptctl.units import format_duration, format_time

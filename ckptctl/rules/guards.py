@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ckptctl.model import Checkpoint, Context, Reason, State
+from ckptctl.decision import Context, Reason
+from ckptctl.model import Checkpoint, State
 from ckptctl.rules._base import Family, Metric, Place
 from ckptctl.rules.metric import in_doubt, values
 from ckptctl.units import format_time

@@ -8,7 +8,8 @@ from datetime import date
 from functools import cache, partial
 from typing import ClassVar
 
-from ckptctl.model import NS, Checkpoint, Context
+from ckptctl.decision import Context
+from ckptctl.model import NS, Checkpoint
 from ckptctl.rules._base import RULES, Family, Judgement, Metric, Place, Rule, RuleSpec
 from ckptctl.rules._values import COUNT_SCHEMA, count
 from ckptctl.rules.every import AHEAD

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ckptctl.model import Context
+from ckptctl.decision import Context
 from ckptctl.rules._base import RULES, Family, Judgement, Metric, Rule, RuleSpec
 from ckptctl.rules._values import several
 

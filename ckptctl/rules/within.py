@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ckptctl.model import NS, Context
+from ckptctl.decision import Context
+from ckptctl.model import NS
 from ckptctl.rules._base import RULES, Family, Judgement, Metric, Rule, RuleSpec
 from ckptctl.rules._values import DURATION_SCHEMA, count, duration
 from ckptctl.rules.every import AHEAD

@@ -10,8 +10,9 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from ckptctl.decision import Decision, Reason
 from ckptctl.errors import CkptctlError, Interrupted
-from ckptctl.model import Checkpoint, Copy, Decision, Hold, Problem, Reason
+from ckptctl.model import Checkpoint, Copy, Hold, Problem
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.ui.trash import results
 from ckptctl.units import format_time

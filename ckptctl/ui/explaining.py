@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptctl import variants
-from ckptctl.model import Verdict
+from ckptctl.decision import Verdict
 from ckptctl.ui import printable, words
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import VERSION, decision_data

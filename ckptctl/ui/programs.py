@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from ckptctl.model import Checkpoint, Verdict
+from ckptctl.decision import Verdict
+from ckptctl.model import Checkpoint
 from ckptctl.patterns import later
 from ckptctl.report import Report
 from ckptctl.ui import printable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from ckptctl.model import Checkpoint, Decision, Reason, Verdict
+from ckptctl.decision import Decision, Reason, Verdict
+from ckptctl.model import Checkpoint
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.ui import printable, words
 from ckptctl.ui.columns import GAP, Column, Look, rows, width_of

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.espnet import Espnet
 from ckptctl.group import known_formats, look
-from ckptctl.model import Context, Run, State, Unit
+from ckptctl.model import Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, findings_of, opened
 from tests.trees import make_tree
 

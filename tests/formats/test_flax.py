@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from ckptctl.containers import UnsoundError
+from ckptctl.decision import Context
 from ckptctl.formats._flax_state import begins_state, read_state
 from ckptctl.formats._samples import ocdbt_manifest, torch_zip
 from ckptctl.formats.flax import Flax
 from ckptctl.formats.orbax import Orbax
 from ckptctl.formats.torch_file import TorchFile
-from ckptctl.model import Claim, Context, Folder, Kind, Unit
+from ckptctl.model import Claim, Folder, Kind, Unit
 from ckptctl.survey import Reading, read_run, survey
 from tests.claims import Tree, claim_of, claims_of, findings_of, opened
 from tests.trees import make_tree

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.decision import Context
 from ckptctl.formats._samples import hdf5, shard_index
 from ckptctl.formats.keras import Keras
-from ckptctl.model import Context, Kind, Unit
+from ckptctl.model import Kind, Unit
 from ckptctl.survey import Reading, read_run, survey
 from tests.claims import claim_of, claims_of, findings_of, metadata_of
 from tests.trees import make_tree

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.decision import Context
 from ckptctl.formats._samples import dcp_metadata, ocdbt_manifest, torch_zip
 from ckptctl.formats.levanter import Levanter
 from ckptctl.formats.torch_dcp import TorchDcp
 from ckptctl.formats.torchtitan import Torchtitan
-from ckptctl.model import Context, Unit
+from ckptctl.model import Unit
 from ckptctl.survey import Reading, read_run, survey
 from tests.claims import Tree, claim_of, claims_of, findings_of, metadata_of
 from tests.trees import make_tree

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.group import known_formats, runs_below
-from ckptctl.model import Context, Entry, Folder, Run
+from ckptctl.model import Entry, Folder, Run
 from tests.claims import opened
 from tests.trees import make_tree
 

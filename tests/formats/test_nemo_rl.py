@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.formats.nemo_rl import NemoRl
 from ckptctl.group import known_formats, look
-from ckptctl.model import Context, Run, State, Unit
+from ckptctl.model import Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, findings_of, metadata_of, opened
 from tests.trees import make_tree
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.decision import Context
 from ckptctl.formats._base import Format
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.formats.olmo import Olmo
 from ckptctl.formats.olmo_core import OlmoCore
 from ckptctl.formats.torch_dcp import TorchDcp
-from ckptctl.model import Context, Unit
+from ckptctl.model import Unit
 from ckptctl.survey import Reading, read_run, survey
 from tests.claims import Tree, claim_of, claims_of, metadata_of
 from tests.trees import make_tree

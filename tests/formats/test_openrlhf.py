@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
 from ckptctl.formats._base import Pointer
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
 from ckptctl.formats.openrlhf import OpenRlhf
 from ckptctl.group import known_formats, look, runs_below
-from ckptctl.model import Checkpoint, Context, Folder, Kind, Run, State, Unit
+from ckptctl.model import Checkpoint, Folder, Kind, Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, metadata_of, opened, pointers_of
 from tests.trees import make_tree, set_age
 

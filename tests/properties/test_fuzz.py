@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from ckptctl.annotate import Beside, annotate
 from ckptctl.containers import Verdict, check, crc_errors
+from ckptctl.decision import Context
 from ckptctl.formats._base import FORMATS
 from ckptctl.formats._dcp_index import files_needed
 from ckptctl.formats._hf_index import read_shards
@@ -32,7 +33,7 @@ from ckptctl.formats._json_stream import read_object
 from ckptctl.formats._pickle_scan import TooLongError
 from ckptctl.formats._samples import dcp_metadata, safetensors, shard_index, torch_zip
 from ckptctl.group import known_formats, runs_below
-from ckptctl.model import Context, Entry, Folder
+from ckptctl.model import Entry, Folder
 from ckptctl.prove import prove
 from ckptctl.reading import Below, Blob, TooLargeError, VanishedError
 from ckptctl.sidecar import parse_sidecar

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptctl.decide import decide, guarded, metrics_asked
+from ckptctl.decision import Context, Decision
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.families import families, oldest_first
-from ckptctl.model import Checkpoint, Context, Decision, State
+from ckptctl.model import Checkpoint, State
 from ckptctl.rules._base import RULES, Family, Metric, Mode, Rule
 from tests.checkpoints import HOUR, NOW, checkpoint, run
 

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptctl import variants
+from ckptctl.decision import Context, Verdict
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.flags import PolicyFlags
-from ckptctl.model import Checkpoint, Context, Hold, State, Verdict
+from ckptctl.model import Checkpoint, Hold, State
 from ckptctl.rules._base import RULES, Rule
 from ckptctl.why import Case, Explanation, explain
 from tests.checkpoints import HOUR, NOW, checkpoint, run

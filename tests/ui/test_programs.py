@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ckptctl.model import Decision, Problem, Reason
+from ckptctl.decision import Decision, Reason
+from ckptctl.model import Problem
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.ui.data import checkpoint_data
 from ckptctl.ui.render import render

@@ -4,8 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ckptctl.decision import Decision, Reason
 from ckptctl.errors import CkptctlError, RefusedError
-from ckptctl.model import Decision, Problem, Reason
+from ckptctl.model import Problem
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.ui.render import render
 from tests.checkpoints import NOW, checkpoint
