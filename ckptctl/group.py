@@ -84,7 +84,7 @@ class Formats(Sequence[Format]):
 
 
 def _sorted(kinds: Iterable[type[Format]]) -> list[Format]:
-    return sorted((kind() for kind in kinds), key=lambda f: (f.generic, f.name))
+    return sorted((kind() for kind in kinds), key=lambda f: (f.generic, f.vague, f.name))
 
 
 def known_formats(layouts: Sequence[Layout] = ()) -> Formats:
@@ -132,8 +132,8 @@ def look(folder: Folder, reader: Reader, formats: Formats, top: str = "") -> Fou
                     taken.update(claim.members)
         except VanishedError:
             pass  # gone since the listing: the next listing will tell
-        except OSError as error:
-            unread.append(f"{error.filename or kind.name}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a fault of one format must hide no other's
+            unread.append(_fault(kind, error))
     hidden, strangers = _unreadable(folder, taken, kinds)
     unread += hidden
     claims, parts = _without_parts(folder.name, claims)
@@ -147,6 +147,13 @@ def look(folder: Folder, reader: Reader, formats: Formats, top: str = "") -> Fou
         folder, tuple(_distinct(claims)), tuple(pointers), (*parts, *strangers),
         tuple(unread + failed),
     )  # fmt: skip
+
+
+def _fault(kind: Format, error: Exception) -> str:
+    """Return in words why a format could not be asked."""
+    if isinstance(error, OSError):
+        return f"{error.filename or kind.name}: {error.strerror or error}"
+    return f"{kind.name}: unexpected error: {type(error).__name__}: {error}; please report it"
 
 
 def _without_parts(
@@ -271,8 +278,8 @@ def _pointers(
             found += kind.pointers(folder, below)
         except VanishedError:
             pass  # a tracker that is being replaced: it is read again before each deletion
-        except OSError as error:
-            failed.append(f"{error.filename or kind.name}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a fault of one format must hide no other's
+            failed.append(_fault(kind, error))
     return list(dict.fromkeys(found)), failed
 
 

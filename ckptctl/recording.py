@@ -83,14 +83,10 @@ class Recorder:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
 
     def keep(self, manifest: Manifest) -> None:
-        """Write a checkpoint's manifest, over an older one.  Raises LockedError, UnreadableError."""
+        """Write a checkpoint's manifest, whole, over an older one.  Raises UnreadableError."""
         try:
-            with self._locked() as lock:
-                lock.check()
-                self.state.make_folder(MANIFESTS)
-                self.state.replace(
-                    f"{MANIFESTS}/{file_name(manifest.path)}", dump_manifest(manifest)
-                )
+            self.state.make_folder(MANIFESTS)
+            self.state.replace(f"{MANIFESTS}/{file_name(manifest.path)}", dump_manifest(manifest))
         except OSError as error:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
 

@@ -90,11 +90,13 @@ def same(one: Manifest, other: Manifest | None) -> bool:
     )  # fmt: skip
 
 
-def to_record(one: Looked, result: Result, *, record: bool) -> bool:
+def to_record(one: Looked, result: Result, *, record: bool, reread: bool) -> bool:
     """Whether a manifest is to be written: where that was asked for, or a trainer rewrote a file.
 
     What is wrong, or still being saved, is never recorded.
     """
+    if any(finding.code == "manifest-unreadable" for finding in result.findings) and not reread:
+        return False
     if result.error is not None or result.status not in {Status.OK, Status.UNRECORDED}:
         return False
     rewritten = any(finding.code == "re-recorded" for finding in result.findings)

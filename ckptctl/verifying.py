@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -147,7 +148,18 @@ def _result(one: Looked, files: Sequence[Hashed], copies: Mapping[str, Hashed], 
     level = Level.STRUCTURE if how.sampled else how.level
     findings += remembered(checkpoint, findings, level, covered=covered)
     status = status_of(checkpoint, findings, how.level, covered=covered)
-    if how.record and status is Status.UNRECORDED and error is None:
+    if (
+        how.record
+        and not how.reread
+        and error is None
+        and any(f.code == "manifest-unreadable" for f in findings)
+    ):
+        error = OSError(
+            errno.EINVAL,
+            "its manifest cannot be understood; --reread makes it anew",
+            checkpoint.path,
+        )
+    elif how.record and status is Status.UNRECORDED and error is None:
         status = Status.OK  # it is recorded now
     return Result(
         checkpoint=checkpoint,

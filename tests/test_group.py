@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.decision import Context
-from ckptctl.formats._base import Format
+from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
 from ckptctl.formats.hf_trainer import HfTrainer
@@ -235,3 +235,26 @@ def test_what_a_user_says_in_a_frameworks_metadata_still_counts(tmp_path: Path, 
     make_tree(tmp_path, {"iter_100/model.pt": torch_zip(), "iter_100/metadata.json": config})
     (checkpoint,) = runs_of(tmp_path)[0].checkpoints
     assert checkpoint.pinned or checkpoint.tags
+
+
+@pytest.mark.parametrize("other", ["megatron", "verl", "torch-dcp", "olmo-core"])
+def test_a_file_of_accelerate_makes_no_others_checkpoint_its_own(
+    other: str, tmp_path: Path
+) -> None:
+    kind = FORMATS[other]
+    make_tree(tmp_path / "run", kind.example)
+    (top,) = (path for path in (tmp_path / "run").iterdir() if path.is_dir())
+    (top / "random_states_0.pkl").write_bytes(torch_zip())
+    assert [c.format for run in runs_of(tmp_path / "run") for c in run.checkpoints] == [other]
+
+
+def test_a_fault_of_one_format_hides_no_checkpoint_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Orbax, "find", broken)
+    (run,) = runs_of(make_tree(tmp_path / "run", {"step_1.pt": torch_zip(), "folder/": ""}))
+    assert [c.name for c in run.checkpoints] == ["step_1"]
+    assert any("ZeroDivisionError" in text for text in run.unread)  # so nothing is deleted

@@ -229,7 +229,10 @@ class VerifyRun:
         checkpoint, found = result.checkpoint, self._read.found
         assert found is not None  # noqa: S101 - a run that was read was listed
         manifest = None
-        if to_record(one, result, record=self._wish.record) and self._wish.percent is None:
+        if (
+            to_record(one, result, record=self._wish.record, reread=self._wish.reread)
+            and self._wish.percent is None
+        ):
             author = Author(
                 f"{user_name()}@{host_name()}, ckptctl {__version__}", self._session.clock()
             )

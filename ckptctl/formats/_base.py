@@ -49,6 +49,7 @@ class Format(ABC):
     source: ClassVar[str]  # project and files that the facts come from
     example: ClassVar[Mapping[str, bytes]]  # path -> content: a run with one complete checkpoint
     generic: ClassVar[bool] = False
+    vague: ClassVar[bool] = False  # its files may lie in others' directories: those are asked first
     scans_everything: ClassVar[bool] = False  # its trainer breaks on a strange name beside it
     own_names: ClassVar[re.Pattern[str] | None] = None
     """Its directory names; one that extends such a name (`checkpoint-500-best`) is a user's copy."""

@@ -48,6 +48,7 @@ class Accelerate(Format):
     scans_everything = True
     own_names = _COUNTED
     parts: ClassVar = SAVED
+    vague = True
     example: ClassVar[Mapping[str, bytes]] = {
         "checkpoint_0/model.safetensors": safetensors(),
         "checkpoint_0/optimizer.bin": torch_zip(),

@@ -36,6 +36,7 @@ class Peft(Format):
     name = "peft"
     summary = "PEFT adapters in numbered directories: step_1000/adapter_model.safetensors"
     source = "peft: src/peft/peft_model.py save_pretrained, utils/constants.py"
+    vague = True
     example: ClassVar[Mapping[str, bytes]] = {
         "step_1000/adapter_config.json": b"{}",
         "step_1000/adapter_model.safetensors": safetensors(),

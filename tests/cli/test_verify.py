@@ -535,3 +535,21 @@ def test_the_digest_in_the_name_of_what_mmengine_published_is_used(
     flip(run / f"{name}.pth")
     done = ckptctl("verify", run, "--level", "digest", "--json")
     assert (done.code, statuses(done)[name]) == (6, "damaged")
+
+
+def test_record_replaces_no_manifest_that_it_cannot_read(run: Path, ckptctl: Ckptctl) -> None:
+    ckptctl("verify", run, "--record")
+    manifests = run.parent / ".ckptctl/run/manifests"
+    newer = {
+        file: file.read_text().replace('"version": 1', '"version": 2')
+        for file in manifests.iterdir()
+    }
+    for file, text in newer.items():
+        file.write_text(text)
+    done = ckptctl("verify", run, "--record")
+    assert done.code == 7
+    assert "--reread" in done.stderr
+    assert {file: file.read_text() for file in manifests.iterdir()} == newer
+    done = ckptctl("verify", run, "--record", "--reread", "--json")
+    assert (done.code, set(statuses(done).values())) == (0, {"ok"})
+    assert ckptctl("verify", run, "--level", "digest").code == 0
