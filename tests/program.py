@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.warm import CHANGES_THE_START, Warm
+from tests.warm import CHANGES_THE_START, FORKED, Warm
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,13 @@ def runner(home: Path, warm: Warm) -> Ckptctl:
             if not key.startswith(("CKPTCTL", "XDG", "COLUMNS", "NO_COLOR", "SLURM"))
         }
         clean |= {"HOME": str(home), "PYTHONPATH": str(here), "CKPTCTL_DEBUG": "1", **(env or {})}
-        if not module and not any(key.startswith(CHANGES_THE_START) for key in env or {}):
+        starts_alike = not any(key.startswith(CHANGES_THE_START) for key in env or {})
+        if starts_alike and all(name in FORKED for name in module):
             for output in outputs:
                 output.write_bytes(b"")
             code = warm.call(
                 {
+                    "module": module[0] if module else "ckptctl.__main__",
                     "arguments": [os.fspath(a) for a in arguments],
                     "env": clean,
                     "cwd": os.getcwd(),

@@ -12,6 +12,7 @@ that are to become stdout and stderr; it answers with a line of the exit code.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
@@ -25,6 +26,9 @@ from tests.faults.unprivileged import preload
 
 CHANGES_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of variables that the interpreter reads when it starts."""
+
+FORKED = {f"tests.faults.{name}" for name in ("dying", "meddling", "preloaded", "unprivileged")}
+"""Modules that do something to the program in their own process, and may be forked like it."""
 
 _SECONDS = 100
 """How long a call may take before it is killed."""
@@ -85,11 +89,8 @@ def _become(request: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         sys.argv = ["ckptctl", *request["arguments"]]
-        from ckptctl.__main__ import main  # noqa: PLC0415
-
         try:
-            main()
-            code = 0
+            code = importlib.import_module(request["module"]).main() or 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         for stream in (sys.stdout, sys.stderr):
