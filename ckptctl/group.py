@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -78,9 +78,28 @@ class Formats(Sequence[Format]):
         """Return how many there are."""
         return len(self._all)
 
+    @functools.cached_property
+    def by_name(self) -> Mapping[str, Format]:
+        """The formats by the names that checkpoints carry."""
+        return _ByName(self)
+
     def concerning(self, folder: Folder) -> Sequence[Format]:
         """Return those that may claim something in a directory."""
         return self if folder.folders else self.of_files
+
+
+class _ByName(dict[str, Format]):
+    """Formats by name: one of those for files, where it is, needs none of the others."""
+
+    def __init__(self, formats: Formats) -> None:
+        super().__init__({name: kind for kind in formats.of_files for name in kind.names()})
+        self._formats = formats
+
+    def __missing__(self, name: str) -> Format:
+        self.update({name: kind for kind in self._formats for name in kind.names()})
+        if name not in self:
+            raise KeyError(name)
+        return self[name]
 
 
 def _sorted(kinds: Iterable[type[Format]]) -> list[Format]:

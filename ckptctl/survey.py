@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -36,9 +36,9 @@ class Survey:
     only: str | None = None  # the location is this one checkpoint of the run
 
     @property
-    def by_name(self) -> dict[str, Format]:
+    def by_name(self) -> Mapping[str, Format]:
         """Return the formats by the names that checkpoints carry."""
-        return {name: kind for kind in self.formats for name in kind.names()}
+        return self.formats.by_name
 
     @property
     def itself(self) -> bool:

@@ -15,7 +15,6 @@ import typer
 from ckptctl.cli.completing import locations
 from ckptctl.cli.naming import Name, Target, near, target_of
 from ckptctl.cli.options import Common
-from ckptctl.cli.prune_run import changing
 from ckptctl.cli.recording import dirs_of, read, recorder_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import RefusedError, UnreadableError, UsageError
@@ -103,7 +102,7 @@ def annotate(
     target = target_of(session, name, options.location)
     checkpoint = read(session, target)
     _refuse_what_others_say(session, target, checkpoint, note)
-    with recorder_of(session, target) as recorder, changing(session):
+    with recorder_of(session, target) as recorder, session.signals.noted():
         record = recorder.change(target.member, lambda old: noted(old, note, checkpoint))
     after = read(session, target)
     if note.metrics and checkpoint.state is State.SAVING:

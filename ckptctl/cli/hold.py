@@ -13,7 +13,6 @@ import typer.core
 
 from ckptctl.cli.naming import Name, Target, near, target_of
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.prune_run import changing
 from ckptctl.cli.reader import Reader
 from ckptctl.cli.recording import host_name, read, recorder_of, user_name
 from ckptctl.cli.runtime import Session
@@ -125,12 +124,12 @@ class _Holding:
         """Set the hold, or set it to a later time."""
         now_ns = self.session.clock()
         later = Hold(self.own.by, self.own.host, now_ns + self.ttl_ns, self.own.id)
-        with changing(self.session):
+        with self.session.signals.noted():
             return self.recorder.change(self.target.member, lambda old: held(old, later, now_ns))
 
     def end(self) -> Record:
         """Take the hold back."""
-        with changing(self.session):
+        with self.session.signals.noted():
             return self.recorder.change(self.target.member, lambda old: released(old, self.own))
 
     def around(self, command: Sequence[str]) -> int:
@@ -161,7 +160,7 @@ class _Holding:
 def _release(session: Session, recorder: Recorder, target: Target, checkpoint: Checkpoint) -> None:
     user = user_name()
     own = Hold(user, host_name(), session.clock())
-    with changing(session):
+    with session.signals.noted():
         record = recorder.change(target.member, lambda old: released_by_hand(old, user))
     _show(session, checkpoint, record, own, "released")
 

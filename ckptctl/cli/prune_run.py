@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier, Surroundings, pending
@@ -71,7 +71,7 @@ class PruneRun:
                 if not pending(root, dirs, surroundings_of(self.session).clock()):
                     return self
                 with (
-                    changing(self.session),
+                    self.session.signals.noted(),
                     Applier(root, dirs, surroundings_of(self.session)) as applier,
                 ):
                     outcomes += self._logged(applier.recover())
@@ -157,7 +157,7 @@ class PruneRun:
         try:
             with (
                 closing(run_root(self.view, self.found)) as root,
-                changing(self.session),
+                self.session.signals.noted(),
                 Applier(root, self._state(), surroundings_of(self.session)) as applier,
             ):
                 if applier.waited or os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns:
@@ -231,16 +231,6 @@ def _gone(path: str, error: OSError) -> UnreadableError:
         f"{path}: cannot be read ({error.strerror or error}); nothing more of it was deleted",
         "try again",
     )
-
-
-@contextmanager
-def changing(session: Session) -> Iterator[None]:
-    """Let a signal settle what is in hand instead of breaking it off."""
-    session.signals.changing = True
-    try:
-        yield
-    finally:
-        session.signals.changing = False
 
 
 def surroundings_of(session: Session) -> Surroundings:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier
-from ckptctl.cli.prune_run import changing, surroundings_of
+from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, UnreadableError, UsageError
 from ckptctl.report import Outcome, Report, RunReport
@@ -41,7 +41,7 @@ class TrashRun:
         try:
             with (
                 closing(LocalStore(self.path)) as root,
-                changing(session),
+                session.signals.noted(),
                 Applier(root, self.dirs, surroundings_of(session)) as applier,
             ):
                 for outcome in work(root, applier, self.meant):

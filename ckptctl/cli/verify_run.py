@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import random
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ckptctl import __version__
-from ckptctl.cli.prune_run import changing
-from ckptctl.cli.recording import host_name, user_name
 from ckptctl.cli.run_by_run import Place, Read
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import (
-    CkptctlError,
-    Interrupted,
-    LockedError,
-    PartialError,
-    UnreadableError,
-)
+from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.hashing import Hashed, Stopped, Wanted
 from ckptctl.looking import How, Looked, Other
 from ckptctl.manifests import manifests_in
 from ckptctl.model import Checkpoint, Problem
-from ckptctl.noting import damaged, undamaged
-from ckptctl.recording import Recorder
-from ckptctl.remembering import (
-    Author,
-    damage_of,
-    manifest_of,
-    refuted,
-    same,
-    sample,
-    to_record,
-)
+from ckptctl.remembering import damage_of, refuted, sample, to_record
 from ckptctl.resumption import Resumption
+from ckptctl.statedir import StateDirs
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import run_root, state_dirs
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
 from ckptctl.verdicts import BAD, Level, Result
 from ckptctl.verifying import look_at_all, read_all
+
+if TYPE_CHECKING:
+    from ckptctl.cli.verify_notes import Notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +62,6 @@ class VerifyRun:
         self._progress = progress
         self._problems: list[Problem] = []
         self._results: list[Result] = []
-        self._recorder: Recorder | None = None
-        self._unwritable: CkptctlError | None = None
         self._stack = ExitStack()
 
     def verified(self, checkpoints: Sequence[Checkpoint]) -> Verified:
@@ -117,7 +100,7 @@ class VerifyRun:
         view, found, wish = self._place.view, self._read.found, self._wish
         assert view is not None  # noqa: S101 - a run that was read was listed
         assert found is not None  # noqa: S101 - the same
-        dirs = state_dirs(view, found, self._session.common.state_dir, os.geteuid())
+        dirs = self._dirs()
         source = self._opened(run_root(view, found))
         how = How(
             source=source,
@@ -175,6 +158,12 @@ class VerifyRun:
             else:
                 resumption.flush()
 
+    def _dirs(self) -> StateDirs:
+        view, found = self._place.view, self._read.found
+        assert view is not None  # noqa: S101 - a run that was read was listed
+        assert found is not None  # noqa: S101 - the same
+        return state_dirs(view, found, self._session.common.state_dir, os.geteuid())
+
     def _opened(self, store: LocalStore) -> LocalStore:
         self._stack.callback(store.close)
         return store
@@ -195,87 +184,44 @@ class VerifyRun:
         return Other(read.location, source, {c.member: c for c in read.run.checkpoints})
 
     def _sampled(self, wanted: Sequence[Wanted]) -> set[str]:
+        import random  # noqa: PLC0415 - takes longer to import than most commands look
+
         order = list(range(len(wanted)))
         random.SystemRandom().shuffle(order)
         assert self._wish.percent is not None  # noqa: S101 - else nothing is chosen
         return sample([(w.path, w.entry.size) for w in wanted], self._wish.percent, order)
 
-    def _state(self) -> LocalStore | None:
-        recorder = self._recording()
-        return recorder.state if recorder else None
+    @functools.cached_property
+    def _notebook(self) -> Notebook:
+        """What writes to the state of the run; most verifications write nothing."""
+        from ckptctl.cli.verify_notes import Notebook  # noqa: PLC0415 - see above
 
-    def _recording(self) -> Recorder | None:
-        """Open the state of the run for writing, once; where that fails it is a problem."""
-        view, found = self._place.view, self._read.found
-        if self._recorder is None and self._unwritable is None and view and found:
-            dirs = state_dirs(view, found, self._session.common.state_dir, os.geteuid())
-            try:
-                self._recorder = Recorder.open(
-                    self._read.location,
-                    dirs,
-                    self._session.clock,
-                    time.monotonic,
-                    time.sleep,
-                    self._session.duration("--lock-wait", self._session.common.lock_wait),
-                )
-            except CkptctlError as error:
-                self._cannot_note(error)
-            else:
-                self._opened(self._recorder.state)
-        return self._recorder
+        notebook = Notebook(self._session, self._read.location, self._dirs(), self._problems)
+        return self._stack.enter_context(notebook)
+
+    def _state(self) -> LocalStore | None:
+        recorder = self._notebook.recorder
+        return recorder.state if recorder else None
 
     def _note(self, one: Looked, result: Result, files: tuple[Hashed, ...]) -> None:
         """Write the manifest, remember damage, or forget one that is refuted."""
-        checkpoint, found = result.checkpoint, self._read.found
-        assert found is not None  # noqa: S101 - a run that was read was listed
-        manifest = None
-        if (
-            to_record(one, result, record=self._wish.record, reread=self._wish.reread)
-            and self._wish.percent is None
-        ):
-            author = Author(
-                f"{user_name()}@{host_name()}, ckptctl {__version__}", self._session.clock()
-            )
-            manifest = manifest_of(one, files, found.folder, author)
-            if manifest is not None and same(manifest, one.noted.manifest):
-                manifest = None
+        whole = self._wish.percent is None
+        writes = whole and to_record(
+            one, result, record=self._wish.record, reread=self._wish.reread
+        )
         damage = damage_of(result)
-        clear = refuted(result, whole=self._wish.percent is None)
-        if manifest is None and damage is None and not clear:
-            return
-        recorder = self._recording()
-        if recorder is None:
-            if self._wish.record and self._unwritable is not None:
-                raise self._unwritable
-            return
-        try:
-            with changing(self._session):
-                if manifest is not None:
-                    recorder.keep(manifest)
-                self._remember(recorder, checkpoint, damage, clear=clear)
-        except (LockedError, UnreadableError) as error:
-            if self._wish.record and manifest is not None:
-                raise
-            self._cannot_note(error)
-        if self._session.signals.arrived is not None:
-            raise Interrupted(self._session.signals.arrived)
+        clear = refuted(result, whole=whole)
+        if writes or damage is not None or clear:
+            assert self._read.found is not None  # noqa: S101 - a run that was read was listed
+            from ckptctl.cli.verify_notes import Notes  # noqa: PLC0415 - see _notebook
 
-    def _remember(
-        self, recorder: Recorder, checkpoint: Checkpoint, damage: str | None, *, clear: bool
-    ) -> None:
-        """Note damage, or forget the one that is noted."""
-        level = self._wish.level
-        if damage is not None:
-            recorder.change(checkpoint.member, lambda old: damaged(old, checkpoint, damage, level))
-        elif clear:
-            recorder.change(checkpoint.member, undamaged)
-
-    def _cannot_note(self, error: CkptctlError) -> None:
-        """Say, once, that what is found cannot be noted: that makes it no less true."""
-        self._unwritable = error
-        problem = Problem("state-unwritable", error.message)
-        if problem not in self._problems:
-            self._problems.append(problem)
+            notes = self._notebook
+            manifest = notes.manifest(one, files, self._read.found.folder) if writes else None
+            level = self._wish.level
+            notes.write(
+                Notes(result.checkpoint, manifest, damage, clear=clear, level=level),
+                must_record=self._wish.record,
+            )
 
 
 def _unheard(_: Hashed) -> None:
