@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import subprocess
 import sys
@@ -49,6 +50,15 @@ def test_who_waits_sees_what_is_done(terminal: Terminal) -> None:
         progress.advanced(2, total=3)
         progress.advanced(1)
         assert "3/3" in terminal.shown(until="3/3")
+
+
+def test_bytes_come_with_their_rate_and_the_time_that_is_left(terminal: Terminal) -> None:
+    with Progress(terminal.stream, enabled=True, patience=0.01) as progress:
+        progress.started("reading", of_bytes=4_000_000_000)
+        assert "0 B of 4.00 GB" in terminal.shown(until="4.00 GB")
+        progress.advanced(1_000_000_000)
+        shown = terminal.shown(until="left")
+    assert re.search(r"1\.00 GB of 4\.00 GB, [0-9.]+ [A-Z]?B/s, .+ left", shown)
 
 
 def test_what_was_shown_is_taken_away(terminal: Terminal) -> None:
