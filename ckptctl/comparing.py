@@ -22,7 +22,7 @@ MISSING = frozenset(
 
 HARMLESS = frozenset(
     {
-        "stale-record", "re-recorded", "crc", "changed", "absent", "marker-older", "settling",
+        "stale-record", "re-recorded", "unrecorded-file", "crc", "changed", "absent", "marker-older", "settling",
         "manifest-unreadable",
     }
 )  # fmt: skip
@@ -69,6 +69,11 @@ class Noted:
     @property
     def covered(self) -> bool:
         """Whether a digest is known of each file that holds more than its trainer may rewrite."""
+        return not self.uncovered and any(map(self._known, self.checkpoint.files))
+
+    @property
+    def uncovered(self) -> list[str]:
+        """The files of which no digest is known, but for what its trainer may rewrite."""
         said_by = {each.said_by for each in self.said.values()}  # which no digest covers itself
         own = [
             path
@@ -76,9 +81,7 @@ class Noted:
             if path not in self.checkpoint.sidecars
             and (path in self.said or path.rpartition("/")[2] not in said_by)
         ]
-        return all(self._known(path) or self.rewritten(path) for path in own) and any(
-            map(self._known, own)
-        )
+        return [path for path in own if not (self._known(path) or self.rewritten(path))]
 
     def _known(self, path: str) -> bool:
         sure = path in self.said and self.said[path].sure

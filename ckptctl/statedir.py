@@ -192,7 +192,8 @@ def _opened(path: str, run: str, *, existing: bool, wanted: bool) -> LocalStore:
     )
     top = os.path.dirname(path) if len(parts) == 1 else os.path.dirname(os.path.dirname(path))
     with closing(LocalStore(top, like=like)) as above:
-        made = above.identity(parts[0]) is None
+        paths = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+        made = [path for path in paths if above.identity(path) is None]
         above.make_folder(parts[0])
         try:
             if not wanted:
@@ -200,23 +201,37 @@ def _opened(path: str, run: str, *, existing: bool, wanted: bool) -> LocalStore:
                     _prove_same_file_system(base, run)
             above.make_folder("/".join(parts))
             store = above.below("/".join(parts))
+            try:
+                _note(store, run)
+            except OSError:
+                if paths[-1] in made:  # it may be there all the same: only its sync failed
+                    with suppress(OSError):
+                        store.remove_file(NOTE)
+                store.close()
+                raise
         except OSError:
-            if made:
+            # One that is left empty would be the first that exists, and hide what goes elsewhere.
+            for part in reversed(made):
                 with suppress(OSError):
-                    os.rmdir(parts[0], dir_fd=above.fd)
+                    os.rmdir(part, dir_fd=above.fd)
             raise
-    if store.stat(NOTE) is None:
-        found = os.stat(run)
-        note = {
-            "schema": "ckptctl/run",
-            "version": 1,
-            "name": os.path.basename(run),
-            "path": run,
-            "device": found.st_dev,
-            "inode": found.st_ino,
-        }
-        store.replace(NOTE, json.dumps(note).encode())
     return store
+
+
+def _note(store: LocalStore, run: str) -> None:
+    """Note in a state directory which run it is of, unless it says so already."""
+    if store.stat(NOTE) is not None:
+        return
+    found = os.stat(run)
+    note = {
+        "schema": "ckptctl/run",
+        "version": 1,
+        "name": os.path.basename(run),
+        "path": run,
+        "device": found.st_dev,
+        "inode": found.st_ino,
+    }
+    store.replace(NOTE, json.dumps(note).encode())
 
 
 def _below(path: str) -> LocalStore:

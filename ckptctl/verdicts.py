@@ -57,7 +57,9 @@ def status_of(
     What is still being saved cannot fail, and what was never whole cannot be damaged.
     """
     wrong = {finding.code for finding in findings} - HARMLESS
-    if checkpoint.state is State.SAVING or "changed" in {f.code for f in findings}:
+    if checkpoint.state is State.SAVING:
+        return Status.SAVING
+    if "changed" in {f.code for f in findings} and not wrong:
         return Status.SAVING
     if checkpoint.state is State.INCOMPLETE:
         return Status.INCOMPLETE

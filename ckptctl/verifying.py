@@ -144,6 +144,10 @@ def _result(one: Looked, files: Sequence[Hashed], copies: Mapping[str, Hashed], 
         file.path in copies and copies[file.path].entry is not None for file in own
     )
     covered = one.noted.covered or compared
+    if one.noted.manifest is not None and how.level is Level.DIGEST and not how.record:
+        new = one.noted.uncovered
+        more = f", nor are {len(new) - 1} more" if len(new) > 1 else ""
+        findings += [Finding(path, "unrecorded-file", f"is not recorded{more}") for path in new[:1]]
     # What a sample left out it cannot refute.
     level = Level.STRUCTURE if how.sampled else how.level
     findings += remembered(checkpoint, findings, level, covered=covered)

@@ -210,3 +210,20 @@ def test_a_death_at_any_moment_of_taking_and_of_bringing_back(
                 p: c for p, c in read_tree(run).items() if not p.startswith(".ckptctl")
             } == expected, nth
             shutil.rmtree(base)
+
+
+def test_what_was_taken_comes_back_whatever_call_failed(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    """Also where the place beside the run could not be made, and the state went into the run."""
+    expected = read_tree(a_run(tmp_path / "expected", 2))
+    dying = ("tests.faults.dying",)
+    counted = ckptctl(
+        "fail", "0", *LAST, "--grace", "7d", a_run(tmp_path / "c/run", 2), module=dying
+    )
+    calls = int(counted.stderr.rpartition("calls=")[2])
+    assert calls > 20
+    for nth in range(1, calls + 1):
+        run = a_run(tmp_path / f"fail{nth}/run", 2)
+        ckptctl("fail", str(nth), *LAST, "--grace", "7d", run, module=dying)
+        assert ckptctl("undo", run).code == 0
+        now = {p: c for p, c in read_tree(run).items() if not p.startswith(".ckptctl")}
+        assert now == expected, nth

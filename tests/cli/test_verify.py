@@ -553,3 +553,17 @@ def test_record_replaces_no_manifest_that_it_cannot_read(run: Path, ckptctl: Ckp
     done = ckptctl("verify", run, "--record", "--reread", "--json")
     assert (done.code, set(statuses(done).values())) == (0, {"ok"})
     assert ckptctl("verify", run, "--level", "digest").code == 0
+
+
+def test_a_file_that_came_later_is_named(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = sharded(tmp_path / "run")
+    ckptctl("verify", run, "--record")
+    make_tree(run, {"step_5/added.bin": b"x"})
+    set_age(run / "step_5/added.bin", 7200)
+    done = ckptctl("verify", run, "--level", "digest", "--json")
+    assert (done.code, statuses(done)) == (0, {"step_5": "unrecorded"})
+    (finding,) = done.json["results"][0]["findings"]
+    assert (finding["file"], finding["code"]) == ("step_5/added.bin", "unrecorded-file")
+    ckptctl("verify", run, "--record")
+    done = ckptctl("verify", run, "--level", "digest", "--json")
+    assert (done.code, statuses(done), codes(done)) == (0, {"step_5": "ok"}, {})
