@@ -1,1 +1,37 @@
 """Where bytes live: one file per kind of store.  `_base.py` says what a store is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ckptctl.stores._base import STORES, Opening, Store
+
+MAX_KEYS = 10**6
+"""Objects that are listed below a location, unless the caller allows more."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def scheme_of(location: str) -> str:
+    """Return the scheme of a location in lower case; "file" for a path."""
+    found = _URL.fullmatch(location)
+    return found[1].lower() if found else "file"
+
+
+def open_store(
+    location: str, options: Mapping[str, object] | None = None, *, max_keys: int = MAX_KEYS
+) -> Store:
+    """Open a path or URL; `options` are storage options under fsspec's names.
+
+    Raises OSError, with words for a person: a local directory is opened, of a bucket nothing is
+    asked yet, so that a wrong name or key is known with the first listing or read.
+    """
+    found = _URL.fullmatch(location)
+    path = found[2] if found else location
+    scheme = found[1].lower() if found else "file"
+    opening = Opening(
+        f"{scheme}://{path.rstrip('/')}" if found else location, path, options or {}, max_keys
+    )
+    known = scheme if scheme in STORES.names() else "*"
+    return STORES[known](opening)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
+from ckptctl.registry import Registry
 
 STATE_NAME = ".ckptctl"
 """The directory or prefix of ckptctl's own records; never listed."""
@@ -133,3 +134,29 @@ class Store(Reader, Protocol):
 
     def remove_tree(self, path: str, stop: Stop = never) -> Removed:
         """Remove a directory with all below it, as far as it can be removed or until `stop()`."""
+
+
+class Opening(NamedTuple):
+    """What is to be opened."""
+
+    url: str  # as the user wrote it, without "/" at its end
+    path: str  # what follows "://"
+    options: Mapping[str, object]  # under fsspec's names
+    max_keys: int  # a listing with more is given up
+
+
+STORES: Registry[Callable[[Opening], Store]] = Registry("ckptctl.stores")
+"""What opens each scheme; "*" opens any other."""
+
+Opener = TypeVar("Opener", bound=Callable[[Opening], Store])
+
+
+def opener(*schemes: str) -> Callable[[Opener], Opener]:
+    """Return a decorator that registers a function for the schemes that it opens."""
+
+    def register(function: Opener) -> Opener:
+        for scheme in schemes:
+            STORES.add(scheme)(function)
+        return function
+
+    return register

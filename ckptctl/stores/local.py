@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob, TooLargeError, VanishedError
-from ckptctl.stores._base import STATE_NAME, Capabilities, Removed, Stop, Store, never
+from ckptctl.stores._base import (
+    STATE_NAME,
+    Capabilities,
+    Opening,
+    Removed,
+    Stop,
+    Store,
+    never,
+    opener,
+)
 from ckptctl.stores._removal import remove_folder, remove_name
 from ckptctl.stores._walk import entry_of, walk
 
@@ -153,11 +163,12 @@ class LocalStore:
 
         Raises FileExistsError where it does.
         """
-        beside = f"{path}.{os.getpid()}.new"
+        suffix = _own_suffix()
+        beside = f"{path}{suffix}"
         try:
             self._write(beside, content, os.O_CREAT | os.O_TRUNC)
             with self.parent(path) as (folder, name):
-                new = f"{name}.{os.getpid()}.new"
+                new = f"{name}{suffix}"
                 try:
                     os.link(new, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
@@ -171,11 +182,12 @@ class LocalStore:
         """Write a file whole or not at all, over another of its name; it is durable afterwards."""
         if if_match:
             raise OSError(errno.ENOTSUP, "files have no ETags", path)
-        beside = f"{path}.{os.getpid()}.new"
+        suffix = _own_suffix()
+        beside = f"{path}{suffix}"
         try:
             self._write(beside, content, os.O_CREAT | os.O_TRUNC)
             with self.parent(path) as (folder, name):
-                os.rename(name + f".{os.getpid()}.new", name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.rename(f"{name}{suffix}", name, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
         except OSError:
             self.remove_file(beside)
@@ -260,6 +272,11 @@ class LocalStore:
             return Removed()
 
 
+def _own_suffix() -> str:
+    """Return what a file is called by while it is written: no other thread or process writes it."""
+    return f".{os.getpid()}-{threading.get_native_id()}.new"
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn "no such file" and "a link or a file by now" into VanishedError."""
@@ -271,3 +288,9 @@ def translated() -> Iterator[None]:
         ):
             raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
         raise
+
+
+@opener("file", "local")
+def open_local(opening: Opening) -> LocalStore:
+    """Open a directory.  Raises OSError where there is none."""
+    return LocalStore(opening.path or "/")

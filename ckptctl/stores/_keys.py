@@ -1,0 +1,200 @@
+"""What an object store's library must offer, and the tree that is made of a flat listing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ckptctl.model import Entry, Folder
+from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
+
+ODD = frozenset({"", ".", ".."})
+"""Parts of keys that no path can have."""
+
+BATCH = 1000
+"""Keys that one request of S3 deletes."""
+
+
+class Page(NamedTuple):
+    """Some of what a listing found; keys are full."""
+
+    objects: Sequence[tuple[str, Entry]] = ()
+    prefixes: Sequence[str] = ()  # of a shallow listing, without the "/" at their end
+    unsure: Sequence[tuple[str, Entry]] = ()  # empty, with or without a "/" that was cut off
+    others: Sequence[str] = ()  # links and the like, of stores that have them
+    afresh: bool = False  # the listing begins anew: what came before is to be forgotten
+
+
+class Keys(Protocol):
+    """A bucket seen through one library.  All raise OSError with words for a person."""
+
+    where: str  # "s3://bucket", for messages
+    able: Capabilities
+
+    def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
+        """Yield all below a prefix ("" or one that ends in "/") from one listing, in pages."""
+
+    def real(self, keys: Collection[str]) -> set[str]:
+        """Return those of the `unsure` keys that are objects by this very key."""
+
+    def head(self, key: str) -> Entry | None:
+        """Return what is said of an object; None where there is none."""
+
+    def whole(self, key: str, limit: int) -> bytes:
+        """Return an object.  Raises VanishedError, TooLargeError where it is above the limit."""
+
+    def start(self, key: str, length: int) -> tuple[Entry, bytes]:
+        """Return what is said of an object and perhaps up to `length` bytes of its start.
+
+        Raises VanishedError where there is none.
+        """
+
+    def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
+        """Return bytes that the object has, all of them.  VanishedError where it is another now."""
+
+    def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
+        """Write an object whole.  FileExistsError if `new` and it is there; ChangedError."""
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete up to `BATCH` objects; return why those that are still there are.
+
+        One that is gone already is none of those.  Raises OSError where nothing can be deleted.
+        """
+
+
+@dataclass(slots=True)
+class _Node:
+    """A prefix while its keys come in."""
+
+    files: dict[str, Entry]
+    children: dict[str, None]
+    others: list[str]
+    error: str | None = None
+    unlisted: bool = False  # what lies below was not asked for
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing but a marker says that it is a folder."""
+        return not (self.files or self.children or self.others or self.unlisted)
+
+
+class Tree:
+    """Makes folders of keys.  What a path cannot spell is no file: it is told among `others`."""
+
+    def __init__(self, path: str, base: str, limit: int) -> None:
+        """`path` is what the top folder is called, `base` what all keys begin with."""
+        self._path = path
+        self._skip = len(base)
+        self._limit = limit
+        self._begin()
+
+    def _begin(self) -> None:
+        self._count = 0
+        self._nodes = {"": _Node({}, {}, [])}
+
+    def fill(self, keys: Keys, pages: Iterable[Page]) -> None:
+        """Take in a listing.  Raises TooManyKeysError, or OSError where a page fails."""
+        unsure: dict[str, tuple[str, Entry]] = {}
+        for page in pages:
+            if page.afresh:
+                self._begin()
+                unsure.clear()
+            self._count += len(page.objects) + len(page.unsure)
+            if self._count > self._limit:
+                raise TooManyKeysError(
+                    errno.E2BIG,
+                    f"there are more than {self._limit} objects below it; name a run rather than what holds them all, or allow more with --max-keys",
+                    keys.where,
+                )
+            for key, entry in page.objects:
+                self._add(key[self._skip :], entry)
+            for key in page.prefixes:
+                name = key[self._skip :]
+                if name not in ODD and name != STATE_NAME:
+                    self._node(name).unlisted = True
+                elif name != STATE_NAME:
+                    self._nodes[""].others.append(f"{name}/")
+            for key in page.others:
+                parent, _, name = key[self._skip :].rpartition("/")
+                self._node(parent).others.append(name)
+            unsure |= {key[self._skip :]: (key, entry) for key, entry in page.unsure}
+        self._resolve(keys, unsure)
+
+    def _resolve(self, keys: Keys, unsure: dict[str, tuple[str, Entry]]) -> None:
+        """Tell empty objects from the markers of folders, which some libraries show like those."""
+        alone = {key for path, (key, _) in unsure.items() if path and path not in self._nodes}
+        real = keys.real(alone) if alone else set()
+        for path, (key, entry) in unsure.items():
+            self._add(path if key in real else f"{path}/", entry)
+
+    def empty(self) -> bool:
+        """Whether nothing was there, not even a marker."""
+        return not self._count and len(self._nodes) == 1 and not self._nodes[""].others
+
+    def _add(self, path: str, entry: Entry) -> None:
+        parent, _, name = path.rpartition("/")
+        node = self._nodes.get(parent)
+        if node is None:
+            parts = parent.split("/")
+            if STATE_NAME in parts:
+                return
+            sane = next((i for i, part in enumerate(parts) if part in ODD), None)
+            if sane is not None:
+                rest = "/".join((*parts[sane:], name))
+                self._node("/".join(parts[:sane])).others.append(rest)
+                return
+            node = self._node(parent)
+        if name in ODD or name == STATE_NAME:
+            if name in {".", ".."} or (not name and path and entry.size):
+                node.others.append(name or "/")
+            return
+        node.files[name] = entry
+
+    def _node(self, path: str) -> _Node:
+        """Return the node of a sane path, made with its parents; or the deepest that is allowed."""
+        node = self._nodes.get(path)
+        if node is None:
+            above, _, name = path.rpartition("/")
+            if path.count("/") >= DEEPEST:
+                node = self._node(above)
+                node.error = f"lies {DEEPEST} directories deep, and deeper none is looked into"
+                return node
+            parent = self._node(above)
+            parent.children[name] = None
+            node = self._nodes[path] = _Node({}, {}, [])
+        return node
+
+    def folder(self, path: str = "") -> Folder:
+        """Freeze, once all pages are in."""
+        node = self._nodes[path]
+        folders = {}
+        for name in sorted(node.children):
+            below = f"{path}/{name}" if path else name
+            if self._settled(node, name, self._nodes[below]):
+                folders[name] = self.folder(below)
+        full = "/".join(part for part in (self._path, path) if part)
+        return Folder(
+            full,
+            dict(sorted(node.files.items())),
+            folders,
+            others=tuple(sorted(node.others)),
+            error=node.error,
+        )
+
+    def _settled(self, node: _Node, name: str, below: _Node) -> bool:
+        """Settle a key that is an object and a prefix at once; return whether it is a folder.
+
+        A folder of which only the marker is left is none, and so is an empty object no file.
+        """
+        entry = node.files.get(name)
+        if entry is None:
+            return True
+        if below.bare:
+            return False
+        del node.files[name]
+        if entry.size:
+            node.others.append(name)
+            below.error = "is an object and a prefix at once, so nobody can tell what it is"
+        return True

@@ -1,0 +1,217 @@
+"""A location in a bucket as a store: what is the same whatever library speaks to the server."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ckptctl.model import Entry, Folder
+from ckptctl.reading import Blob
+from ckptctl.stores._base import Capabilities, IgnoredConditionError, Removed, Stop, Store, never
+from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
+
+HEAD_BYTES = 64 * 1024
+"""What is asked for at least, since a request costs more than these bytes."""
+
+
+class _ObjectBlob:
+    """An object of which parts are read; small reads near each other are one request."""
+
+    def __init__(self, keys: Keys, key: str) -> None:
+        entry, self._window = keys.start(key, HEAD_BYTES)
+        self._at = 0
+        self._keys = keys
+        self._key = key
+        self._etag = entry.etag
+        self.size = entry.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        length = max(0, min(length, self.size - offset))
+        inside = offset - self._at
+        if length and not 0 <= inside <= inside + length <= len(self._window):
+            wanted = min(max(length, HEAD_BYTES), self.size - offset)
+            self._window = self._keys.part(self._key, offset, wanted, self._etag)
+            self._at, inside = offset, 0
+        return self._window[inside : inside + length] if length else b""
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer from `offset`; return how many bytes it got."""
+        length = max(0, min(len(buffer), self.size - offset))
+        if length > HEAD_BYTES:
+            content = self._keys.part(self._key, offset, length, self._etag)
+        else:
+            content = self.read(offset, length)
+        buffer[: len(content)] = content
+        return len(content)
+
+
+class ObjectStore:
+    """All keys that begin with a prefix and "/".  Nothing is cached; closing costs nothing."""
+
+    def __init__(self, root: str, keys: Keys, prefix: str, max_keys: int) -> None:
+        """`root` is the URL that a user would write, `prefix` its part within the bucket.
+
+        Raises OSError where that is no path that all commands could spell.
+        """
+        self.root = root.rstrip("/")
+        self.keys = keys
+        self.prefix = prefix.rstrip("/")
+        if self.prefix and not ODD.isdisjoint(self.prefix.split("/")):
+            raise OSError(errno.EINVAL, "its path holds //, . or ..; name one without", root)
+        self.max_keys = max_keys
+        self._obeys = False  # whether the server was seen to obey a condition
+
+    @property
+    def able(self) -> Capabilities:
+        """What the server can do."""
+        return self.keys.able
+
+    def below(self, path: str) -> ObjectStore:
+        """Return what lies below a path; nothing is asked of the server."""
+        return ObjectStore(f"{self.root}/{path}", self.keys, self._key(path), self.max_keys)
+
+    def close(self) -> None:
+        """Do nothing: connections are the library's."""
+
+    def _key(self, path: str) -> str:
+        """Return the full key of a path, which must not lead out of the location."""
+        if not ODD.isdisjoint(path.split("/")):
+            raise OSError(errno.EINVAL, "no path below its run", path)
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def _prefix(self, path: str) -> str:
+        """Return what all keys below a path begin with: never the twin of a longer name."""
+        at = self._key(path) if path else self.prefix
+        return f"{at}/" if at else ""
+
+    def listing(self, path: str = "", *, deep: bool = True) -> Folder:
+        """Return all below a path from one listing; ckptctl's own records are left out.
+
+        FileNotFoundError where no key begins with it, NotADirectoryError where it is an object.
+        """
+        base = self._prefix(path)
+        tree = Tree(path, base, self.max_keys)
+        tree.fill(self.keys, self.keys.pages(base, deep=deep))
+        if base and tree.empty():
+            if self.keys.head(base[:-1]) is not None:
+                raise OSError(errno.ENOTDIR, "is an object, not a prefix with objects below", path)
+            raise OSError(
+                errno.ENOENT,
+                f"there is nothing below it in {self.keys.where}; check the path",
+                path,
+            )
+        return tree.folder()
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a whole small file by one request."""
+        return self.keys.whole(self._key(path), limit)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Blob]:
+        """Open an object for ranged reads; all come from the version that is there now."""
+        yield _ObjectBlob(self.keys, self._key(path))
+
+    def stat(self, path: str) -> Entry | None:
+        """Return the entry of an object as it is now; None where there is none."""
+        return self.keys.head(self._key(path))
+
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """Return a pair that is another one after each save of an object; None where nothing is.
+
+        That of a prefix only tells that there is one.
+        """
+        key = self._key(path)
+        found = self.keys.head(key)
+        if found is not None:
+            return 1, _number(f"{found.etag} {found.size} {found.mtime_ns}")
+        below = any(
+            page.objects or page.unsure or page.others
+            for page in self.keys.pages(f"{key}/", deep=True)
+        )
+        return (2, _number(key)) if below else None
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write an object that must not exist yet, and see that the server obeys that."""
+        key = self._key(path)
+        if not self._obeys and self.keys.head(key) is not None:
+            raise FileExistsError(errno.EEXIST, "already there", path)
+        self.keys.put(key, content, new=True)
+        if self._obeys:
+            return
+        try:
+            self.keys.put(key, content, new=True)
+        except FileExistsError:
+            self._obeys = True
+            return
+        self.keys.delete([key])
+        raise IgnoredConditionError(
+            errno.ENOTSUP,
+            f"{self.keys.where} writes over an object that is there although it was told not to (If-None-Match), so it can hold no lock",
+            path,
+        )
+
+    def replace(self, path: str, content: bytes, *, if_match: str = "") -> None:
+        """Write an object whole, over another of its name."""
+        self.keys.put(self._key(path), content, if_match=if_match)
+
+    def append(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Refuse: objects do not grow."""
+        raise OSError(errno.ENOTSUP, f"{self.keys.where} cannot append to an object", path)
+
+    def make_folder(self, path: str) -> None:
+        """Do nothing: a prefix is there once a key begins with it."""
+
+    def rename_to(self, path: str, other: Store, target: str) -> None:
+        """Refuse: objects keep their names."""
+        raise OSError(errno.ENOTSUP, f"{self.keys.where} cannot rename an object", path)
+
+    def remove_file(self, path: str) -> Removed:
+        """Remove one object; nothing where it is gone already."""
+        found = self.stat(path)
+        return Removed() if found is None else self.remove_files({path: found})
+
+    def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
+        """Remove objects in batches, in their order; each that is still there is told with its reason."""
+        return self._remove([(path, self._key(path), files[path].size) for path in files], stop)
+
+    def remove_tree(self, path: str, stop: Stop = never) -> Removed:
+        """Remove all objects below a path, markers and odd keys too, as one listing finds them."""
+        base = self._prefix(path)
+        found: dict[str, int] = {}
+        unsure: list[str] = []
+        try:
+            for page in self.keys.pages(base, deep=True):
+                if page.afresh:
+                    found, unsure = {}, []
+                found |= {key: entry.size for key, entry in page.objects}
+                unsure += [key for key, _ in page.unsure]
+            real = self.keys.real(unsure) if unsure else set()
+        except OSError as error:
+            return Removed(0, (f"{path}: {error.strerror or error}",))
+        found |= {key if key in real else f"{key}/": 0 for key in unsure}
+        skip = len(self.prefix) + 1 if self.prefix else 0
+        return self._remove([(key[skip:], key, size) for key, size in found.items()], stop)
+
+    def _remove(self, files: Sequence[tuple[str, str, int]], stop: Stop) -> Removed:
+        freed = 0
+        left: list[str] = []
+        for first in range(0, len(files), BATCH):
+            batch = files[first : first + BATCH]
+            if stop():
+                return Removed(freed, (*left, f"{batch[0][0]}: left for later"))
+            try:
+                failed = self.keys.delete([key for _, key, _ in batch])
+            except OSError as error:
+                rest = files[first:]
+                text = error.strerror or str(error)
+                return Removed(freed, (*left, *(f"{path}: {text}" for path, _, _ in rest)))
+            left += [f"{path}: {failed[key]}" for path, key, _ in batch if key in failed]
+            freed += sum(size for _, key, size in batch if key not in failed)
+        return Removed(freed, tuple(left))
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())

@@ -1,0 +1,163 @@
+"""S3 through s3fs: the second engine, and the one for keys that obstore cannot spell.
+
+The calls are S3's own by s3fs's session, so that nothing is cached, and each error of a batch is seen.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from ckptctl.model import Entry
+from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._base import Capabilities
+from ckptctl.stores._errors import PRECONDITION, host_of, refused, seen_in, translated
+from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._keys import Page
+from ckptctl.stores._options import S3_NAMES, S3Options
+
+_CONFIG = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "max_attempts": 6},
+}
+
+
+class S3fsKeys:
+    """A bucket through s3fs."""
+
+    able = Capabilities(match=True, checksum=True)
+
+    def __init__(self, bucket: str, found: S3Options, options: Mapping[str, object]) -> None:
+        import s3fs  # noqa: PLC0415 - takes most of a second
+
+        quiet("s3fs", "fsspec", "aiobotocore", "botocore")
+        self.where = f"s3://{bucket}" + (f" at {host_of(found.endpoint)}" if found.endpoint else "")
+        self._bucket = bucket
+        client = dict(found.client)
+        if found.region:
+            client["region_name"] = found.region
+        if found.verify is not True:
+            client["verify"] = found.verify
+        more = {name: value for name, value in options.items() if name not in S3_NAMES}
+        if found.profile:
+            more["profile"] = found.profile
+        with translated("opening", self.where):
+            self._fs: Any = s3fs.S3FileSystem(
+                anon=found.anon,
+                key=found.key,
+                secret=found.secret,
+                token=found.token,
+                endpoint_url=found.endpoint,
+                requester_pays=found.requester_pays,
+                client_kwargs=client,
+                config_kwargs={**_CONFIG, **found.config},
+                skip_instance_cache=True,
+                use_listings_cache=False,
+                **more,
+            )
+        self._fs.retries = 2  # of botocore's own retries
+
+    def _call(self, method: str, **arguments: object) -> Any:  # noqa: ANN401 - S3's answers have no types
+        return self._fs.call_s3(method, Bucket=self._bucket, **self._fs.req_kw, **arguments)
+
+    def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
+        """Yield all below a prefix from one listing, in pages of 1000."""
+        more: dict[str, str] = {} if deep else {"Delimiter": "/"}
+        while True:
+            with translated("listing", self.where):
+                found = self._call("list_objects_v2", Prefix=prefix, **more)
+            yield Page(
+                [(item["Key"], _entry(item)) for item in found.get("Contents", ())],
+                [item["Prefix"].removesuffix("/") for item in found.get("CommonPrefixes", ())],
+            )
+            if not found.get("IsTruncated"):
+                return
+            more["ContinuationToken"] = found["NextContinuationToken"]
+
+    def real(self, keys: Collection[str]) -> set[str]:
+        """Return all: here keys are as they are."""
+        return set(keys)
+
+    def head(self, key: str) -> Entry | None:
+        """Return what is said of an object; None where there is none."""
+        try:
+            with translated("looking at an object in", self.where, key):
+                return _entry(self._call("head_object", Key=key))
+        except VanishedError:
+            return None
+
+    def whole(self, key: str, limit: int) -> bytes:
+        """Return an object, or as much of it as shows that it is too large."""
+        found, content = self._get(key, Range=f"bytes=0-{limit}")
+        if len(content) > limit or _size(found) > limit:
+            raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
+        return content
+
+    def start(self, key: str, length: int) -> tuple[Entry, bytes]:
+        """Return what is said of an object, and its first bytes, by one request."""
+        found, content = self._get(key, Range=f"bytes=0-{length - 1}")
+        return _entry(found)._replace(size=_size(found), allocated=_size(found)), content
+
+    def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
+        """Return bytes of the version that was opened."""
+        return self._get(key, Range=f"bytes={offset}-{offset + length - 1}", IfMatch=f'"{etag}"')[1]
+
+    def _get(self, key: str, **arguments: str) -> tuple[dict[str, Any], bytes]:
+        """Return an answer with its body; a body that breaks off is asked for again."""
+        from s3fs.core import _error_wrapper, sync  # noqa: PLC0415 - see above
+
+        async def fetch() -> tuple[dict[str, Any], bytes]:
+            found = await self._fs._call_s3(  # noqa: SLF001 - the public one cannot read the body
+                "get_object", Bucket=self._bucket, Key=key, **self._fs.req_kw, **arguments
+            )
+            async with found["Body"] as body:
+                return found, await body.read()
+
+        with translated("reading from", self.where, key):
+            try:
+                found: tuple[dict[str, Any], bytes] = sync(
+                    self._fs.loop, _error_wrapper, fetch, retries=self._fs.retries + 1
+                )
+            except Exception as error:
+                seen = seen_in(error)
+                if seen.status == PRECONDITION:
+                    raise VanishedError(
+                        errno.ESTALE, "it was saved anew while it was read", key
+                    ) from None
+                if seen.code == "InvalidRange":  # an empty object has no range
+                    return self._call("head_object", Key=key), b""
+                raise
+        return found
+
+    def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
+        """Write an object whole by one request."""
+        more = {"IfNoneMatch": "*"} if new else {"IfMatch": f'"{if_match}"'} if if_match else {}
+        try:
+            self._call("put_object", Key=key, Body=content, **more)
+        except Exception as error:  # noqa: BLE001 - libraries raise what they like
+            raise refused(error, self.where, key, new=new, if_match=if_match) from None
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete by one request; return the errors that the answer holds."""
+        with translated("deleting from", self.where):
+            objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            found = self._call("delete_objects", Delete=objects)
+        return {
+            item["Key"]: f"the server refuses ({item.get('Code', 'no code')})"
+            for item in found.get("Errors", ())
+            if item.get("Code") != "NoSuchKey"
+        }
+
+
+def _size(found: Mapping[str, Any]) -> int:
+    """Return the size of the whole object of which an answer may hold a part."""
+    whole = str(found.get("ContentRange", "")).rpartition("/")[2]
+    return int(whole) if whole.isdecimal() else int(found.get("ContentLength", 0))
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    return entry_of(
+        item.get("Size", item.get("ContentLength", 0)), item["LastModified"], item.get("ETag", "")
+    )

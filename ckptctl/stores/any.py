@@ -1,0 +1,178 @@
+"""Any other URL that fsspec knows: memory, sftp, azure, hdfs, ...; also what GCS builds on."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ckptctl.model import Entry
+from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._base import Capabilities, Opening, opener
+from ckptctl.stores._errors import refused, translated
+from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._keys import Page
+from ckptctl.stores._objects import ObjectStore
+from ckptctl.stores._options import typed
+
+_THREADS = 16
+_ETAGS = ("ETag", "etag", "generation", "content_md5", "md5", "checksum")
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+
+
+class AnyKeys:
+    """A file system of fsspec's, of which only names, sizes, times, reads and writes are used."""
+
+    able = Capabilities()
+
+    def __init__(self, fs: Any, where: str, lead: str) -> None:  # noqa: ANN401 - fsspec has no types
+        """`lead` is "/" where the paths of this file system begin so."""
+        self._fs = fs
+        self.where = where
+        self._lead = lead
+
+    def _path(self, key: str) -> str:
+        return f"{self._lead}{key}"
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(self._lead) if self._lead else path
+
+    def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
+        """Yield all below a prefix: flat where the store can, else directory by directory."""
+        at = prefix.removesuffix("/")
+        if deep and _lists_flat(self._fs):
+            with translated("listing", self.where):
+                found = self._fs.find(self._path(at), detail=True)
+            yield self._page(info for info in found.values() if self._key(info["name"]) != at)
+            return
+        waiting = [at]
+        while waiting:
+            folder = waiting.pop()
+            with translated("listing", self.where):
+                try:
+                    listed = self._fs.ls(self._path(folder), detail=True)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # it went meanwhile, or it is what the caller asks for: see `listing`
+            below = [info for info in listed if self._key(info["name"].rstrip("/")) != folder]
+            yield self._page(below)
+            if deep:
+                waiting += [
+                    self._key(info["name"].rstrip("/"))
+                    for info in below
+                    if info["type"] == "directory"
+                ]
+
+    def _page(self, infos: Any) -> Page:  # noqa: ANN401 - the same
+        objects, prefixes, others = [], [], []
+        for info in infos:
+            key = self._key(info["name"])
+            if info["type"] == "directory":
+                prefixes.append(key.rstrip("/"))
+            elif info["type"] == "file" and not info.get("islink"):
+                objects.append((key, _entry(info)))
+            else:
+                others.append(key)
+        return Page(objects, prefixes, (), others)
+
+    def real(self, keys: Collection[str]) -> set[str]:
+        """Return all: here keys are as they are."""
+        return set(keys)
+
+    def head(self, key: str) -> Entry | None:
+        """Return what is said of a file; None where there is none."""
+        try:
+            with translated("looking at a file in", self.where, key):
+                info = self._fs.info(self._path(key))
+        except VanishedError:
+            return None
+        return _entry(info) if info["type"] == "file" else None
+
+    def whole(self, key: str, limit: int) -> bytes:
+        """Return a file, or as much of it as shows that it is too large."""
+        with translated("reading from", self.where, key):
+            content = bytes(self._fs.cat_file(self._path(key), start=0, end=limit + 1))
+        if len(content) > limit:
+            raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
+        return content
+
+    def start(self, key: str, length: int) -> tuple[Entry, bytes]:
+        """Return what is said of a file; its bytes are another request."""
+        entry = self.head(key)
+        if entry is None:
+            raise VanishedError(errno.ENOENT, "it is gone", key)
+        return entry, b""
+
+    def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
+        """Return bytes of the file as it is now."""
+        with translated("reading from", self.where, key):
+            return bytes(self._fs.cat_file(self._path(key), start=offset, end=offset + length))
+
+    def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
+        """Write a file whole; what a version must match is more than fsspec can say."""
+        if if_match:
+            raise OSError(errno.ENOTSUP, f"{self.where} cannot replace one version only", key)
+        path = self._path(key)
+        try:
+            if self._lead and "/" in key:
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, content, mode="create" if new else "overwrite")
+        except Exception as error:  # noqa: BLE001 - libraries raise what they like
+            raise refused(error, self.where, key, new=new, if_match="") from None
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete files one by one, several at once."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            reasons = pool.map(self._delete, keys)
+            return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
+
+    def _delete(self, key: str) -> str:
+        try:
+            with translated("deleting from", self.where, key):
+                self._fs.rm_file(self._path(key))
+        except VanishedError:
+            pass  # which is what was asked
+        except OSError as error:
+            return error.strerror or "it failed"
+        return ""
+
+
+def _lists_flat(fs: Any) -> bool:  # noqa: ANN401 - the same
+    """Whether a file system has a flat listing of its own, rather than fsspec's walk.
+
+    That walk leaves out a directory that cannot be listed, without a word.
+    """
+    from fsspec import AbstractFileSystem  # noqa: PLC0415 - only who needs it pays
+    from fsspec.asyn import AsyncFileSystem  # noqa: PLC0415 - the same
+
+    own = getattr(type(fs), "_find", None) or type(fs).find
+    return own not in {AbstractFileSystem.find, AsyncFileSystem._find}  # noqa: SLF001 - see above
+
+
+def _entry(info: Mapping[str, Any]) -> Entry:
+    when = next((info[name] for name in _TIMES if info.get(name)), 0)
+    return entry_of(info.get("size"), when, next((info[n] for n in _ETAGS if info.get(n)), ""))
+
+
+@opener("*")
+def open_any(opening: Opening) -> ObjectStore:
+    """Open any URL by fsspec, which needs the package of its scheme."""
+    import fsspec  # noqa: PLC0415 - only who needs it pays
+
+    scheme = opening.url.partition("://")[0]
+    quiet("fsspec", scheme)
+    options = {key: value for key, value in typed(opening.options).items() if key != "engine"}
+    try:
+        kind = fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        need = str(error) if isinstance(error, ImportError) else "fsspec does not know it"
+        raise OSError(errno.EPROTONOSUPPORT, f"{scheme}:// cannot be opened: {need}") from None
+    where = f"{scheme}://{opening.path.partition('/')[0].rpartition('@')[2]}"
+    make: Callable[..., Any] = kind
+    with translated("opening", where):
+        given = kind._get_kwargs_from_urls(opening.url)  # noqa: SLF001 - fsspec's own way to host and user
+        more = {} if kind.cachable is False else {"skip_instance_cache": scheme != "memory"}
+        fs = make(**{**given, **more, **options, "use_listings_cache": False})
+        path = str(kind._strip_protocol(opening.url))  # noqa: SLF001 - the same
+    lead = "/" if path.startswith("/") else ""
+    return ObjectStore(opening.url, AnyKeys(fs, where, lead), path.strip("/"), opening.max_keys)

@@ -1,0 +1,286 @@
+"""S3 and what speaks like it, through obstore: synchronous calls only, which may run in threads.
+
+obstore cannot spell every key (`a//b`, `..`, control characters, `dir/`): a listing that meets one
+is made again through s3fs, and such keys are deleted through it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from ckptctl.model import Entry
+from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._base import Capabilities, Opening, opener
+from ckptctl.stores._errors import PRECONDITION, host_of, refused, seen_in, translated
+from ckptctl.stores._fsspec import entry_of
+from ckptctl.stores._keys import BATCH, Keys, Page
+from ckptctl.stores._objects import ObjectStore
+from ckptctl.stores._options import (
+    S3Options,
+    explicit,
+    from_profile,
+    no_credentials,
+    s3_options,
+    typed,
+    unknown,
+    with_bucket,
+)
+
+_THREADS = 16
+_RETRY = {
+    # A refused connection is given up after some 10 s: who mistyped the endpoint should not wait.
+    "max_retries": 8,
+    "retry_timeout": timedelta(seconds=25),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=4),
+        "base": 2,
+    },
+}
+_CLIENT = {
+    "connect_timeout": "5s",
+    "read_timeout": "20s",  # of each piece: a stalled answer is noticed
+    "timeout": "10m",  # of a whole request: a large part through a thin line takes long
+}
+
+
+class S3Keys:
+    """A bucket through obstore."""
+
+    able = Capabilities(match=True, checksum=True)
+
+    def __init__(self, store: Any, where: str, spare: Callable[[], Keys]) -> None:  # noqa: ANN401 - obstore's class differs between its versions
+        self._store = store
+        self.where = where
+        self._spare = spare
+
+    def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
+        """Yield all below a prefix from one listing; from one by s3fs where a key is odd."""
+        import obstore  # noqa: PLC0415 - only who needs a bucket waits for it
+        from obstore.exceptions import InvalidPathError  # noqa: PLC0415 - the same
+
+        with translated("listing", self.where):
+            try:
+                if deep:
+                    for chunk in obstore.list(self._store, prefix or None, chunk_size=BATCH):
+                        yield _page(chunk, prefix)
+                else:
+                    found = obstore.list_with_delimiter(self._store, prefix or None)
+                    yield _page(found["objects"], prefix, found["common_prefixes"])
+            except InvalidPathError:
+                pass
+            else:
+                return
+        yield Page(afresh=True)
+        yield from self._spare().pages(prefix, deep=deep)
+
+    def real(self, keys: Collection[str]) -> set[str]:
+        """Return those that are objects by this very key: one HEAD each, many at once."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            heads = pool.map(self.head, keys)
+            return {key for key, found in zip(keys, heads, strict=True) if found is not None}
+
+    def head(self, key: str) -> Entry | None:
+        """Return what is said of an object; None where there is none."""
+        if not _plain(key):
+            return self._spare().head(key)
+        import obstore  # noqa: PLC0415
+
+        try:
+            with translated("looking at an object in", self.where, key):
+                return _entry(obstore.head(self._store, key))
+        except VanishedError:
+            return None
+
+    def whole(self, key: str, limit: int) -> bytes:
+        """Return an object; its size is looked at before its bytes come."""
+        if not _plain(key):
+            return self._spare().whole(key, limit)
+        import obstore  # noqa: PLC0415
+
+        with translated("reading from", self.where, key):
+            found = obstore.get(self._store, key)
+            if found.meta["size"] > limit:
+                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
+            return bytes(found.bytes())
+
+    def start(self, key: str, length: int) -> tuple[Entry, bytes]:
+        """Return what is said of an object, and its first bytes, by one request."""
+        if not _plain(key):
+            return self._spare().start(key, length)
+        import obstore  # noqa: PLC0415
+
+        with translated("reading from", self.where, key):
+            try:
+                found = obstore.get(self._store, key, options={"range": (0, length)})
+                return _entry(found.meta), bytes(found.bytes())
+            except VanishedError:
+                raise
+            except Exception:
+                entry = _entry(obstore.head(self._store, key))
+                if entry.size:  # else there is no range in it that could be asked for
+                    raise
+                return entry, b""
+
+    def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
+        """Return bytes of the version that was opened."""
+        if not _plain(key):
+            return self._spare().part(key, offset, length, etag)
+        import obstore  # noqa: PLC0415
+
+        options: Any = {"range": (offset, offset + length), "if_match": f'"{etag}"'}
+        with translated("reading from", self.where, key):
+            try:
+                return bytes(obstore.get(self._store, key, options=options).bytes())
+            except Exception as error:
+                if seen_in(error).status == PRECONDITION:
+                    raise _anew(key) from None
+                raise
+
+    def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
+        """Write an object whole by one request."""
+        if not _plain(key):
+            self._spare().put(key, content, new=new, if_match=if_match)
+            return
+        import obstore  # noqa: PLC0415
+
+        mode: Any = "create" if new else {"e_tag": f'"{if_match}"'} if if_match else "overwrite"
+        try:
+            obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+        except Exception as error:  # noqa: BLE001 - libraries raise what they like
+            raise refused(error, self.where, key, new=new, if_match=if_match) from None
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete by one request; where something of it fails, find out what is still there."""
+        import obstore  # noqa: PLC0415
+
+        odd = [key for key in keys if not _plain(key)]
+        left = self._spare().delete(odd) if odd else {}
+        plain = [key for key in keys if _plain(key)]
+        try:
+            with translated("deleting from", self.where):
+                if plain:
+                    obstore.delete(self._store, plain)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the whole request failed: no key of it can be deleted
+                raise
+            there = self.real(plain)
+            left |= self._one_by_one([key for key in plain if key in there])
+        return left
+
+    def _one_by_one(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete what a batch left, so that each key tells its own reason."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
+
+        import obstore  # noqa: PLC0415
+
+        def one(key: str) -> str:
+            try:
+                with translated("deleting from", self.where, key):
+                    obstore.delete(self._store, key)
+            except VanishedError:
+                pass  # which is what was asked
+            except OSError as error:
+                return error.strerror or "it failed"
+            return ""
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            reasons = pool.map(one, keys)
+            return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
+
+
+def _anew(key: str) -> OSError:
+    return VanishedError(errno.ESTALE, "it was saved anew while it was read", key)
+
+
+def _plain(key: str) -> bool:
+    """Whether obstore can spell a key."""
+    parts = key.split("/")
+    return not ("" in parts or "." in parts or ".." in parts) and key.isprintable()
+
+
+def _page(found: Sequence[Mapping[str, Any]], prefix: str, below: Sequence[str] = ()) -> Page:
+    """Return a page; of an empty object nobody knows whether a "/" was cut off at its end."""
+    objects = [(item["path"], _entry(item)) for item in found]
+    own = prefix[:-1]
+    return Page(
+        [(key, entry) for key, entry in objects if entry.size],
+        below,
+        [(key, entry) for key, entry in objects if not entry.size and key != own],
+    )
+
+
+def _entry(meta: Mapping[str, Any]) -> Entry:
+    return entry_of(meta["size"], meta["last_modified"], meta["e_tag"])
+
+
+@opener("s3", "s3a")
+def open_s3(opening: Opening) -> ObjectStore:
+    """Open a location of a bucket with `engine=obstore` (the default) or `engine=fsspec`."""
+    options = typed(opening.options)
+    bucket, _, prefix = opening.path.partition("/")
+    if not bucket:
+        raise OSError(errno.EINVAL, "name a bucket: s3://BUCKET/PATH", opening.url)
+    found = s3_options(options, os.environ)
+    from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
+
+    def spare() -> Keys:
+        return S3fsKeys(bucket, found, options)
+
+    if options.get("engine") == "fsspec":
+        return ObjectStore(opening.url, spare(), prefix, opening.max_keys)
+    wrong = unknown(options)
+    if wrong or options.get("engine", "obstore") != "obstore":
+        raise OSError(errno.EINVAL, wrong or "engine: obstore or fsspec", opening.url)
+    return ObjectStore(
+        opening.url, _through_obstore(bucket, found, spare), prefix, opening.max_keys
+    )
+
+
+def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -> S3Keys:
+    from obstore.store import S3Store  # noqa: PLC0415 - only who needs a bucket waits for it
+
+    where = f"s3://{bucket}"
+    ready = explicit(found, os.environ)
+    profile = None if ready else from_profile(found, where)
+    use = ready or found
+    endpoint = use.endpoint or (profile.endpoint if profile else None)
+    region = use.region or (profile.region if profile else None) or "us-east-1"
+    config: dict[str, Any] = {"region": region, "skip_signature": use.anon}
+    if endpoint:
+        config["endpoint"] = with_bucket(endpoint, bucket) if use.virtual else endpoint
+        where += f" at {host_of(endpoint)}"
+    if use.virtual:
+        config["virtual_hosted_style_request"] = True
+    if use.requester_pays:
+        config["request_payer"] = True
+    provider = profile.credential if profile else None
+    if use.key and use.secret and not use.anon:
+        config |= {"access_key_id": use.key, "secret_access_key": use.secret}
+        if use.token:
+            config["session_token"] = use.token
+    elif provider is None and not use.anon:
+        raise no_credentials(where)
+    client: dict[str, Any] = {**_CLIENT, "allow_http": bool(endpoint and endpoint[:5] == "http:")}
+    if use.verify is False:
+        client["allow_invalid_certificates"] = True
+    elif isinstance(use.verify, str):
+        with suppress(OSError), open(use.verify, "rb") as file:
+            client["root_certificate"] = file.read()
+    with translated("opening", where):
+        made: Any = S3Store
+        store = made(
+            bucket,
+            config=config,
+            client_options=client,
+            retry_config=_RETRY,
+            credential_provider=provider,
+        )
+    return S3Keys(store, where, spare)
