@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.program import Ckptctl, runner
+from tests.servers import fake_gcs, seaweed
+from tests.servers.sharing import shared
 from tests.warm import Warm
 
 PACKED = Path(__file__).parent / "corpus"
@@ -48,6 +50,19 @@ def truth() -> Mapping[str, list[dict[str, object]]]:
     """What is in each run of the corpus, by the run's directory: see tests/corpus/README.md."""
     content = json.loads((PACKED / "truth.json").read_text())
     return {run["dir"]: run["checkpoints"] for run in content["runs"]}
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> seaweed.Seaweed:
+    """A real S3 server, one for all workers; keep to prefixes of your own."""
+    port = shared(tmp_path_factory, "seaweedfs", 4, seaweed.command, seaweed.ready)
+    return seaweed.Seaweed(port)
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> fake_gcs.FakeGcs:
+    """A server that speaks GCS, one for all workers; keep to prefixes of your own."""
+    return fake_gcs.FakeGcs(shared(tmp_path_factory, "gcs", 1, fake_gcs.command, fake_gcs.ready))
 
 
 @pytest.fixture(scope="session")

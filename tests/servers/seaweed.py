@@ -1,0 +1,93 @@
+"""A real S3 server: SeaweedFS from its wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.config
+import botocore.exceptions
+import botocore.session
+
+BUCKET = "checkpoints"
+CLOSED = "others-only"
+
+ADMIN = ("AKIATESTADMIN", "the-secret-of-the-admin")
+GUEST = ("AKIATESTGUEST", "the-secret-of-the-guest")  # may do all in BUCKET, nothing in CLOSED
+READER = ("AKIATESTREADER", "the-secret-of-the-reader")  # may list and read BUCKET
+WRONG = ("AKIATESTADMIN", "a-secret-that-is-wrong")
+
+
+@dataclass(frozen=True, slots=True)
+class Seaweed:
+    """The running server."""
+
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def options(self, who: tuple[str, str] = GUEST, **more: object) -> dict[str, object]:
+        """Storage options, under fsspec's names."""
+        return {"endpoint_url": self.endpoint, "key": who[0], "secret": who[1], **more}
+
+    def client(self) -> Any:
+        """What speaks to the server without any code of ours."""
+        return botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ADMIN[0],
+            aws_secret_access_key=ADMIN[1],
+            region_name="us-east-1",
+            config=botocore.config.Config(max_pool_connections=16),
+        )
+
+
+def command(folder: Path, ports: list[int]) -> Sequence[str]:
+    (folder / "data").mkdir()
+    (folder / "who.json").write_text(json.dumps({"identities": [
+        _identity("admin", ADMIN, ["Admin"]),
+        _identity("guest", GUEST, [f"{may}:{BUCKET}" for may in ("Read", "Write", "List")]),
+        _identity("reader", READER, [f"{may}:{BUCKET}" for may in ("Read", "List")]),
+    ]}))  # fmt: skip
+    s3, master, volume, filer = ports
+    return [
+        os.path.join(os.path.dirname(sys.executable), "weed"), "server", f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={s3}", "-s3.port.iceberg=0",
+        "-s3.port.lance=0", f"-s3.config={folder / 'who.json'}", "-s3.autoCreateBucket=false",
+        "-filer", f"-filer.port={filer}", f"-master.port={master}", f"-volume.port={volume}",
+        "-volume.max=60", "-volume.preStopSeconds=0", "-master.telemetry=false",
+    ]  # fmt: skip
+
+
+def _identity(name: str, who: tuple[str, str], actions: list[str]) -> dict[str, object]:
+    return {
+        "name": name,
+        "credentials": [{"accessKey": who[0], "secretKey": who[1]}],
+        "actions": actions,
+    }
+
+
+def ready(port: int) -> None:
+    """Make the buckets and write to them; OSError as long as that does not work."""
+    client = Seaweed(port).client()
+    try:
+        for bucket in (BUCKET, CLOSED):
+            try:
+                client.create_bucket(Bucket=bucket)
+            except (
+                client.exceptions.BucketAlreadyExists,
+                client.exceptions.BucketAlreadyOwnedByYou,
+            ):
+                pass  # made by an attempt before
+            client.put_object(Bucket=bucket, Key="ready", Body=b"")
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise OSError(str(error)) from error
+    finally:
+        client.close()
