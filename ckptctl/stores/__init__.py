@@ -28,10 +28,11 @@ def open_store(
     asked yet, so that a wrong name or key is known with the first listing or read.
     """
     found = _URL.fullmatch(location)
-    path = found[2] if found else location
-    scheme = found[1].lower() if found else "file"
-    opening = Opening(
-        f"{scheme}://{path.rstrip('/')}" if found else location, path, options or {}, max_keys
-    )
+    if found is None:
+        from ckptctl.stores.local import LocalStore  # noqa: PLC0415 - a path needs no other store
+
+        return LocalStore(location)
+    scheme, path = found[1].lower(), found[2]
+    opening = Opening(f"{scheme}://{path.rstrip('/')}", path, options or {}, max_keys)
     known = scheme if scheme in STORES.names() else "*"
     return STORES[known](opening)

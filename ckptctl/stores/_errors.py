@@ -17,11 +17,12 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import ChangedError
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
-_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z]{1,60})(?:</Code>|\))")
 _WORD = re.compile(r"[A-Za-z]{1,60}")
 _WRONG_KEY = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity",
     "NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError",
+    "UnauthenticatedError",
 }  # fmt: skip
 _EXPIRED = {
     "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired",
@@ -38,7 +39,10 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION = 401, 403, 404, 412
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _OURS = (VanishedError, TooLargeError, ChangedError)
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError)  # ours, not a server's
-_CREDENTIALS = "check AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, GOOGLE_APPLICATION_CREDENTIALS or --storage-option"
+_PLACES = {
+    "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, or --storage-option key=... secret=...",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, or --storage-option token=...",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,13 @@ def told(error: BaseException, doing: str, where: str, key: str = "") -> OSError
         return VanishedError(errno.ENOENT, "it is gone", key)
     number, text = _meaning(seen, type(error).__name__)
     code = f" ({seen.code or seen.status})" if seen.code or seen.status else ""
-    return OSError(number, f"{doing} {where}: {text.replace('!', code, 1)}", key or None)
+    place = _PLACES.get(where.partition(":")[0], "--storage-option")
+    text = text.replace("!", code, 1).replace("@", place)
+    return OSError(number, f"{doing} {where}: {text}", key or None)
 
 
 def _meaning(seen: Seen, name: str) -> tuple[int, str]:
-    """Return the error number and words; "!" is where the code goes."""
+    """Return the error number and words; "!" is where the code goes, "@" where credentials are looked for."""
     for fits, number, text in _MEANINGS:
         if fits(seen):
             return number, text
@@ -128,12 +134,12 @@ _MEANINGS: tuple[tuple[Callable[[Seen], bool], int, str], ...] = (
     (
         lambda seen: seen.code in _EXPIRED,
         errno.EACCES,
-        f"the credentials have expired!; renew them (aws sso login, gcloud auth), or {_CREDENTIALS}",
+        "the credentials have expired!; renew them (aws sso login, gcloud auth), or check @",
     ),
     (
         lambda seen: seen.code in _WRONG_KEY or seen.status == UNAUTHORIZED,
         errno.EACCES,
-        f"the credentials are refused!; {_CREDENTIALS}",
+        "the credentials are refused!; check @",
     ),
     (
         lambda seen: seen.code == "ProfileNotFound",
@@ -151,9 +157,9 @@ _MEANINGS: tuple[tuple[Callable[[Seen], bool], int, str], ...] = (
         "the bucket is in another region!; set AWS_REGION, or endpoint_url",
     ),
     (
-        lambda seen: seen.status == FORBIDDEN,
+        lambda seen: seen.status == FORBIDDEN or seen.code == "AccessDenied",
         errno.EACCES,
-        f"permission is denied!; check the bucket's policy, and {_CREDENTIALS}",
+        "permission is denied!; check the bucket's name and policy, and check @",
     ),
     (
         lambda seen: seen.status == NOT_FOUND,

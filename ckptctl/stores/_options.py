@@ -9,7 +9,7 @@ import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
@@ -180,6 +180,8 @@ def from_profile(found: S3Options, where: str) -> Profile:
         endpoint = _mapping(services.get("s3")).get("endpoint_url") or scoped.get("endpoint_url")
         if session.get_config_variable("ignore_configured_endpoint_urls"):
             endpoint = None
+        if credentials:
+            credentials.get_frozen_credentials()  # what is wrong with them is known here and now
     return Profile(endpoint, region, _provider(credentials, where) if credentials else None)
 
 
@@ -188,11 +190,12 @@ def _provider(credentials: Any, where: str) -> Callable[[], Credential]:  # noqa
     def provide() -> Credential:
         with translated("renewing credentials for", where):
             frozen = credentials.get_frozen_credentials()
+            when = getattr(credentials, "_expiry_time", None)
         return Credential(
             access_key_id=frozen.access_key,
             secret_access_key=frozen.secret_key,
             token=frozen.token,
-            expires_at=getattr(credentials, "_expiry_time", None),
+            expires_at=when and when.astimezone(UTC),  # obstore takes no other zone
         )
 
     return provide

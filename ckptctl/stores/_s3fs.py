@@ -20,7 +20,7 @@ from ckptctl.stores._options import S3_NAMES, S3Options
 _CONFIG = {
     "connect_timeout": 5,
     "read_timeout": 20,
-    "retries": {"mode": "standard", "max_attempts": 6},
+    "retries": {"mode": "standard", "max_attempts": 5},  # some 15 s at most
 }
 
 

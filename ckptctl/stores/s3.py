@@ -164,15 +164,15 @@ class S3Keys:
         odd = [key for key in keys if not _plain(key)]
         left = self._spare().delete(odd) if odd else {}
         plain = [key for key in keys if _plain(key)]
-        try:
-            with translated("deleting from", self.where):
+        with translated("deleting from", self.where):
+            try:
                 if plain:
                     obstore.delete(self._store, plain)
-        except OSError as error:
-            if error.errno != errno.EIO:  # the whole request failed: no key of it can be deleted
-                raise
-            there = self.real(plain)
-            left |= self._one_by_one([key for key in plain if key in there])
+            except Exception as error:
+                if "DeleteFailed {" not in str(error):  # else it is about a single key
+                    raise
+                there = self.real(plain)
+                left |= self._one_by_one([key for key in plain if key in there])
         return left
 
     def _one_by_one(self, keys: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import botocore.session
 
 BUCKET = "checkpoints"
 CLOSED = "others-only"
+PUBLIC = "for-everybody"
 
 ADMIN = ("AKIATESTADMIN", "the-secret-of-the-admin")
 GUEST = ("AKIATESTGUEST", "the-secret-of-the-guest")  # may do all in BUCKET, nothing in CLOSED
@@ -54,6 +55,7 @@ def command(folder: Path, ports: list[int]) -> Sequence[str]:
     (folder / "who.json").write_text(json.dumps({"identities": [
         _identity("admin", ADMIN, ["Admin"]),
         _identity("guest", GUEST, [f"{may}:{BUCKET}" for may in ("Read", "Write", "List")]),
+        {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]},
         _identity("reader", READER, [f"{may}:{BUCKET}" for may in ("Read", "List")]),
     ]}))  # fmt: skip
     s3, master, volume, filer = ports
@@ -78,7 +80,7 @@ def ready(port: int) -> None:
     """Make the buckets and write to them; OSError as long as that does not work."""
     client = Seaweed(port).client()
     try:
-        for bucket in (BUCKET, CLOSED):
+        for bucket in (BUCKET, CLOSED, PUBLIC):
             try:
                 client.create_bucket(Bucket=bucket)
             except (
