@@ -127,7 +127,7 @@ class Store(Reader, Protocol):
         """Remove one file or link; nothing where it is gone already."""
 
     def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
-        """Remove many files in their order, as far as they can be removed or until `stop()`.
+        """Remove many files, in no order, as far as they can be removed or until `stop()`.
 
         On an object store what was saved under one of these names meanwhile goes too: look first.
         """

@@ -255,7 +255,7 @@ class LocalStore:
             return Removed()
 
     def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
-        """Remove many files in their order, as far as they can be removed or until `stop()`."""
+        """Remove many files, as far as they can be removed or until `stop()`."""
         removed = Removed()
         for path in files:
             if stop():
