@@ -201,6 +201,39 @@ def _provider(credentials: Any, where: str) -> Callable[[], Credential]:  # noqa
     return provide
 
 
+def static(found: S3Options) -> Callable[[], Credential] | None:
+    """Return what gives a key that was named; None where none was."""
+    if not found.key or not found.secret:
+        return None
+    credential = Credential(
+        access_key_id=found.key,
+        secret_access_key=found.secret,
+        token=found.token,
+        expires_at=None,
+    )
+    return lambda: credential
+
+
+def region_of(bucket: str, server: str = "https://s3.amazonaws.com") -> str:
+    """Return where a bucket of AWS lies, by the header that it shows to anybody.
+
+    As botocore's redirector does; obstore follows no redirect to another region.
+    """
+    from urllib.error import HTTPError, URLError  # noqa: PLC0415 - only who named no region pays
+    from urllib.request import Request, urlopen  # noqa: PLC0415 - the same
+
+    request = Request(f"{server}/{bucket}", method="HEAD")  # noqa: S310 - the scheme is ours
+    try:
+        with urlopen(request, timeout=5) as answer:  # noqa: S310 - the same
+            headers = answer.headers
+    except HTTPError as error:
+        headers = error.headers
+        error.close()
+    except (URLError, OSError):
+        return "us-east-1"
+    return str(headers.get("x-amz-bucket-region") or "us-east-1")
+
+
 def no_credentials(where: str) -> OSError:
     """Return the error of one who has none."""
     return OSError(

@@ -25,7 +25,9 @@ from ckptctl.stores._options import (
     explicit,
     from_profile,
     no_credentials,
+    region_of,
     s3_options,
+    static,
     typed,
     unknown,
     with_bucket,
@@ -121,7 +123,7 @@ class S3Keys:
             try:
                 found = obstore.get(self._store, key, options={"range": (0, length)})
                 return _entry(found.meta), bytes(found.bytes())
-            except VanishedError:
+            except FileNotFoundError:
                 raise
             except Exception:
                 entry = _entry(obstore.head(self._store, key))
@@ -252,21 +254,24 @@ def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -
     profile = None if ready else from_profile(found, where)
     use = ready or found
     endpoint = use.endpoint or (profile.endpoint if profile else None)
-    region = use.region or (profile.region if profile else None) or "us-east-1"
-    config: dict[str, Any] = {"region": region, "skip_signature": use.anon}
+    region = use.region or (profile.region if profile else None)
+    # What is said here goes before obstore's own reading of the environment.
+    config: dict[str, Any] = {
+        "region": region or ("us-east-1" if endpoint else region_of(bucket)),
+        "skip_signature": use.anon,
+        "conditional_put": "etag",
+    }
     if endpoint:
         config["endpoint"] = with_bucket(endpoint, bucket) if use.virtual else endpoint
+        if "AWS_ENDPOINT_URL_S3" in os.environ:
+            config["aws_endpoint_url_s3"] = config["endpoint"]
         where += f" at {host_of(endpoint)}"
     if use.virtual:
         config["virtual_hosted_style_request"] = True
     if use.requester_pays:
         config["request_payer"] = True
-    provider = profile.credential if profile else None
-    if use.key and use.secret and not use.anon:
-        config |= {"access_key_id": use.key, "secret_access_key": use.secret}
-        if use.token:
-            config["session_token"] = use.token
-    elif provider is None and not use.anon:
+    provider = static(use) or (profile.credential if profile else None)
+    if provider is None and not use.anon:
         raise no_credentials(where)
     client: dict[str, Any] = {**_CLIENT, "allow_http": bool(endpoint and endpoint[:5] == "http:")}
     if use.verify is False:
@@ -281,6 +286,6 @@ def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -
             config=config,
             client_options=client,
             retry_config=_RETRY,
-            credential_provider=provider,
+            credential_provider=None if use.anon else provider,
         )
     return S3Keys(store, where, spare)

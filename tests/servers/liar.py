@@ -48,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes = b"", size: int | None = None) -> None:
         self.send_response(status)
         self.send_header("ETag", '"1"')
+        self.send_header("x-amz-bucket-region", "eu-west-3")
         self.send_header("Last-Modified", _DATE)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body) if size is None else size))

@@ -12,6 +12,7 @@ import pytest
 from ckptctl.model import Entry
 from ckptctl.stores import open_store
 from ckptctl.stores._base import IgnoredConditionError, Store
+from ckptctl.stores._options import region_of
 from tests.servers import fake_gcs, liar, seaweed
 from tests.servers.sharing import free_ports
 
@@ -62,6 +63,7 @@ def test_a_bucket_that_is_not_there(seaweedfs: seaweed.Seaweed, engine: str) -> 
     words = ("s3://typo-bucket", host, "no such bucket (NoSuchBucket)", "check its name")
     told(FileNotFoundError, opened().listing, "listing", *words)
     told(FileNotFoundError, lambda: opened().read("a", 10), "reading from", *words)
+    told(FileNotFoundError, lambda: opened().open("a").__enter__(), "reading from", *words)
     told(FileNotFoundError, lambda: opened().replace("a", b""), "writing to", *words)
     told(FileNotFoundError, lambda: opened().create("a", b""), "writing to", *words)
     removed = opened().remove_files({"a": Entry(1, 0)})
@@ -184,6 +186,23 @@ def test_the_environment_is_enough(
     monkeypatch.setenv("AWS_ENDPOINT_URL", seaweedfs.endpoint)
     store = open_store(f"s3://{seaweed.BUCKET}", {"engine": engine})
     assert store.listing(deep=False).files
+
+
+def test_what_is_named_goes_before_the_environment(
+    seaweedfs: seaweed.Seaweed, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "stale")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    store = open_store(f"s3://{seaweed.BUCKET}", seaweedfs.options(engine=engine))
+    assert store.listing(deep=False).files
+
+
+def test_the_region_of_a_bucket_is_asked_for_where_nobody_named_it(lying: liar.Liar) -> None:
+    assert region_of("b", lying.endpoint) == "eu-west-3"
+    assert region_of("b", f"http://127.0.0.1:{free_ports(1)[0]}") == "us-east-1"
 
 
 def test_the_environment_is_enough_for_gcs(
