@@ -24,7 +24,7 @@ from ckptctl.stores.any import AnyKeys
 
 _FIELDS = "name,size,updated,generation"
 _PAGE = 5000
-_RETRIES = 5  # with gcsfs's own backoff some 17 s: a refused connection is known within 30 s
+_FIRST_TRIES = 4  # with gcsfs's own backoff some 9 s, and looking for credentials takes 13
 _AT_ONCE = 32
 
 
@@ -162,14 +162,19 @@ def open_gcs(opening: Opening) -> ObjectStore:
 
 
 def _file_system() -> Any:  # noqa: ANN401 - gcsfs has no types
-    """Return gcsfs's class, that gives up sooner."""
+    """Return gcsfs's class, made to give up sooner before the first answer: see the 30 s of exit 7."""
     # Else gcsfs asks an API of its own for the kind of each bucket, and waits a minute for it.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     quiet("gcsfs", "fsspec", "google", "google.auth", "asyncio")
     from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - takes most of a second
     from gcsfs.retry import retry_request  # noqa: PLC0415 - the same
 
-    once = GCSFileSystem._request.__wrapped__  # noqa: SLF001 - gcsfs has no setting for its retries
-    return type(
-        "GCSFileSystem", (GCSFileSystem,), {"_request": retry_request(retries=_RETRIES)(once)}
-    )
+    patient = GCSFileSystem._request  # noqa: SLF001 - gcsfs has no setting for its retries
+    hasty = retry_request(retries=_FIRST_TRIES)(patient.__wrapped__)
+
+    async def request(self: Any, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - the same
+        answer = await (patient if self.reached else hasty)(self, *given, **named)
+        self.reached = True
+        return answer
+
+    return type("GCSFileSystem", (GCSFileSystem,), {"_request": request, "reached": False})

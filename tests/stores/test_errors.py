@@ -1,0 +1,89 @@
+"""What each library's own exceptions are told as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import aiohttp
+import botocore.exceptions as boto
+import google.auth.exceptions
+import pytest
+import requests.exceptions
+from fsspec.exceptions import FSTimeoutError
+from gcsfs.retry import HttpError
+from obstore.exceptions import GenericError
+
+from ckptctl.reading import VanishedError
+from ckptctl.stores._errors import told
+
+SECRET = "AKIASECRET"
+refreshing: Callable[[str], Exception] = google.auth.exceptions.RefreshError
+finding: Callable[[str], Exception] = google.auth.exceptions.DefaultCredentialsError
+
+
+def client(status: int, code: str) -> boto.ClientError:
+    return boto.ClientError(
+        {
+            "Error": {"Code": code, "Message": SECRET},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        },
+        "GetObject",
+    )
+
+
+def through_obstore(status: int, code: str) -> GenericError:
+    body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
+    return GenericError(f"Server returned non-2xx status code: {status} Some: {body}")
+
+
+def caused(error: Exception) -> OSError:
+    outer = OSError("outer")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (client(403, "AccessDenied"), PermissionError, "permission is denied (AccessDenied)"),
+        (through_obstore(403, "AccessDenied"), PermissionError, "permission is denied"),
+        (OSError(f"Forbidden: b/{SECRET}"), PermissionError, "permission is denied (403)"),
+        (client(400, "ExpiredToken"), PermissionError, "expired (ExpiredToken); renew"),
+        (through_obstore(400, "ExpiredToken"), PermissionError, "aws sso login"),
+        (boto.UnauthorizedSSOTokenError(), PermissionError, "have expired"),
+        (boto.SSOTokenLoadError(error_msg=SECRET), PermissionError, "aws sso login"),
+        (boto.NoCredentialsError(), PermissionError, "credentials are refused"),
+        (refreshing(SECRET), PermissionError, "gcloud auth"),
+        (finding(SECRET), PermissionError, "credentials"),
+        (HttpError({"code": 401, "message": SECRET}), PermissionError, "credentials are refused"),
+        (client(403, "RequestTimeTooSkewed"), PermissionError, "clock of this host"),
+        (through_obstore(404, "NoSuchBucket"), FileNotFoundError, "no such bucket (NoSuchBucket)"),
+        (caused(client(404, "NoSuchBucket")), FileNotFoundError, "no such bucket"),
+        (through_obstore(301, "PermanentRedirect"), OSError, "another region"),
+        (through_obstore(503, "SlowDown"), OSError, "slow down (SlowDown)"),
+        (HttpError({"code": "429", "message": SECRET}), OSError, "slow down (429)"),
+        (FSTimeoutError(), TimeoutError, "no answer in time"),
+        (boto.ReadTimeoutError(endpoint_url=SECRET), TimeoutError, "no answer in time"),
+        (boto.EndpointConnectionError(endpoint_url=SECRET), ConnectionError, "no connection"),
+        (requests.exceptions.ProxyError(SECRET), OSError, "proxy"),
+        (aiohttp.ServerDisconnectedError(SECRET), ConnectionError, "no connection"),
+        (ValueError(SECRET), OSError, "it failed (ValueError)"),
+    ],
+    ids=str,
+)
+def test_it_is_told_what_to_check_and_no_secret(
+    error: Exception, kind: type[OSError], words: str
+) -> None:
+    found = told(error, "listing", "s3://b at host")
+    assert isinstance(found, kind)
+    assert words in str(found)
+    assert "listing s3://b at host: " in str(found)
+    assert SECRET not in str(found)
+
+
+def test_a_missing_key_is_gone_and_a_missing_bucket_is_missing() -> None:
+    assert isinstance(told(client(404, "404"), "reading", "s3://b", "key"), VanishedError)
+    assert isinstance(told(client(404, "NoSuchKey"), "reading", "s3://b", "key"), VanishedError)
+    missing = told(through_obstore(404, "NoSuchBucket"), "reading", "s3://b", "key")
+    assert isinstance(missing, FileNotFoundError)
+    assert isinstance(told(FileNotFoundError("b/x"), "reading", "gs://b", "key"), VanishedError)
