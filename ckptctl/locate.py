@@ -12,6 +12,8 @@ from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.group import Formats, look
 from ckptctl.model import Folder
 from ckptctl.patterns import later
+from ckptctl.stores import Access, scheme_of
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 _SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -28,6 +30,11 @@ class Inside:
     exact: bool  # the location is the checkpoint itself
 
 
+def is_local(location: str) -> bool:
+    """Whether a location is a path, or the URL of one."""
+    return scheme_of(location) in {"file", "local"}
+
+
 def local_path(location: str) -> str:
     """Return the local path of a location.  UsageError for stores that are not local."""
     found = _SCHEME.fullmatch(location)
@@ -41,7 +48,22 @@ def local_path(location: str) -> str:
     )
 
 
-def open_location(location: str) -> LocalStore:
+def open_location(location: str, access: Access | None = None) -> Store:
+    """Open a location; one that is not local only where it is said how (`access`).
+
+    UnreadableError where it is missing or may not be read; UsageError for a store that cannot be.
+    """
+    if access is not None and not is_local(location):
+        try:
+            return access.open(location)
+        except OSError as error:
+            raise UnreadableError(
+                f"{location}: {error.strerror or error}; nothing was changed"
+            ) from error
+    return open_local(location)
+
+
+def open_local(location: str) -> LocalStore:
     """Open a local directory.  UnreadableError where it is missing or may not be read."""
     path = local_path(location)
     try:
@@ -58,7 +80,7 @@ def open_location(location: str) -> LocalStore:
     return store
 
 
-def list_location(store: LocalStore) -> Folder:
+def list_location(store: Store) -> Folder:
     """Return the whole listing of an open location.  UnreadableError where there is none."""
     try:
         return store.listing()

@@ -8,30 +8,35 @@ from contextlib import closing
 from ckptctl.manifest import FOLDER, LIMIT, Manifest, ManifestError, parse
 from ckptctl.reading import VanishedError
 from ckptctl.records import file_name
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
+Open = Callable[[str], Store]
 
-def manifests_in(places: Sequence[str]) -> Callable[[str], Manifest | None]:
+
+def manifests_in(
+    places: Sequence[str], opened: Open = LocalStore
+) -> Callable[[str], Manifest | None]:
     """Return what gives a checkpoint's manifest by its path within the run; the first place counts.
 
     The places are listed here, once, and a manifest is read when it is asked for: that raises
     ManifestError where it cannot be understood, OSError where it cannot be read.
     """
-    there = {name: place for place in reversed(places) for name in _names(place)}
+    there = {name: place for place in reversed(places) for name in _names(place, opened)}
 
     def manifest(path: str) -> Manifest | None:
         if not there or (place := there.get(file_name(path))) is None:
             return None
-        return read_manifest(place, path)
+        return read_manifest(place, path, opened)
 
     return manifest
 
 
-def read_manifest(place: str, path: str) -> Manifest | None:
+def read_manifest(place: str, path: str, opened: Open = LocalStore) -> Manifest | None:
     """Return the manifest of one checkpoint in one state directory, if it is there."""
     name = f"{FOLDER}/{file_name(path)}"
     try:
-        with closing(LocalStore(place)) as store:
+        with closing(opened(place)) as store:
             found = parse(store.read(name, LIMIT))
     except VanishedError:
         return None
@@ -42,9 +47,9 @@ def read_manifest(place: str, path: str) -> Manifest | None:
     return found
 
 
-def _names(place: str) -> list[str]:
+def _names(place: str, opened: Open) -> list[str]:
     try:
-        with closing(LocalStore(place)) as store:
+        with closing(opened(place)) as store:
             return list(store.listing(FOLDER, deep=False).files)
     except FileNotFoundError:
         return []

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.reading import NOT_UNDERSTOOD, TRACKER_LIMIT
-from ckptctl.stores._base import FULL, STATE_NAME
+from ckptctl.stores import Access
+from ckptctl.stores._base import FULL, STATE_NAME, Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.trust import private_group, trusted
 
@@ -33,6 +34,8 @@ class StateDirs:
     passed_over: tuple[tuple[str, str], ...] = ()  # found, but not to be obeyed, and why
     wanted: bool = False  # the user named the place
     forbidden: str | None = None  # the format that keeps it out of the run's own directory
+    open: Callable[[str], Store] = LocalStore
+    remote: bool = False  # in a bucket, where nothing is written yet
 
 
 def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -> StateDirs:
@@ -61,6 +64,18 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
         if not forbids:
             fresh.append(inside)
     return StateDirs(tuple(existing), tuple(fresh), tuple(passed_over), wanted is not None, forbids)
+
+
+def remote_state(run: str, access: Access) -> StateDirs:
+    """Return where the state of a run in a bucket lies: beside it, or in it.  Raises OSError."""
+    parent, _, name = run.rpartition("/")
+
+    existing = []
+    for place in (f"{parent}/{STATE_NAME}/{name}", f"{run}/{STATE_NAME}"):
+        with closing(access.open(place)) as store, suppress(FileNotFoundError):
+            store.listing(deep=False)
+            existing.append(place)
+    return StateDirs(tuple(existing), open=access.open, remote=True)
 
 
 def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:

@@ -14,13 +14,23 @@ from ckptctl.decision import Context
 from ckptctl.errors import UsageError
 from ckptctl.formats._base import Format
 from ckptctl.group import Formats, Found, known_formats, look, runs_below
-from ckptctl.locate import Inside, containing, list_location, local_path, open_location
+from ckptctl.locate import (
+    Inside,
+    containing,
+    is_local,
+    list_location,
+    local_path,
+    open_local,
+    open_location,
+)
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifests import manifests_in
 from ckptctl.model import Layout, Problem, Run
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import Record, RecordError, by_path, read_all
-from ckptctl.statedir import StateDirs, find_state
+from ckptctl.statedir import StateDirs, find_state, remote_state
+from ckptctl.stores import Access
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 
@@ -29,11 +39,12 @@ class Survey:
     """An open location and the runs found in it, not read yet."""
 
     location: str  # as the user wrote it
-    store: LocalStore
+    store: Store
     formats: Formats
     found: tuple[Found, ...]
     problems: tuple[Problem, ...] = ()
     only: str | None = None  # the location is this one checkpoint of the run
+    access: Access | None = None  # of a location that is not local
 
     @property
     def by_name(self) -> Mapping[str, Format]:
@@ -57,13 +68,22 @@ class Reading:
     uid: int = 0
 
 
-def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False) -> Survey:
+def survey(
+    location: str,
+    layouts: Sequence[Layout] = (),
+    *,
+    deep: bool = False,
+    access: Access | None = None,
+) -> Survey:
     """List a location once and find its runs.
 
-    With `deep` also those below a location that is a run itself.  Raises UnreadableError where it
+    With `deep` also those below a location that is a run itself; `access` is for a location that
+    is not local, and only given by commands that can do with one.  Raises UnreadableError where it
     cannot be listed, UsageError where it is no location.
     """
     formats = known_formats(layouts)
+    if access is not None and not is_local(location):
+        return _found(location, open_location(location, access), formats, deep=deep, access=access)
     inside = containing(location, formats)
     if inside is not None and inside.exact:
         return _one(location, inside, formats)
@@ -72,7 +92,12 @@ def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False)
             f"{location}: lies inside the checkpoint {inside.member} of the run {inside.run}; nothing was changed",
             f"name the run: {inside.run}",
         )
-    store = open_location(location)
+    return _found(location, open_local(location), formats, deep=deep)
+
+
+def _found(
+    location: str, store: Store, formats: Formats, *, deep: bool, access: Access | None = None
+) -> Survey:
     top = list_location(store)
     problems = []
     if top.error is not None and not top.files and not top.folders:
@@ -82,19 +107,20 @@ def survey(location: str, layouts: Sequence[Layout] = (), *, deep: bool = False)
         problems += [
             Problem("folder-unreadable", f"{path or '.'}: {text}") for path, text in top.errors()
         ]
-    return Survey(location, store, formats, found, tuple(problems))
+    return Survey(location, store, formats, found, tuple(problems), access=access)
 
 
 def _one(location: str, inside: Inside, formats: Formats) -> Survey:
     """Survey the run of one checkpoint, to look at that one only."""
-    store = open_location(inside.run)
+    store = open_local(inside.run)
     found = next(iter(runs_below(list_location(store), store, formats, deep=False)))
     return Survey(location, store, formats, (found,), (), inside.member)
 
 
 def name_of(view: Survey, found: Found) -> str:
     """Return a run's name: its directory's, or its path below the location."""
-    return found.folder.path or os.path.basename(os.path.realpath(view.store.root)) or "/"
+    root = view.store.root if view.access else os.path.realpath(view.store.root)
+    return found.folder.path or os.path.basename(root) or "/"
 
 
 def path_of(view: Survey, found: Found) -> str:
@@ -111,6 +137,8 @@ def state_dirs(view: Survey, found: Found, option: str | None, uid: int) -> Stat
     """
     scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
     path = path_of(view, found)
+    if view.access is not None:
+        return remote_state(path, view.access)
     if option is not None:
         _refuse_inside(os.path.realpath(option), os.path.realpath(path), found, scanner)
     return find_state(path, option=option, uid=uid, forbids=scanner)
@@ -174,13 +202,13 @@ def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
         records += _keeping(place)
     for place in dirs.existing:
         try:
-            with closing(LocalStore(place)) as store:
+            with closing(dirs.open(place)) as store:
                 records += read_all(store)
         except (OSError, RecordError) as error:
             unread.append(f"{place}: {error}")
     manifest = manifests_in(())
     try:
-        manifest = manifests_in(dirs.existing)
+        manifest = manifests_in(dirs.existing, dirs.open)
     except OSError as error:
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     logs: list[Log] = []
@@ -237,6 +265,13 @@ def read_log(path: str) -> bytes:
 
 def run_root(view: Survey, found: Found) -> LocalStore:
     """Open a run's own directory, step by step from the location, following no link."""
+    root = run_store(view, found)
+    assert isinstance(root, LocalStore)  # noqa: S101 - what changes something is only given local ones
+    return root
+
+
+def run_store(view: Survey, found: Found) -> Store:
+    """Open a run as a store of its own."""
     if not found.folder.path:
-        return LocalStore(view.store.root)
+        return open_location(view.store.root, view.access)
     return view.store.below(found.folder.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ckptctl.cli.access import access_of
 from ckptctl.cli.deciding import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
@@ -12,6 +13,7 @@ from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run
+from ckptctl.stores import MAX_KEYS
 from ckptctl.survey import Survey, name_of, path_of, read_run, survey
 
 
@@ -41,28 +43,40 @@ class Place:
         return self.view.problems if self.view else ()
 
 
-def read_place(session: Session, location: str | None) -> Place:
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """That a command can do with locations that are not local, and how many objects it lists there."""
+
+    max_keys: int = MAX_KEYS
+
+
+def read_place(session: Session, location: str | None, remote: Remote | None = None) -> Place:
     """Read every run below a location.  Raises UnreadableError, UsageError."""
     layouts = session.config.formats if session.config else ()
     where = session.locate(location)
-    view = survey(where, layouts, deep=session.common.recursive)
+    access = None
+    if remote is not None:
+        access = access_of(session.common, session.config, where, remote.max_keys)
+    view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(_read(session, view, found) for found in view.found)
     return Place(where, view, runs)
 
 
-def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:
+def read_places(
+    session: Session, locations: Sequence[str] | None, remote: Remote | None = None
+) -> list[Place]:
     """Read each location, by default the current directory.
 
     Of several, one that cannot be read is a run with an error; a single one raises it.
     """
     if not locations or len(locations) == 1:
-        return [read_place(session, locations[0] if locations else None)]
-    return [_one_of(session, location) for location in locations]
+        return [read_place(session, locations[0] if locations else None, remote)]
+    return [_one_of(session, location, remote) for location in locations]
 
 
-def _one_of(session: Session, location: str) -> Place:
+def _one_of(session: Session, location: str, remote: Remote | None) -> Place:
     try:
-        return read_place(session, location)
+        return read_place(session, location, remote)
     except UnreadableError as error:
         return Place(location, None, (Read(name=location, location=location, error=error),))
 

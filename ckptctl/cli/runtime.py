@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import typer
 
+from ckptctl.cli.access import storage_options
 from ckptctl.cli.as_user import become
 from ckptctl.cli.options import Common, Output
 from ckptctl.cli.publish import Publisher
@@ -52,10 +53,7 @@ class Session:
         self._refuse_empty(prometheus)
         if self.common.jobs is not None and self.common.jobs < 1:
             raise UsageError("--jobs: must be at least 1")
-        if self.common.storage_option:
-            raise UsageError(
-                "--storage-option: stores that take options are not supported yet by this version"
-            )
+        storage_options(self.common)
         self.duration("--lock-wait", self.common.lock_wait)
         self.duration("--timeout", self.common.timeout)
         named = None if self.common.no_config else self.common.config

@@ -14,7 +14,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, read_place, read_places
+from ckptctl.cli.run_by_run import Place, Read, Remote, read_place, read_places
 from ckptctl.cli.runtime import Session, verdict
 from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import DamagedError, NotFoundError, UsageError
@@ -115,8 +115,11 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
     newer_ns = session.duration("--newer-than", options.newer_than)
     with session.progress() as progress:
         progress.started("listing")
-        places = read_places(session, locations)
-        against = read_place(session, options.against) if options.against is not None else None
+        places = read_places(session, locations, Remote())
+        _refuse_notes(places, record=options.record)
+        against = (
+            read_place(session, options.against, Remote()) if options.against is not None else None
+        )
         _refuse_unknown(places, options.name or ())
         runs = []
         for place in places:
@@ -138,6 +141,16 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
         took_ns=round((time.monotonic() - session.began) * 1e9),
     )
     _end(session, report)
+
+
+def _refuse_notes(places: Sequence[Place], *, record: bool) -> None:
+    """Refuse to record what lies in a bucket.  UsageError."""
+    for place in places:
+        if record and place.view is not None and place.view.access is not None:
+            raise UsageError(
+                f"{place.location}: --record in a bucket is not supported yet by this version; "
+                "nothing was changed"
+            )
 
 
 def _percent(text: str) -> float:

@@ -19,8 +19,9 @@ from ckptctl.model import Checkpoint, Problem
 from ckptctl.remembering import damage_of, refuted, sample, to_record
 from ckptctl.resumption import Resumption
 from ckptctl.statedir import StateDirs
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import run_root, state_dirs
+from ckptctl.survey import run_store, state_dirs
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
 from ckptctl.verdicts import BAD, Level, Result
@@ -101,11 +102,11 @@ class VerifyRun:
         assert view is not None  # noqa: S101 - a run that was read was listed
         assert found is not None  # noqa: S101 - the same
         dirs = self._dirs()
-        source = self._opened(run_root(view, found))
+        source = self._opened(run_store(view, found))
         how = How(
             source=source,
             formats=view.by_name,
-            manifest=manifests_in(dirs.existing),
+            manifest=manifests_in(dirs.existing, dirs.open),
             level=wish.level,
             record=wish.record,
             reread=wish.reread,
@@ -117,8 +118,9 @@ class VerifyRun:
         chosen = None if wish.percent is None else self._sampled
         looked = look_at_all(checkpoints, how, chosen, self._session.late)
         wanted = [each for one in looked for each in one.wanted]
+        resumes = wish.scope is not None and not dirs.remote
         resumption = Resumption(f"{wish.level}, {wish.scope}", self._session.clock(), self._state)
-        known = resumption.known(dirs.existing, wanted) if wish.scope is not None else {}
+        known = resumption.known(dirs.existing, wanted) if resumes else {}
         self._progress.started(
             f"{self._read.name}: reading",
             of_bytes=sum(each.entry.size for each in wanted if each.path not in known),
@@ -130,7 +132,7 @@ class VerifyRun:
                     looked,
                     how,
                     known=known,
-                    heard=resumption.heard if wish.scope is not None else _unheard,
+                    heard=resumption.heard if resumes else _unheard,
                     advanced=self._progress.advanced,
                     stop=self._session.late,
                 )
@@ -164,7 +166,7 @@ class VerifyRun:
         assert found is not None  # noqa: S101 - the same
         return state_dirs(view, found, self._session.common.state_dir, os.geteuid())
 
-    def _opened(self, store: LocalStore) -> LocalStore:
+    def _opened(self, store: Store) -> Store:
         self._stack.callback(store.close)
         return store
 
@@ -180,7 +182,7 @@ class VerifyRun:
                 f"{place.location}: holds no run that corresponds to {self._read.location}",
                 "name the directory that corresponds to LOCATION",
             )
-        source = self._opened(run_root(place.view, read.found))
+        source = self._opened(run_store(place.view, read.found))
         return Other(read.location, source, {c.member: c for c in read.run.checkpoints})
 
     def _sampled(self, wanted: Sequence[Wanted]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ckptctl.stores._base import STORES, Opening, Store
 
@@ -11,6 +12,18 @@ MAX_KEYS = 10**6
 """Objects that are listed below a location, unless the caller allows more."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How stores other than local ones are opened."""
+
+    options: Mapping[str, object] = field(default_factory=dict)  # under fsspec's names
+    max_keys: int = MAX_KEYS
+
+    def open(self, location: str) -> Store:
+        """Open a location so.  Raises OSError."""
+        return open_store(location, self.options, max_keys=self.max_keys)
 
 
 def scheme_of(location: str) -> str:

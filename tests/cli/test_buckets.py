@@ -1,0 +1,201 @@
+"""`ckptctl list` and `verify` on buckets mean the same as on a disk; what changes something is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ckptctl.formats._samples import torch_zip
+from tests.program import Ckptctl, Done
+from tests.saved import save
+from tests.servers import seaweed
+from tests.stores.places import SERVERS, Place, place
+from tests.trees import set_age
+
+RUNS = (
+    ("s3-obstore", "hf-trainer"), ("s3-obstore", "tensorflow"), ("s3-obstore", "lightning"),
+    ("s3-fsspec", "torch-plain"), ("gcs", "hf-trainer"), ("gcs", "orbax"),
+)  # fmt: skip
+"""On which store which run of the corpus is tried; how they differ is tests/stores/'s part."""
+SAME = ("name", "format", "kind", "family", "step", "epoch", "files", "metrics", "tags")
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place(request.param, request)
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place("s3-obstore", request)
+
+
+def upload(root: Path, where: Place) -> None:
+    for folder, _, files in os.walk(root):
+        for name in files:
+            path = Path(folder) / name
+            where.put(path.relative_to(root).as_posix(), path.read_bytes())
+
+
+def options(where: Place) -> list[str]:
+    return [
+        word
+        for key, value in where.options.items()
+        for word in ("--storage-option", f"{key}={value}")
+    ]
+
+
+def call(ckptctl: Ckptctl, command: str, where: Place, *more: str, below: str = "") -> Done:
+    url = f"{where.url}/{below}" if below else where.url
+    return ckptctl(command, url, *options(where), *more, "--settle", "0s")
+
+
+def checkpoints(done: Done) -> dict[str, dict[str, Any]]:
+    assert done.code == 0, done.stderr
+    return {c["path"].split("/", 3)[-1]: c for run in done.json["runs"] for c in run["checkpoints"]}
+
+
+@pytest.mark.parametrize(("bucket", "directory"), RUNS, indirect=["bucket"])
+def test_the_same_run_is_the_same_in_a_bucket(
+    directory: str, corpus: Path, bucket: Place, ckptctl: Ckptctl
+) -> None:
+    upload(corpus / directory, bucket)
+    local = ckptctl("list", "-r", corpus / directory, "--json", "--settle", "0s").json["runs"]
+    there = call(ckptctl, "list", bucket, "-r", "--json")
+    assert there.code == 0, there.stderr
+    expected = sorted((c for run in local for c in run["checkpoints"]), key=lambda c: c["path"])
+    found = sorted(
+        (c for run in there.json["runs"] for c in run["checkpoints"]), key=lambda c: c["path"]
+    )
+    assert [[c[k] for k in SAME] for c in found] == [[c[k] for k in SAME] for c in expected]
+    assert {c["state"] for c in found} == {"complete"}
+    assert all(c["path"].startswith(bucket.url) for c in found)
+    done = call(ckptctl, "verify", bucket, "--json")
+    assert (done.code, {r["status"] for r in done.json["results"]}) == (0, {"ok"})
+    assert len(done.json["results"]) == len(found)
+
+
+@pytest.mark.parametrize("bucket", SERVERS, indirect=True)
+def test_a_torn_one_and_a_missing_shard_are_found(bucket: Place, ckptctl: Ckptctl) -> None:
+    bucket.put("step_1.pt", torch_zip())
+    bucket.put("step_2.pt", torch_zip()[:-30])
+    listed = call(ckptctl, "list", bucket, "--json").json["runs"][0]["checkpoints"]
+    assert [(c["name"], c["state"]) for c in listed] == [
+        ("step_1", "complete"), ("step_2", "incomplete"),
+    ]  # fmt: skip
+    done = call(ckptctl, "verify", bucket, "--json")
+    assert (done.code, [r["status"] for r in done.json["results"]]) == (6, ["ok", "incomplete"])
+
+
+def test_digests_of_a_disk_are_compared_with_a_bucket(
+    tmp_path: Path, s3: Place, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", {1: 2.0, 2: 1.0})
+    upload(run, s3)
+    against = [*options(s3), "--settle", "0s", "--level", "digest", "--json"]
+    done = ckptctl("verify", run, "--against", s3.url, *against)
+    assert (done.code, {r["status"] for r in done.json["results"]}) == (0, {"ok"})
+    flipped = bytearray(torch_zip())
+    flipped[60] ^= 1
+    s3.put("step_2.pt", bytes(flipped))
+    done = ckptctl("verify", run, "--against", s3.url, *against)
+    assert (done.code, [r["status"] for r in done.json["results"]]) == (6, ["ok", "damaged"])
+
+
+def test_what_ckptctl_noted_in_a_bucket_is_heard(
+    tmp_path: Path, s3: Place, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", {1: None, 2: None})
+    ckptctl("annotate", "step_1", "acc=0.5", "--pin", "--in", run)
+    ckptctl("verify", run, "--record")
+    upload(tmp_path, s3)  # the run, and .ckptctl/run/ beside it
+    for file in (tmp_path / ".ckptctl").rglob("*.json"):
+        s3.put(file.relative_to(tmp_path).as_posix(), file.read_bytes())
+    (one, _) = call(ckptctl, "list", s3, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert one["pinned"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prune", "--keep-last", "1"), ("undo",), ("purge", "--all"), ("hold", "step_1"),
+        ("why", "step_1", "--keep-last", "1"), ("status",), ("verify", "--record"),
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_what_is_not_there_yet_is_refused(
+    arguments: tuple[str, ...],
+    s3: Place,
+    ckptctl: Ckptctl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    s3.put("step_1.pt", torch_zip())
+    done = ckptctl(*arguments, s3.url, *options(s3))
+    assert done.code == 2
+    assert "not supported yet" in done.stderr
+    assert list(tmp_path.iterdir()) == []  # nor is a directory called s3: made
+
+
+def test_what_cannot_be_reached_or_read_is_told(s3: Place, ckptctl: Ckptctl) -> None:
+    missing = ckptctl("list", "s3://no-such-bucket/run", *options(s3))
+    assert missing.code == 7
+    assert "no-such-bucket" in missing.stderr
+    empty = ckptctl("list", f"{s3.url}/nowhere", *options(s3))
+    assert empty.code == 7
+    wrong = {**s3.options, "secret": "wrong-and-secret"}
+    words = [w for k, v in wrong.items() for w in ("--storage-option", f"{k}={v}")]
+    denied = ckptctl("list", s3.url, *words)
+    assert denied.code == 7
+    assert "wrong-and-secret" not in denied.stderr + denied.stdout
+    assert ckptctl("list", s3.url, "--storage-option", "nonsense").code == 2
+
+
+def test_a_tier_of_the_configuration_says_how(tmp_path: Path, s3: Place, ckptctl: Ckptctl) -> None:
+    s3.put("run/step_1.pt", torch_zip())
+    said = {"endpoint_url": s3.options["endpoint_url"], "key": s3.options["key"]}
+    config = tmp_path / "ckptctl.yaml"
+    tiers = {"cloud": {"url": s3.url, "storage_options": said}}
+    config.write_text(json.dumps({"version": 1, "tiers": tiers}))
+    secret = f"secret={s3.options['secret']}"
+    done = ckptctl("list", "@cloud/run", "-c", config, "--storage-option", secret, "--json")
+    assert done.code == 0, done.stderr
+    (run,) = done.json["runs"]
+    assert (run["name"], run["location"]) == ("run", f"{s3.url}/run")
+
+
+def test_more_objects_than_allowed_are_refused(s3: Place, ckptctl: Ckptctl) -> None:
+    for step in range(1, 12):
+        s3.put(f"step_{step}.pt", torch_zip())
+    assert call(ckptctl, "list", s3, "--max-keys", "11").code == 0
+    done = call(ckptctl, "list", s3, "--max-keys", "10")
+    assert done.code == 7
+    assert "10" in done.stderr
+
+
+def test_environment_credentials_are_enough(s3: Place, ckptctl: Ckptctl) -> None:
+    s3.put("step_1.pt", torch_zip())
+    key, secret = seaweed.GUEST
+    env = {
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_ENDPOINT_URL": str(s3.options["endpoint_url"]),
+        "AWS_REGION": "us-east-1",
+    }
+    done = ckptctl("list", s3.url, "--json", env=env)
+    assert done.code == 0, done.stderr
+    assert [c["name"] for c in done.json["runs"][0]["checkpoints"]] == ["step_1"]
+
+
+def test_age_is_that_of_the_objects(s3: Place, tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "run", {1: None})
+    set_age(run / "step_1.pt", 10)
+    upload(run, s3)
+    (one,) = ckptctl("list", s3.url, *options(s3), "--json").json["runs"][0]["checkpoints"]
+    assert one["bytes"] == (run / "step_1.pt").stat().st_size
