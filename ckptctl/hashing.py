@@ -7,17 +7,18 @@ read by another thread.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckptctl.containers import Checksums
 from ckptctl.manifest import ALGORITHM
 from ckptctl.model import Entry
 from ckptctl.reading import Blob, Reader
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _BLOCK = 4 * 2**20
 _SMALL = 2 * _BLOCK
@@ -70,6 +71,8 @@ def hash_all(
     `advanced` hears of bytes read, from several threads.  Raises Stopped once `stop()` is true;
     an error of one file is a value.
     """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only who reads bytes needs it
+
     over: list[bool] = []
     pool = ThreadPoolExecutor(jobs)
 
@@ -107,7 +110,9 @@ def _batches(files: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 
 def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Hashed:
-    import blake3  # noqa: PLC0415 - only who reads bytes needs it
+    import hashlib  # noqa: PLC0415 - only who reads bytes needs these
+
+    import blake3  # noqa: PLC0415
 
     read = 0
     try:
@@ -155,6 +160,8 @@ def _blocks(blob: Blob) -> Generator[memoryview]:
             yield buffers[0][:length]
             offset += length
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - the same
+
     with ThreadPoolExecutor(1) as ahead:
         offset, turn = 0, 0
         coming = ahead.submit(blob.readinto, 0, buffers[0])

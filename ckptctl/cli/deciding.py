@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
 from ckptctl.decision import Context, Decision, Reason
@@ -15,7 +16,7 @@ from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.prove import Manifests, decide_proven
 from ckptctl.reading import Below
-from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, state_dirs
+from ckptctl.survey import Survey, name_of, path_of, read_run, state_dirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,6 @@ def policy_of(
     path = path_of(view, found)
     counted = config or session.config_of(path)
     return policy_for(counted, name_of(view, found), path, flags)
-
-
-def reading_of(session: Session, policy: Policy) -> Reading:
-    """Return how a run of this policy is to be read now."""
-    return Reading(
-        context=session.context(policy.settle_ns, policy.await_metric_ns),
-        metrics_from=policy.metrics_from,
-        logs_asked=bool(session.common.metrics_from),
-        state_dir=session.common.state_dir,
-        uid=os.geteuid(),
-    )
 
 
 def decide_run(session: Session, policy: Policy | None, view: Survey, found: Found) -> Decided:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier, Surroundings, pending
 from ckptctl.asking import Asking
-from ckptctl.cli.deciding import decide_run, noted_of, policy_of, reading_of, refuse_unread
+from ckptctl.cli.deciding import decide_run, noted_of, policy_of, refuse_unread
+from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from ckptctl.cli.deciding import reading_of
 from ckptctl.cli.naming import Target
+from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import NotFoundError, UnreadableError
 from ckptctl.flags import PolicyFlags

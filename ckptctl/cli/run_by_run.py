@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.cli.access import access_of
-from ckptctl.cli.deciding import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
 from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run
+from ckptctl.policy import Policy
 from ckptctl.stores import MAX_KEYS
-from ckptctl.survey import Survey, name_of, path_of, read_run, survey
+from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,17 @@ def _one_of(session: Session, location: str, remote: Remote | None) -> Place:
         return read_place(session, location, remote)
     except UnreadableError as error:
         return Place(location, None, (Read(name=location, location=location, error=error),))
+
+
+def reading_of(session: Session, policy: Policy) -> Reading:
+    """Return how a run of this policy is to be read now."""
+    return Reading(
+        context=session.context(policy.settle_ns, policy.await_metric_ns),
+        metrics_from=policy.metrics_from,
+        logs_asked=bool(session.common.metrics_from),
+        state_dir=session.common.state_dir,
+        uid=os.geteuid(),
+    )
 
 
 def _read(session: Session, view: Survey, found: Found) -> Read:
