@@ -78,9 +78,11 @@ class Applier:
 
     def _open(self) -> None:
         """Open the state and take its lock; on a full disk there is only the directory's lock."""
-        self._state = open_state(self._run.root, self._dirs)
-        if self._state is None:
+        state = open_state(self._run.root, self._dirs)
+        if state is None:
             return
+        assert isinstance(state, LocalStore)  # noqa: S101 - a prune is only given local runs
+        self._state = state
         lock = Lock(self._state, self._world.clock)
         try:
             lock.acquire()

@@ -17,10 +17,10 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from ckptctl.errors import LockedError, UnreadableError
+from ckptctl.errors import LockedError, RefusedError, UnreadableError
 from ckptctl.model import NS
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
-from ckptctl.stores._base import Store
+from ckptctl.stores._base import ChangedError, IgnoredConditionError, Store
 from ckptctl.units import format_time
 
 FILE = "lock"
@@ -79,19 +79,31 @@ class Lock:
             try:
                 self._store.create(self._file, self._content())
             except FileExistsError:
+                if self._is_mine():  # the answer to our own write was lost, and it was done twice
+                    break
                 self._take_over()
                 continue
+            except IgnoredConditionError as error:
+                raise RefusedError(
+                    f"{self._store.root}: no lock can be had there ({error.strerror or error}); "
+                    "nothing was changed"
+                ) from error
             except PermissionError as error:
                 raise UnreadableError(
                     f"{self._store.root}: the lock cannot be written ({error.strerror}); nothing was changed",
                     "run as the owner of that directory, or name another with --state-dir",
                 ) from error
-            self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
-            self._thread.start()
-            return
-        raise LockedError(
-            f"{self._store.root}: the lock changes hands; nothing was changed", "try again"
-        )
+            break
+        else:
+            raise LockedError(
+                f"{self._store.root}: the lock changes hands; nothing was changed", "try again"
+            )
+        self._thread = threading.Thread(target=self._keep_renewing, daemon=True)
+        self._thread.start()
+
+    def _is_mine(self) -> bool:
+        holder = self._holder()
+        return holder is not None and holder.get("token") == self._token
 
     def _content(self) -> bytes:
         pid = os.getpid()
@@ -128,6 +140,9 @@ class Lock:
                 f"{self._store.root}: locked by {who} until {holder.get('expires', '?')}; nothing was changed",
                 "wait with --lock-wait 10m; a lock whose process is gone is taken over by itself",
             )
+        if not self._store.able.rename:
+            self._write_over(holder)
+            return
         aside = f"{self._file}.{self._token}"
         with contextlib.suppress(VanishedError):
             self._store.rename_to(self._file, self._store, aside)
@@ -135,6 +150,21 @@ class Lock:
                 with contextlib.suppress(FileExistsError):
                     self._store.rename_to(aside, self._store, self._file)
             self._store.remove_file(aside)
+
+    def _write_over(self, holder: dict[str, object]) -> None:
+        """Take a dead holder's lock by one conditional write: of several that try, one gets it."""
+        seen = self._store.stat(self._file)
+        if seen is None or self._holder() != holder:  # it is another one by now
+            return
+        with contextlib.suppress(ChangedError):
+            self._store.replace(self._file, self._content(), if_match=seen.etag)
+
+    def _renew(self) -> None:
+        """Write the lock anew; LockedError where it is not ours any more."""
+        seen = self._store.stat(self._file)
+        self.check()
+        match = seen.etag if seen is not None and self._store.able.match else ""
+        self._store.replace(self._file, self._content(), if_match=match)
 
     def _dead(self, holder: dict[str, object]) -> bool:
         expires = holder.get("expires_ns")
@@ -161,8 +191,7 @@ class Lock:
     def _keep_renewing(self) -> None:
         while not self._stop.wait(self._life_ns / NS / 4):
             with contextlib.suppress(OSError, LockedError):  # `check` tells before the next action
-                self.check()
-                self._store.replace(self._file, self._content())
+                self._renew()
 
     def release(self) -> None:
         """Give the lock back, if it is still ours."""

@@ -50,7 +50,8 @@ class Noted(NamedTuple):
 
     def is_same(self, entry: Entry) -> bool:
         """Whether it is the very inode too, where both are known."""
-        return self.fits(entry) and (not self.inode or self.inode == entry.inode)
+        known = (self.inode, entry.inode), (self.etag, entry.etag)
+        return self.fits(entry) and all(a == b or not a or not b for a, b in known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from ckptctl.model import NS
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
 from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
 from ckptctl.statedir import StateDirs, open_state
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 LOCK = "records.lock"
@@ -34,7 +35,7 @@ Change = Callable[[Record], Record]
 class Recorder:
     """Writes the records of one run, in its open state directory."""
 
-    state: LocalStore
+    state: Store
     clock: Clock
     seconds: Callable[[], float]
     sleep: Callable[[float], None]
@@ -110,6 +111,9 @@ class Recorder:
     def _write(self, record: Record) -> None:
         self.state.make_folder(FOLDER)
         folder = self.state.below(FOLDER)
+        if not isinstance(folder, LocalStore):
+            folder.replace(file_name(record.path), dump(record))
+            return
         try:
             before_ns = os.fstat(folder.fd).st_mtime_ns
             folder.replace(file_name(record.path), dump(record))
@@ -121,7 +125,7 @@ class Recorder:
             folder.close()
 
 
-def read_record(state: LocalStore, path: str) -> Record:
+def read_record(state: Store, path: str) -> Record:
     """Return a checkpoint's record in one state directory, an empty one where there is none.
 
     Raises OSError, or RecordError where it cannot be understood.

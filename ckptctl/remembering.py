@@ -40,7 +40,9 @@ def manifest_of(
         if (file := read.get(path)) is not None:
             if file.entry is None:
                 return None
-            seen = Noted(entry.size, entry.mtime_ns, file.digests[ALGORITHM], entry.inode)
+            seen = Noted(
+                entry.size, entry.mtime_ns, file.digests[ALGORITHM], entry.inode, entry.etag or None
+            )
         if seen is None or not seen.is_same(entry):
             return None
         first = inodes.setdefault((entry.device, entry.inode), path) if entry.inode else path

@@ -15,6 +15,7 @@ from ckptctl.hashing import Hashed, Wanted
 from ckptctl.manifest import ALGORITHM
 from ckptctl.model import NS, Entry
 from ckptctl.reading import NOT_UNDERSTOOD
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 FILE = "verifying.jsonl"
@@ -27,14 +28,14 @@ _FLUSH_BYTES = 16 * 2**20
 class Resumption:
     """Notes what is read, and knows what an interrupted verification of the same kind has read."""
 
-    def __init__(self, scope: str, now_ns: int, writable: Callable[[], LocalStore | None]) -> None:
+    def __init__(self, scope: str, now_ns: int, writable: Callable[[], Store | None]) -> None:
         """`scope` says what is verified; `writable` opens the state directory, None where it cannot be."""
         self._head = {"schema": "ckptctl/verifying", "version": 1, "scope": scope}
         self._now_ns = now_ns
         self._writable = writable
         self._lines: list[dict[str, object]] = []
         self._pending = 0
-        self._store: LocalStore | None = None
+        self._store: Store | None = None
         self._goes_on = False  # whether the file is there, and of this verification
 
     def known(self, places: Iterable[str], wanted: Iterable[Wanted]) -> dict[str, Hashed]:

@@ -35,7 +35,7 @@ class StateDirs:
     wanted: bool = False  # the user named the place
     forbidden: str | None = None  # the format that keeps it out of the run's own directory
     open: Callable[[str], Store] = LocalStore
-    remote: bool = False  # in a bucket, where nothing is written yet
+    remote: bool = False  # in a bucket
 
 
 def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -> StateDirs:
@@ -69,13 +69,15 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
 def remote_state(run: str, access: Access) -> StateDirs:
     """Return where the state of a run in a bucket lies: beside it, or in it.  Raises OSError."""
     parent, _, name = run.rpartition("/")
-
+    inside = f"{run}/{STATE_NAME}"
+    # The run may be a whole bucket, which has nothing beside it.
+    beside = f"{parent}/{STATE_NAME}/{name}" if parent.count("/") > 1 else inside
     existing = []
-    for place in (f"{parent}/{STATE_NAME}/{name}", f"{run}/{STATE_NAME}"):
+    for place in dict.fromkeys((beside, inside)):
         with closing(access.open(place)) as store, suppress(FileNotFoundError):
             store.listing(deep=False)
             existing.append(place)
-    return StateDirs(tuple(existing), open=access.open, remote=True)
+    return StateDirs(tuple(existing), (beside,), open=access.open, remote=True)
 
 
 def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:
@@ -165,12 +167,14 @@ def _belongs_elsewhere(inode: int | None, run: str) -> bool:
     return False
 
 
-def open_state(run: str, dirs: StateDirs) -> LocalStore | None:
+def open_state(run: str, dirs: StateDirs) -> Store | None:
     """Open the state directory for writing, made if need be.
 
     None where the disk is full, so that nothing can be written.  UnreadableError where what exists
     cannot be written; UsageError where a format forbids the only place that is left.
     """
+    if dirs.remote:
+        return dirs.open((*dirs.existing, *dirs.fresh)[0])
     run = os.path.realpath(run)
     refusal: OSError | None = None
     for path in dirs.existing[:1] or dirs.fresh:

@@ -24,7 +24,6 @@ from ckptctl.reading import SIDECAR_LIMIT, Below, VanishedError
 from ckptctl.recording import read_record
 from ckptctl.records import Record, RecordError
 from ckptctl.sidecar import parse_sidecar
-from ckptctl.stores.local import LocalStore
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, metric_data
 
@@ -99,7 +98,7 @@ def annotate(
     session = Session(common=common)
     note = options.note(pairs or ())
     session.open(near(name, options.location))
-    target = target_of(session, name, options.location)
+    target = target_of(session, name, options.location, remote=True)
     checkpoint = read(session, target)
     _refuse_what_others_say(session, target, checkpoint, note)
     with recorder_of(session, target) as recorder, session.signals.noted():
@@ -165,7 +164,7 @@ def _others(
     dirs = dirs_of(session, target)
     for place in (*dirs.existing[1:], *(path for path, _ in dirs.passed_over)):
         try:
-            with closing(LocalStore(place)) as store:
+            with closing(dirs.open(place)) as store:
                 yield f"a record of {place}", read_record(store, target.member)
         except (OSError, RecordError) as error:
             raise UnreadableError(

@@ -73,7 +73,7 @@ def hold(
         what = "--release takes no command" if options.release else "-- needs a command after it"
         raise UsageError(f"{what}; nothing was changed")
     session.open(near(name, location))
-    target = target_of(session, name, location)
+    target = target_of(session, name, location, remote=True)
     checkpoint = read(session, target)
     session.warn()
     with recorder_of(session, target) as recorder:

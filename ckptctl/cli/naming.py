@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli.access import access_of
 from ckptctl.cli.completing import checkpoints
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
@@ -42,11 +43,17 @@ def near(name: str, location: str | None) -> str:
 
 
 def target_of(
-    session: Session, name: str, location: str | None, config: Config | None = None
+    session: Session,
+    name: str,
+    location: str | None,
+    config: Config | None = None,
+    *,
+    remote: bool = False,
 ) -> Target:
     """Return the checkpoint meant; a NAME that is a path of its own needs no location.
 
-    `config` is that of --policy, whose formats count.  Raises NotFoundError, UsageError,
+    `config` is that of --policy, whose formats count; `remote` says that the command can do with
+    a bucket.  Raises NotFoundError, UsageError,
     UnreadableError.
     """
     where, called = session.locate(location), name
@@ -56,7 +63,8 @@ def target_of(
     formats = counted.formats if counted else ()
     with session.progress() as progress:
         progress.started("listing")
-        view = survey(where, formats, deep=session.common.recursive)
+        access = access_of(session.common, session.config, where) if remote else None
+        view = survey(where, formats, deep=session.common.recursive, access=access)
     if view.only is not None:
         raise UsageError(
             f"{view.location}: is one checkpoint of the run {view.store.root}; nothing was changed",

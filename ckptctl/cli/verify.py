@@ -116,7 +116,6 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
     with session.progress() as progress:
         progress.started("listing")
         places = read_places(session, locations, Remote())
-        _refuse_notes(places, record=options.record)
         against = (
             read_place(session, options.against, Remote()) if options.against is not None else None
         )
@@ -141,16 +140,6 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
         took_ns=round((time.monotonic() - session.began) * 1e9),
     )
     _end(session, report)
-
-
-def _refuse_notes(places: Sequence[Place], *, record: bool) -> None:
-    """Refuse to record what lies in a bucket.  UsageError."""
-    for place in places:
-        if record and place.view is not None and place.view.access is not None:
-            raise UsageError(
-                f"{place.location}: --record in a bucket is not supported yet by this version; "
-                "nothing was changed"
-            )
 
 
 def _percent(text: str) -> float:

@@ -21,8 +21,6 @@ from ckptctl.remembering import Author, manifest_of, same
 from ckptctl.statedir import StateDirs
 from ckptctl.verdicts import Level
 
-_NOT_THERE = "what is found in a bucket cannot be noted there yet by this version"
-
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -67,8 +65,6 @@ class Notebook:
         """What writes to the state; None where it cannot be written."""
         if self._recorder is None and self._unwritable is None:
             try:
-                if self._dirs.remote:
-                    raise UnreadableError(_NOT_THERE)
                 self._recorder = Recorder.open(
                     self._run,
                     self._dirs,

@@ -20,7 +20,6 @@ from ckptctl.remembering import damage_of, refuted, sample, to_record
 from ckptctl.resumption import Resumption
 from ckptctl.statedir import StateDirs
 from ckptctl.stores._base import Store
-from ckptctl.stores.local import LocalStore
 from ckptctl.survey import run_store, state_dirs
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
@@ -201,7 +200,7 @@ class VerifyRun:
         notebook = Notebook(self._session, self._read.location, self._dirs(), self._problems)
         return self._stack.enter_context(notebook)
 
-    def _state(self) -> LocalStore | None:
+    def _state(self) -> Store | None:
         recorder = self._notebook.recorder
         return recorder.state if recorder else None
 

@@ -1,16 +1,20 @@
-"""`ckptctl list` and `verify` on buckets mean the same as on a disk; what changes something is refused."""
+"""What works in buckets means there what it means on a disk; what deletes is still refused."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import safetensors, torch_zip
+from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
 from tests.saved import save
 from tests.servers import seaweed
@@ -107,24 +111,92 @@ def test_digests_of_a_disk_are_compared_with_a_bucket(
     assert (done.code, [r["status"] for r in done.json["results"]]) == (6, ["ok", "damaged"])
 
 
-def test_what_ckptctl_noted_in_a_bucket_is_heard(
-    tmp_path: Path, s3: Place, ckptctl: Ckptctl
+@pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
+def test_pins_tags_metrics_and_holds_are_recorded_there(bucket: Place, ckptctl: Ckptctl) -> None:
+    for step in (1, 2):
+        bucket.put(f"run/step_{step}.pt", torch_zip())
+    url, more = f"{bucket.url}/run", [*options(bucket), "--settle", "0s"]
+    done = ckptctl("annotate", "step_1", "acc=0.5", "--pin", "--tag", "a", "--in", url, *more)
+    assert done.code == 0, done.stderr
+    assert ckptctl("annotate", "step_1", "loss=1", "--in", url, *more).code == 0
+    assert ckptctl("hold", "step_2", url, *more).code == 0
+    one, two = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert (one["metrics"], one["tags"], one["pinned"]) == ({"acc": 0.5, "loss": 1}, ["a"], True)
+    assert len(two["holds"]) == 1
+    assert ckptctl("hold", "--release", "step_2", url, *more).code == 0
+    _, two = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert two["holds"] == []
+    # The state lies beside the run, and is no run itself; nothing else was written.
+    store = bucket.open()
+    assert sorted(path for path, _ in store.listing("run").walk()) == ["step_1.pt", "step_2.pt"]
+    assert [run["name"] for run in call(ckptctl, "list", bucket, "--json").json["runs"]] == ["run"]
+    state = store.listing(".ckptctl/run")
+    assert set(state.folders) == {"records"}
+    assert not state.files  # no lock is left
+
+
+@pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
+def test_a_changed_byte_is_found_there(bucket: Place, ckptctl: Ckptctl) -> None:
+    for step in (1, 2):
+        bucket.put(f"run/step_{step}/a.safetensors", safetensors("a"))
+        bucket.put(f"run/step_{step}/b.safetensors", safetensors("b"))
+    done = call(ckptctl, "verify", bucket, "--record", "--json", below="run")
+    assert (done.code, {r["status"] for r in done.json["results"]}) == (0, {"ok"}), done.stderr
+    done = call(ckptctl, "verify", bucket, "--record", "--json", below="run")
+    assert sum(r["bytes_read"] for r in done.json["results"]) == 0
+    done = call(ckptctl, "verify", bucket, "--level", "digest", "--json", below="run")
+    assert (done.code, {r["status"] for r in done.json["results"]}) == (0, {"ok"})
+    bucket.put("run/step_2/b.safetensors", safetensors("c"))
+    done = call(ckptctl, "verify", bucket, "--level", "digest", "--json", below="run")
+    assert (done.code, [r["status"] for r in done.json["results"]]) == (6, ["ok", "damaged"])
+    listed = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert [c["state"] for c in listed] == ["complete", "damaged"]
+
+
+def test_many_that_record_at_once_lose_nothing(s3: Place, ckptctl: Ckptctl) -> None:
+    s3.put("run/step_1.pt", torch_zip())
+    url = f"{s3.url}/run"
+    calls = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ckptctl", "annotate", "step_1", f"m{n}={n}", "--in", url, *options(s3)],
+            env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for n in range(6)
+    ]  # fmt: skip
+    assert [process.wait() for process in calls] == [0] * 6
+    for process in calls:
+        assert process.stderr is not None
+        process.stderr.close()
+    (one,) = ckptctl("list", url, *options(s3), "--json").json["runs"][0]["checkpoints"]
+    assert one["metrics"] == {f"m{n}": n for n in range(6)}
+
+
+def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
+    s3: Place, ckptctl: Ckptctl
 ) -> None:
-    run = save(tmp_path / "run", {1: None, 2: None})
-    ckptctl("annotate", "step_1", "acc=0.5", "--pin", "--in", run)
-    ckptctl("verify", run, "--record")
-    upload(tmp_path, s3)  # the run, and .ckptctl/run/ beside it
-    for file in (tmp_path / ".ckptctl").rglob("*.json"):
-        s3.put(file.relative_to(tmp_path).as_posix(), file.read_bytes())
-    (one, _) = call(ckptctl, "list", s3, "--json", below="run").json["runs"][0]["checkpoints"]
-    assert one["pinned"]
+    s3.put("run/step_1.pt", torch_zip())
+    annotate = ("annotate", "step_1", "--pin", "--in", f"{s3.url}/run", *options(s3))
+    lock = {"schema": "ckptctl/lock", "version": 1, "host": "elsewhere", "pid": 1, "token": "x"}
+    s3.put(".ckptctl/run/records.lock", json.dumps({**lock, "expires_ns": 1}).encode())
+    assert ckptctl(*annotate).code == 0
+    living = {**lock, "expires_ns": time.time_ns() + 10**12}
+    s3.put(".ckptctl/run/records.lock", json.dumps(living).encode())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ckptctl", *annotate], env=ENV, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(3)  # it waits for its turn
+    s3.put(".ckptctl/run/records.lock", json.dumps({**living, "expires_ns": 1}).encode())
+    assert process.wait(30) == 0
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("prune", "--keep-last", "1"), ("undo",), ("purge", "--all"), ("hold", "step_1"),
-        ("why", "step_1", "--keep-last", "1"), ("status",), ("verify", "--record"),
+        ("prune", "--keep-last", "1"), ("undo",), ("purge", "--all"),
+        ("why", "step_1", "--keep-last", "1"), ("status",),
     ],
     ids=lambda arguments: arguments[0],
 )  # fmt: skip
