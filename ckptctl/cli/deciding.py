@@ -66,7 +66,7 @@ def noted_of(session: Session, view: Survey, found: Found) -> Manifests:
     """Return what gives the manifests of a run.  Raises UnreadableError."""
     dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
     try:
-        return manifests_in(dirs.existing)
+        return manifests_in(dirs.existing, dirs.open)
     except OSError as error:
         raise UnreadableError(
             f"{path_of(view, found)}: what was recorded cannot be read ({error.strerror or error}); "

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli.access import access_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.prune_run import PruneRun
@@ -97,7 +98,9 @@ def prune(
         progress.started("listing")
         where = session.locate(location) if location or plan is None else plan.location
         recursive = common.recursive if plan is None else plan.recursive
-        view = survey(where, config.formats if config else (), deep=recursive)
+        looks = options.dry_run and plan is None and options.plan_out is None
+        access = access_of(common, config, where) if looks else None
+        view = survey(where, config.formats if config else (), deep=recursive, access=access)
         _refuse_by_place(view, recursive=recursive)
         runs = [PruneRun(session, named, flags, view, found) for found in view.found]
         if plan is not None:

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, read_places
+from ckptctl.cli.run_by_run import Place, Read, Remote, read_places
 from ckptctl.cli.runtime import Session, verdict
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
+from ckptctl.locate import is_local
 from ckptctl.model import Folder, Problem, Run
 from ckptctl.report import Report, RunReport
 from ckptctl.statedir import find_state
@@ -103,7 +104,7 @@ def _status(
         )
     with session.progress() as progress:
         progress.started("listing")
-        places = read_places(session, locations)
+        places = read_places(session, locations, Remote())
     runs = [_health(session, limits, read) for place in places for read in place.runs]
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
@@ -131,6 +132,8 @@ def _health(session: Session, limits: Limits, read: Read) -> Health:
 def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
     """Return what deletions left in the state directories of a run, and which cannot be seen."""
     total = Trash()
+    if not is_local(run.location):
+        return total, []  # a bucket has none: what goes there is only scheduled to go
     unseen = []
     try:
         dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
@@ -157,6 +160,8 @@ def _bytes(folder: Folder) -> int:
 
 def _disk(path: str) -> Disk | None:
     """Return how full a file system is; None where it does not say."""
+    if not is_local(path):
+        return None
     try:
         found = os.statvfs(path)
     except OSError:

@@ -40,7 +40,7 @@ def why(
             "no rule says what to keep, so there is no decision to explain",
             "give the rules of the prune, like --keep-last 3, or its policy with --policy FILE",
         )
-    target = target_of(session, name, location, named)
+    target = target_of(session, name, location, named, remote=True)
     path = path_of(target.view, target.found)
     policy = policy_of(session, named, flags, target.view, target.found)
     if policy is None:

@@ -40,10 +40,10 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 def upload(root: Path, where: Place) -> None:
-    for folder, _, files in os.walk(root):
-        for name in files:
-            path = Path(folder) / name
-            where.put(path.relative_to(root).as_posix(), path.read_bytes())
+    """Put each file there, the oldest first: an object's time is that of its upload."""
+    files = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+    for path in sorted(files, key=lambda file: file.stat().st_mtime_ns):
+        where.put(path.relative_to(root).as_posix(), path.read_bytes())
 
 
 def options(where: Place) -> list[str]:
@@ -195,8 +195,8 @@ def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("prune", "--keep-last", "1"), ("undo",), ("purge", "--all"),
-        ("why", "step_1", "--keep-last", "1"), ("status",),
+        ("prune", "--keep-last", "1"), ("prune", "--keep-last", "1", "--grace", "7d"),
+        ("prune", "--keep-last", "1", "--plan-out", "plan.json"), ("undo",), ("purge", "--all"),
     ],
     ids=lambda arguments: arguments[0],
 )  # fmt: skip
@@ -213,6 +213,49 @@ def test_what_is_not_there_yet_is_refused(
     assert done.code == 2
     assert "not supported yet" in done.stderr
     assert list(tmp_path.iterdir()) == []  # nor is a directory called s3: made
+
+
+@pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
+@pytest.mark.parametrize(
+    ("directory", "rules"),
+    [
+        ("hf-trainer", ("--keep-last", "1", "--keep-best", "2", "--metric", "eval_loss")),
+        ("torch-plain", ("--keep-last", "2", "--keep-best", "1", "--metric", "val_ppl")),
+        ("orbax", ("--keep-every", "300")),
+        ("tensorflow", ("--keep-last", "1")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_same_is_decided_there(
+    directory: str, rules: tuple[str, ...], corpus: Path, bucket: Place, ckptctl: Ckptctl
+) -> None:
+    upload(corpus / directory, bucket)
+    local = ckptctl("prune", "-r", corpus / directory, *rules, "-n", "--json")
+    there = call(ckptctl, "prune", bucket, *rules, "-r", "-n", "--json")
+    assert (local.code, there.code) == (0, 0), there.stderr
+    decided = [
+        {d["checkpoint"]["name"]: d["verdict"] for d in done.json["runs"][0]["decisions"]}
+        for done in (local, there)
+    ]
+    assert decided[0] == decided[1]
+    assert set(decided[0].values()) == {"keep", "delete"}
+
+
+def test_why_explains_there(s3: Place, ckptctl: Ckptctl) -> None:
+    for step in (1, 2):
+        s3.put(f"run/step_{step}.pt", torch_zip())
+    done = ckptctl("why", "step_1", f"{s3.url}/run", *options(s3), "--keep-last", "1")
+    assert done.code == 0, done.stderr
+    assert "--keep-last 2" in done.stdout
+
+
+def test_status_tells_how_old_the_newest_is(s3: Place, ckptctl: Ckptctl) -> None:
+    s3.put("run/step_1.pt", torch_zip())
+    done = ckptctl("status", f"{s3.url}/run", *options(s3), "--warn", "1h", "--json")
+    assert done.code == 0, done.stderr
+    (run,) = done.json["runs"]
+    assert (run["newest"], run["disk"], run["bytes"]) == ("step_1", None, len(torch_zip()))
+    assert ckptctl("status", f"{s3.url}/none", *options(s3), "--warn", "1h").code == 3
 
 
 def test_what_cannot_be_reached_or_read_is_told(s3: Place, ckptctl: Ckptctl) -> None:
