@@ -48,8 +48,9 @@ class Session:
 
     def open(self, location: str, prometheus: str | None = None) -> None:
         """Open the files named on the command line, drop root, and read the configuration."""
-        if self.common.format not in list(Output):
-            raise UsageError(f"--output: {self.common.format!r} is none of {', '.join(Output)}")
+        for output in (self.common.output, self.common.format):
+            if output is not None and output not in list(Output):
+                raise UsageError(f"--output: {output!r} is none of {', '.join(Output)}")
         self._refuse_empty(prometheus)
         if self.common.jobs is not None and self.common.jobs < 1:
             raise UsageError("--jobs: must be at least 1")

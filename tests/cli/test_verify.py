@@ -347,6 +347,7 @@ def test_a_sample_reads_a_part_and_clears_nothing(tmp_path: Path, ckptctl: Ckptc
         ("--reread",),
         ("--level", "bytes"),
         ("--newer-than", "soon"),
+        ("--json", "-o", "xml"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
