@@ -107,6 +107,20 @@ def by_sizes(noted: Noted) -> list[Finding]:
     return found
 
 
+def by_links(manifest: Manifest | None, links: Mapping[str, str]) -> list[Finding]:
+    """Return what symbolic links say that they did not say when they were recorded."""
+    noted = manifest.files if manifest is not None else {}
+    return [
+        Finding(path, "link-changed", f"was a link to {seen.link!r}, and is {_now(links, path)}")
+        for path, seen in noted.items()
+        if seen.link is not None and links.get(path) != seen.link
+    ]
+
+
+def _now(links: Mapping[str, str], path: str) -> str:
+    return f"one to {links[path]!r}" if path in links else "none any more"
+
+
 def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
     """Return what is wrong with files that were read."""
     found: list[Finding] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ckptctl.comparing import Noted, by_sizes
+from ckptctl.comparing import Noted, by_links, by_sizes
 from ckptctl.formats._base import Format
 from ckptctl.hashing import Source, Wanted
 from ckptctl.manifest import Manifest, ManifestError
-from ckptctl.model import Checkpoint, State
+from ckptctl.model import Checkpoint, Folder, State
 from ckptctl.prove import findings_of
 from ckptctl.reading import Finding
 from ckptctl.verdicts import Level, Status, by_names, status_of
@@ -41,6 +41,7 @@ class How:
     sampled: bool = False  # only some of the bytes are read
     other: Other | None = None
     jobs: int = 1
+    folder: Folder = field(default_factory=lambda: Folder(""))  # the run's, as it was listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,23 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
     ]
     noted = Noted(checkpoint, manifest, said, kind.rewrites)
     findings += by_sizes(noted)
+    if not noted.saved_anew:
+        findings += by_links(manifest, links_in(checkpoint, how.folder))
     if how.other is not None:
         findings += _beside(checkpoint, how.other)
     wanted = () if failed else _wanted(noted, findings, how)
     return Looked(noted, tuple(dict.fromkeys(findings)), wanted, failed)
+
+
+def links_in(checkpoint: Checkpoint, folder: Folder) -> dict[str, str]:
+    """Return the symbolic links of a checkpoint and their texts, by paths within the run."""
+    return {
+        f"{path}/{link}": text
+        for root in checkpoint.roots
+        if (inside := folder.inside(root)) is not None
+        for path, deep in inside.tree(f"{root}/")
+        for link, text in deep.links.items()
+    }
 
 
 def _is_recorded(checkpoint: Checkpoint, manifest: Manifest | None) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ckptctl.comparing import HARMLESS, MISSING
 from ckptctl.hashing import Hashed
-from ckptctl.looking import Looked
+from ckptctl.looking import Looked, links_in
 from ckptctl.manifest import ALGORITHM, Manifest, Noted
 from ckptctl.model import Checkpoint, Folder, Metadata, State
 from ckptctl.verdicts import Level, Result, Status
@@ -49,11 +49,9 @@ def manifest_of(
         noted[path] = seen._replace(
             hardlink=None if first == path else first, sidecar=path in checkpoint.sidecars
         )
-    dirs = {}
-    for path, inside in _own_folders(checkpoint, folder):
-        dirs[path] = inside.mtime_ns
-        for link, text in inside.links.items():
-            noted[f"{path}/{link}"] = Noted(0, 0, None, link=text)
+    dirs = {path: inside.mtime_ns for path, inside in _own_folders(checkpoint, folder)}
+    for path, text in links_in(checkpoint, folder).items():
+        noted[path] = Noted(0, 0, None, link=text)
     return Manifest(
         name=checkpoint.name,
         path=checkpoint.member,

@@ -112,6 +112,7 @@ class VerifyRun:
             sampled=wish.percent is not None,
             other=self._other(),
             jobs=wish.jobs,
+            folder=found.folder,
         )
         self._progress.started(f"{self._read.name}: looking at headers and indexes")
         chosen = None if wish.percent is None else self._sampled

@@ -568,3 +568,19 @@ def test_a_file_that_came_later_is_named(tmp_path: Path, ckptctl: Ckptctl) -> No
     ckptctl("verify", run, "--record")
     done = ckptctl("verify", run, "--level", "digest", "--json")
     assert (done.code, statuses(done), codes(done)) == (0, {"step_5": "ok"}, {})
+
+
+def test_a_link_in_a_checkpoint_says_what_it_said(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = sharded(tmp_path / "run")
+    (run / "step_5/deep").mkdir()
+    (run / "step_5/deep/tokenizer").symlink_to("../../tokenizer-1")
+    set_age(run / "step_5", 7200)
+    ckptctl("verify", run, "--record")
+    assert ckptctl("verify", run, "--level", "digest").code == 0
+    (run / "step_5/deep/tokenizer").unlink()
+    (run / "step_5/deep/tokenizer").symlink_to("../../tokenizer-2")
+    done = ckptctl("verify", run, "--json")
+    assert (done.code, codes(done)) == (6, {"step_5": ["link-changed"]})
+    (run / "step_5/deep/tokenizer").unlink()
+    (run / "step_5/deep/tokenizer").symlink_to("../../tokenizer-1")
+    assert ckptctl("verify", run).code == 0
