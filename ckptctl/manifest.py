@@ -21,8 +21,11 @@ from ckptctl.units import format_time, parse_time
 FOLDER = "manifests"
 ALGORITHM = "blake3"
 _NO_NUMBERS = ("nan", "inf", "-inf")
-LIMIT = 2**30
-"""Bytes of the largest manifest that is read: some five million files."""
+LIMIT = 256 * 2**20
+"""Bytes of the largest manifest that is read: some million files."""
+
+_VALUES = 2**24
+"""Commas and brackets in it; a million files have twelve million."""
 
 _SCHEMA = ("ckptctl/manifest", 1)
 _SAID = ("step", "epoch", "saved_at", "tags", "pinned", "resumable")
@@ -113,7 +116,9 @@ def dump(manifest: Manifest) -> bytes:
 def parse(content: bytes) -> Manifest:
     """Return the manifest in a file.  ManifestError where it cannot be understood."""
     try:
-        value = json.loads(content)
+        if sum(map(content.count, b",[{")) > _VALUES:
+            raise ManifestError("holds more values than any manifest of ours")  # noqa: TRY301 - one way out
+        value = json.loads(content, object_hook=_file)
         if (value["schema"], value["version"]) != _SCHEMA or value["algorithm"] != ALGORITHM:
             raise ManifestError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
         return Manifest(
@@ -121,7 +126,7 @@ def parse(content: bytes) -> Manifest:
             path=str(value["path"]),
             format=str(value["format"]),
             said=_said(value),
-            files={_inside(each["path"]): _noted(each) for each in value["files"]},
+            files={_inside(path): noted for path, noted in value["files"]},
             dirs={_inside(each["path"]): int(each["mtime_ns"]) for each in value["dirs"]},
             created_ns=parse_time(value["created_at"]),
             created_by=str(value["created_by"]),
@@ -130,6 +135,13 @@ def parse(content: bytes) -> Manifest:
         raise
     except NOT_UNDERSTOOD as error:
         raise ManifestError(f"cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def _file(value: dict[str, Any]) -> object:
+    """Return a file of the manifest as what is kept of it, at once: of its JSON there are many."""
+    if value.keys() >= {"path", "bytes", "digest"}:
+        return value["path"], _noted(value)
+    return value
 
 
 def _said(value: Mapping[str, Any]) -> Metadata:
