@@ -134,8 +134,9 @@ class Tree:
         return not self._count and len(self._nodes) == 1 and not self._nodes[""].others
 
     def _add(self, path: str, entry: Entry) -> None:
-        parent, _, name = path.rpartition("/")
-        node = self._nodes.get(parent)
+        parent, slash, name = path.rpartition("/")
+        # The parent of "/x" is a part without a name, and not the top, which is called "" as well.
+        node = None if slash and name and not parent else self._nodes.get(parent)
         if node is None:
             parts = parent.split("/")
             if STATE_NAME in parts:

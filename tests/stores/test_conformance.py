@@ -289,6 +289,18 @@ def test_odd_keys_are_told_and_hide_nothing(server: Place, key: str) -> None:
     assert listed(store) == ["other/model.pt"]
 
 
+def test_a_key_with_an_empty_part_is_never_the_file_of_the_same_name(server: Place) -> None:
+    for key, content in (("run/-a.pt", b"12"), ("run//-a.pt", b"1"), ("run//b.pt", b"1")):
+        server.put(key, content)
+    store = server.open()
+    if store.stat("run/b.pt") is not None:
+        return  # SeaweedFS makes a/b of a//b
+    for root, path in ((store, "run"), (store.below("run"), "")):
+        folder = root.listing(path)
+        assert {name: entry.size for name, entry in folder.files.items()} == {"-a.pt": 2}
+        assert folder.others == ("/-a.pt", "/b.pt")
+
+
 def test_a_key_that_is_an_object_and_a_prefix_is_an_error(server: Place) -> None:
     server.put("run/both/in", b"1")
     if not accepted(server, "run/both"):
