@@ -198,6 +198,11 @@ def translated(doing: str, where: str, key: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - libraries raise what they like
         raise told(error, doing, where, key) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # obstore's, whose module cannot be imported
+            raise
+        text = "no request can be made; check bucket, endpoint and credentials for spaces and line breaks"
+        raise OSError(errno.EINVAL, f"{doing} {where}: {text}", key or None) from None
 
 
 def refused(error: Exception, where: str, key: str, *, new: bool, if_match: str) -> OSError:

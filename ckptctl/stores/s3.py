@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from string import ascii_letters, digits
 from typing import Any
 
 from ckptctl.model import Entry
@@ -49,6 +50,9 @@ _CLIENT = {
     "read_timeout": "20s",  # of each piece: a stalled answer is noticed
     "timeout": "10m",  # of a whole request: a large part through a thin line takes long
 }
+
+_BUCKET = frozenset(f"{ascii_letters}{digits}.-_:")
+"""What the names of buckets and the ARNs of access points are made of."""
 
 
 class S3Keys:
@@ -230,6 +234,8 @@ def open_s3(opening: Opening) -> ObjectStore:
     bucket, _, prefix = opening.path.partition("/")
     if not bucket:
         raise OSError(errno.EINVAL, "name a bucket: s3://BUCKET/PATH", opening.url)
+    if not _BUCKET.issuperset(bucket):  # obstore panics
+        raise OSError(errno.EINVAL, "no bucket has such a name; check it", opening.url)
     found = s3_options(options, os.environ)
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 

@@ -314,3 +314,22 @@ def test_age_is_that_of_the_objects(s3: Place, tmp_path: Path, ckptctl: Ckptctl)
     upload(run, s3)
     (one,) = ckptctl("list", s3.url, *options(s3), "--json").json["runs"][0]["checkpoints"]
     assert one["bytes"] == (run / "step_1.pt").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"AWS_SESSION_TOKEN": "hush\nhush"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1 :9"}],
+    ids=["a credential with a line break", "an endpoint with a space"],
+)
+def test_what_no_request_can_be_made_of_is_said(wrong: dict[str, str], ckptctl: Ckptctl) -> None:
+    env = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "CKPTCTL_DEBUG": "",
+    }
+    done = ckptctl("list", "s3://bucket/run", "--json", env=env | wrong)
+    assert done.code == 7, done.stderr
+    assert "line breaks" in done.json["message"]
+    assert "hush" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -317,6 +317,7 @@ def test_a_location_that_is_a_file_or_spells_no_path_is_refused(server: Place) -
         (f"{server.url}/gone", FileNotFoundError),
         (server.url.replace("checkpoints/", "checkpoints//"), OSError),
         (server.url.partition("://")[0] + "://", OSError),
+        (server.url.replace("checkpoints/", "check points/"), OSError),
     ]
     for url, kind in wrong:
         with pytest.raises(kind):
