@@ -17,6 +17,10 @@ from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 _SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SECRET = later(
+    r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@|.*[?&](?:[A-Za-z-]*(?:signature|credential|token)|sig)=",
+    re.DOTALL | re.IGNORECASE,
+)
 _NUMBERED = later(r"(?:.*_)?\d+")
 _LEVELS = 6  # how far up a checkpoint that contains the location is looked for
 
@@ -33,6 +37,25 @@ class Inside:
 def is_local(location: str) -> bool:
     """Whether a location is a path, or the URL of one."""
     return scheme_of(location) in {"file", "local"}
+
+
+def usable(location: str, state_dir: str | None) -> str:
+    """Return a location, if its URL and --state-dir are ones that may be used.
+
+    UsageError for a URL that holds a secret, which would get into each output, record and log; and
+    for --state-dir in or for a bucket: its records would lie where nobody looks for them.
+    """
+    if "://" in location and _SECRET.match(location):
+        raise UsageError(
+            f"{scheme_of(location)}://: the location holds a password or a signature; nothing was touched",
+            "give secrets by the environment, or by --storage-option KEY=VALUE",
+        )
+    if state_dir is not None and not (is_local(location) and is_local(state_dir)):
+        raise UsageError(
+            "--state-dir: not for buckets yet; nothing was touched",
+            "what ckptctl notes of a run in a bucket lies beside it, in .ckptctl/",
+        )
+    return location
 
 
 def local_path(location: str) -> str:

@@ -96,7 +96,7 @@ def prune(
         )
     with session.progress() as progress:
         progress.started("listing")
-        where = session.locate(location) if location or plan is None else plan.location
+        where = session.locate(location if location or plan is None else plan.location)
         recursive = common.recursive if plan is None else plan.recursive
         looks = options.dry_run and plan is None and options.plan_out is None
         access = access_of(common, config, where) if looks else None

@@ -19,6 +19,7 @@ from ckptctl.config import Config
 from ckptctl.decision import Context
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
+from ckptctl.locate import usable
 from ckptctl.model import Problem
 from ckptctl.report import Report
 from ckptctl.ui.columns import Look
@@ -93,7 +94,13 @@ class Session:
         return self.config
 
     def locate(self, location: str | None) -> str:
-        """Return the location meant: `@TIER/run` by the configuration, else as it was written."""
+        """Return the location meant: `@TIER/run` by the configuration, else as it was written.
+
+        UsageError where there is none, or one that may not be used: see `usable`.
+        """
+        return usable(self._meant(location), self.common.state_dir)
+
+    def _meant(self, location: str | None) -> str:
         if location is None:
             return "."
         if not location:

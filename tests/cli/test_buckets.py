@@ -317,6 +317,27 @@ def test_age_is_that_of_the_objects(s3: Place, tmp_path: Path, ckptctl: Ckptctl)
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:hush-hush@bucket/run",
+        "ftp://me:hush-hush@127.0.0.1:9/run",
+        "https://b.s3.amazonaws.com/run?X-Amz-Credential=a&X-Amz-Signature=hush-hush",
+        "https://account.blob.core.windows.net/run?sv=1&sig=hush-hush",
+    ],
+)
+def test_a_location_that_holds_a_secret_is_refused_and_not_repeated(
+    url: str, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    log = tmp_path / "log"
+    for words in (("list", url), ("verify", tmp_path, url), ("verify", tmp_path, "--against", url)):
+        for more in ((), ("--json",)):
+            done = ckptctl(*words, "--log-file", log, *more)
+            assert done.code == 2, done.stderr
+            assert "hush" not in done.stdout + done.stderr
+    assert not log.exists() or "hush" not in log.read_text()
+
+
+@pytest.mark.parametrize(
     "wrong",
     [{"AWS_SESSION_TOKEN": "hush\nhush"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1 :9"}],
     ids=["a credential with a line break", "an endpoint with a space"],
@@ -333,3 +354,24 @@ def test_what_no_request_can_be_made_of_is_said(wrong: dict[str, str], ckptctl: 
     assert "line breaks" in done.json["message"]
     assert "hush" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_records_are_never_kept_in_a_directory_called_like_a_bucket(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", {1: None, 2: None})
+    here = Path.cwd() / "s3:"
+    for words in (("prune", "--keep-last", "1"), ("annotate", "step_1", "a=1", "--in"), ("list",)):
+        done = ckptctl(*words, run, "--state-dir", "s3://bucket/state")
+        assert done.code == 2, done.stdout
+        assert "--state-dir" in done.stderr
+    assert sorted(os.listdir(run)) == ["step_1.pt", "step_2.pt"]
+    assert not here.exists()
+
+
+def test_a_state_directory_for_a_bucket_is_refused_instead_of_passed_over(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    done = ckptctl("hold", "step_1", "s3://bucket/run", "--state-dir", tmp_path)
+    assert done.code == 2, done.stdout
+    assert "--state-dir" in done.stderr
