@@ -56,3 +56,11 @@ def lost_parts(saved: Iterable[Saved]) -> dict[str, str]:
         if near and (lost := frozenset.intersection(*near) - one.parts):
             found[one.name] = min(lost)
     return found
+
+
+def unlike(text: str) -> Inferred:
+    """Return the words for what one checkpoint lacks by `lost_parts`.
+
+    A run that began to save more explains it as well, or a user who deleted what was large.
+    """
+    return Inferred(text)

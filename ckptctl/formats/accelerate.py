@@ -19,7 +19,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._hf_parts import is_trainers
 from ckptctl.formats._llama_factory_signs import is_llama_factory
-from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
+from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, unlike
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
 from ckptctl.patterns import later
@@ -130,5 +130,5 @@ def _compared(found: list[tuple[Claim, Parts]]) -> Iterator[Claim]:
         if claim.name in ranks:
             doubt = lacking(ranks[claim.name])
         elif claim.name in others:
-            doubt = f"no {others[claim.name]}, unlike those around it"
+            doubt = unlike(f"no {others[claim.name]}, unlike those around it")
         yield replace(claim, missing=claim.missing or doubt)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Unit
 from ckptctl.patterns import later
@@ -88,7 +88,9 @@ def _directories(folder: Folder) -> Iterator[Claim]:
     ]
     lost = lost_parts(saved)
     for name, (epoch, tag) in found.items():
-        doubt = f"no {lost[name]}, which the epochs around it have" if name in lost else None
+        doubt = (
+            unlike(f"no {lost[name]}, which the epochs around it have") if name in lost else None
+        )
         yield Claim(
             format=Espnet.name,
             kind=Kind.DIRECTORY,

@@ -11,7 +11,7 @@ from ckptctl import names
 from ckptctl.containers import UnsoundError
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._flax_state import HEAD, begins_state, read_state
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._orbax_parts import COMMITTED, is_tree, parts_of, prove_items
 from ckptctl.formats._zarr import ARRAY, is_tensorstore, missing_in, prove_arrays
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
@@ -64,7 +64,7 @@ class Flax(Format):
         for one in ones:
             claim = _claim(one, folder, whole=whole)
             if claim.missing is None and one.name in lost:
-                text = f"no {lost[one.name]}, unlike the checkpoints around it"
+                text = unlike(f"no {lost[one.name]}, unlike the checkpoints around it")
                 claim = replace(claim, missing=text)
             yield claim
         if ones:

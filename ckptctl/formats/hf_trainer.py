@@ -16,7 +16,7 @@ from ckptctl.formats._hf_parts import NAME, STAGED, STATE, Parts, read_parts
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._llama_factory_signs import is_llama_factory
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
 from ckptctl.patterns import later
@@ -77,8 +77,9 @@ class HfTrainer(Format):
                 models.append(Saved(step, name, _ALWAYS.intersection(inside.files)))
                 if parts.ranked:
                     ranks.append(Saved(step, name, parts.rng))
-        lost = {
-            name: f"no {file}, unlike those around it" for name, file in lost_parts(models).items()
+        lost: dict[str, str] = {
+            name: unlike(f"no {file}, unlike those around it")
+            for name, file in lost_parts(models).items()
         }
         lost |= _lost_ranks(ranks)
         for claim in claims:
@@ -151,7 +152,7 @@ def _lost_ranks(saved: Iterable[Saved]) -> dict[str, str]:
     """
     order = sorted(saved)
     lost = lost_parts(order)
-    return {one.name: f"no {lost[one.name]}" for one in order[1:-1] if one.name in lost}
+    return {one.name: unlike(f"no {lost[one.name]}") for one in order[1:-1] if one.name in lost}
 
 
 def _tag_lost(directory: str, inside: Folder, reader: Reader) -> str | None:

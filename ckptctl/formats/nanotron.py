@@ -11,7 +11,7 @@ from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._grid import gap
 from ckptctl.formats._json_files import prove_json, read_json, unread
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
@@ -72,7 +72,7 @@ class Nanotron(Format):
         for name, inside in found.items():
             claim = _claim(name, inside)
             if claim.missing is None and name in lost:
-                claim = replace(claim, missing=f"no {lost[name]}, unlike those around it")
+                claim = replace(claim, missing=unlike(f"no {lost[name]}, unlike those around it"))
             yield claim
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:

@@ -13,7 +13,7 @@ from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import is_tensor
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import read_json, unread
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
 from ckptctl.patterns import later
@@ -61,8 +61,8 @@ class NemoRl(Format):
                 found[name] = said[1], _claim(name, said, inside)
         for name, part in _lost(found, folder).items():
             prefix, claim = found[name]
-            text = f"no {part}, which the steps around it have"
-            found[name] = prefix, replace(claim, missing=claim.missing or text)
+            doubt = unlike(f"no {part}, which the steps around it have")
+            found[name] = prefix, replace(claim, missing=claim.missing or doubt)
         for name, (prefix, claim) in found.items():
             twin = found.get(name.removeprefix(prefix)) if prefix == "old_" else None
             if twin is not None and twin[1].missing is None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._olmo_steps import (
     CONFIG,
     DCP,
@@ -64,7 +64,9 @@ class Olmo(Format):
         lost = lost_parts(saved)
         for claim in claims:
             if claim.missing is None and claim.name in lost:
-                yield replace(claim, missing=f"no {lost[claim.name]}, unlike the steps around it")
+                yield replace(
+                    claim, missing=unlike(f"no {lost[claim.name]}, unlike the steps around it")
+                )
             else:
                 yield claim
 

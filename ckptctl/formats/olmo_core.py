@@ -10,7 +10,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_files import read_json
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._olmo_steps import (
     CORE_COMMIT,
     DCP,
@@ -59,7 +59,7 @@ class OlmoCore(Format):
         lost = lost_parts(saved)
         for claim in claims:
             if claim.missing is None and claim.name in lost:
-                text = f"no {TRAIN}/{lost[claim.name]}, unlike the steps around it"
+                text = unlike(f"no {TRAIN}/{lost[claim.name]}, unlike the steps around it")
                 yield replace(claim, missing=text)
             else:
                 yield claim

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._deepspeed_grid import is_state, key_of, read_grid, without_precision
 from ckptctl.formats._json_files import read_json, unread
-from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
+from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, unlike
 from ckptctl.formats._openrlhf_tags import METRIC, TAG, tags_in, tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import not_updated, read_tracker
@@ -142,7 +142,9 @@ def _lost(places: list[_Place], tags: list[str]) -> dict[str, str]:
         ranks.append(Saved(_number(name), name, frozenset(paths)))
         told = {f"{path}/{METRIC}".lstrip("/") for path, file in files if file == METRIC}
         metrics.append(Saved(_number(name), name, frozenset(told)))
-    found |= {n: f"no {p}, which the tags around it have" for n, p in lost_parts(metrics).items()}
+    found |= {
+        n: unlike(f"no {p}, which the tags around it have") for n, p in lost_parts(metrics).items()
+    }
     found |= {n: lacking(part) for n, part in lost_ranks(ranks, places[0].latest).items()}
     roots = [place.path for place in places if place.path and place.tags]
     for name in tags:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._orbax_parts import (
     COMMITTED,
     STEP_METADATA,
@@ -83,7 +83,9 @@ class Orbax(Format):
             if f"{name}_gda" not in folder.folders:  # Flax keeps half of such a checkpoint there
                 claim = _claim(name, inside, described=described)
                 if claim.missing is None and name in lost:
-                    claim = replace(claim, missing=f"no {lost[name]}/, unlike the steps around it")
+                    claim = replace(
+                        claim, missing=unlike(f"no {lost[name]}/, unlike the steps around it")
+                    )
                 yield claim
         for name, inside in folder.folders.items():
             if (found := _STAGED.fullmatch(name)) and (first := _first(inside)):

@@ -11,7 +11,7 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._ckpt_yaml import read_meta
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._json_files import too_large, unread
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Claim, Folder, Kind, Metadata
 from ckptctl.patterns import later
@@ -123,4 +123,4 @@ def _missing(inside: Folder, lost: str | None) -> str | None:
             return f"{file} is empty"
     if not any(file != _META for file, _ in inside.walk()):
         return f"nothing but {_META}, which is written first"
-    return f"no {lost}, which the checkpoints around it have" if lost else None
+    return unlike(f"no {lost}, which the checkpoints around it have") if lost else None

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from ckptctl import names
 from ckptctl.containers import prove_file
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
 from ckptctl.patterns import later
@@ -114,7 +114,7 @@ def _claim(files: list[_File], folder: Folder, lost: str | None) -> Claim:
     if key.part is not None:
         missing = f"no {key.found['prefix']}_{key.found['step']}_steps.zip, the model itself"
     elif missing is None and lost:
-        missing = f"no {lost}, which the steps around it have"
+        missing = unlike(f"no {lost}, which the steps around it have")
     return Claim(
         format=StableBaselines3.name,
         kind=Kind.FILE if len(files) == 1 else Kind.GROUP,

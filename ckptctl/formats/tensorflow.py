@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
-from ckptctl.formats._neighbours import Saved, lost_parts
+from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import tensor_bundle
 from ckptctl.formats._tensor_bundle import (
     FOOTER_SIZE,
@@ -181,7 +181,7 @@ def _claim(one: _Set, entries: Mapping[str, Entry], *, lost: bool) -> Claim:
     elif empty:
         missing = f"{empty} is empty"
     elif lost and not missing:
-        missing = f"no {meta}, unlike those around it"
+        missing = unlike(f"no {meta}, unlike those around it")
     text = f"{', '.join(leftovers)}: of an earlier save with another number of shards"
     return Claim(
         format=TensorFlow.name,

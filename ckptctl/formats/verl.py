@@ -11,7 +11,7 @@ from ckptctl.formats._dcp_below import uncommitted_below
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import CONFIGS, prove_json
-from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks
+from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, unlike
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import not_updated, read_tracker
 from ckptctl.formats._verl_ranks import Ranks, read_ranks
@@ -131,7 +131,7 @@ def _lost(
         Saved(step, name, frozenset(f"{r}/{kind}" for r, one in ranks.items() for kind in one.kinds))
         for name, (step, ranks) in found.items()
     ]  # fmt: skip
-    lost = {name: f"no {kind}, which the steps around it have" for name, kind in lost_parts(kinds).items()}  # fmt: skip
+    lost: dict[str, str] = {name: unlike(f"no {kind}, which the steps around it have") for name, kind in lost_parts(kinds).items()}  # fmt: skip
     return lost | {name: lacking(role) for name, role in lost_ranks(roles, vouched).items()}
 
 

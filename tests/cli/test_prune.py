@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import safetensors, torch_zip
+from ckptctl.formats.olmo_core import OlmoCore
+from ckptctl.formats.stable_baselines3 import StableBaselines3
 from tests.program import Ckptctl
 from tests.saved import names_left, save, steps_left
 from tests.trees import make_tree, read_tree, set_age
@@ -381,3 +383,25 @@ def test_what_only_the_others_tell_of_is_never_deleted_as_incomplete(
     ]
     assert reasons == [[{"rule": "incomplete", "text": "not complete, or saved in fewer parts than others of its family: kept for you to look at"}]]  # fmt: skip
     assert names_left(run) == ["checkpoint_1", "checkpoint_2", "checkpoint_5"]
+
+
+def test_what_a_run_began_to_save_later_condemns_nothing_that_was_saved_before(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """Without a replay buffer at first, with fewer ranks at first: each is whole, and may be all there is."""
+    run = tmp_path / "run"
+    agent = StableBaselines3.example["rl_model_1000_steps.zip"]
+    for step in (1000, 2000, 3000):
+        tree = {path.replace("1000", f"{step}"): b for path, b in OlmoCore.example.items()}
+        tree[f"rl_model_{step}_steps.zip"] = agent
+        if step > 1000:
+            tree[f"step{step}/train/rank1.pt"] = torch_zip()
+            tree[f"rl_model_replay_buffer_{step}_steps.pkl"] = b"\x80\x05N."
+        make_tree(run, tree)
+        for top in {path.partition("/")[0] for path in tree}:
+            set_age(run / top, (10 - step // 1000) * 3600)
+    before = read_tree(run)
+    done = ckptctl("prune", "--keep-last", "9", "--delete-incomplete", "1h", run, "--json")
+    assert done.code == 0
+    assert read_tree(run) == before
+    assert done.json["runs"][0]["outcomes"] == []
