@@ -106,7 +106,7 @@ class Deleter:
 
     def _intent(self, checkpoint: Checkpoint, shared: frozenset[str], *, kept: bool) -> Intent:
         inodes = {}
-        for path in checkpoint.roots or (checkpoint.member,):
+        for path in (checkpoint.member, *checkpoint.roots):
             found = self.run.identity(path)
             if found is None:
                 raise VanishedError(errno.ENOENT, "it is gone already", path)

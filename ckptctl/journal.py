@@ -65,7 +65,12 @@ def parts_of(
         own = {root: whole(inodes[root]) for root in checkpoint.roots}
     else:
         own = {checkpoint.member: identity(checkpoint.files[checkpoint.member])}
-        own |= {p: identity(e) for p, e in checkpoint.files.items() if p not in checkpoint.sidecars}
+        own |= {
+            path: identity(entry)
+            for path, entry in checkpoint.files.items()
+            if path not in checkpoint.sidecars and not checkpoint.contains(path)
+        }
+        own |= {root: whole(inodes[root]) for root in checkpoint.roots}
     beside = [
         path for path in checkpoint.sidecars if path not in shared and not checkpoint.contains(path)
     ]

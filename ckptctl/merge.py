@@ -171,7 +171,9 @@ def checkpoint_of(
         marker=claim.marker is not None,
         expects_marker=claim.expects_marker,
         future=future,
-        also=claim.members[1:] if claim.kind is Kind.DIRECTORY else (),
+        also=claim.members[1:]
+        if claim.kind is Kind.DIRECTORY
+        else tuple(member for member in claim.members if member not in sources.own_files),
     )
 
 

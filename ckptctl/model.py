@@ -244,8 +244,8 @@ class Checkpoint:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """The directories of which it consists as wholes; none of a file or a group."""
-        return (self.member, *self.also) if self.kind is Kind.DIRECTORY else ()
+        """The directories of which it consists as wholes: all of a directory, some of a group."""
+        return (self.member, *self.also) if self.kind is Kind.DIRECTORY else self.also
 
     def contains(self, path: str) -> bool:
         """Whether a path of the run lies in one of its directories."""

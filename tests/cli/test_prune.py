@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import safetensors, torch_zip
+from ckptctl.formats.flax import Flax
+from ckptctl.formats.levanter import Levanter
 from ckptctl.formats.olmo_core import OlmoCore
 from ckptctl.formats.stable_baselines3 import StableBaselines3
 from tests.program import Ckptctl
@@ -405,3 +407,23 @@ def test_what_a_run_began_to_save_later_condemns_nothing_that_was_saved_before(
     assert done.code == 0
     assert read_tree(run) == before
     assert done.json["runs"][0]["outcomes"] == []
+
+
+def test_of_a_group_with_a_directory_no_empty_one_is_left_and_undo_restores_its_times(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """Flax would find the directory of arrays in its way when it saves that step anew."""
+    run = tmp_path / "run"
+    array = {path.partition("/")[2]: b for path, b in Levanter.example.items() if "weight" in path}
+    for step in (1000, 2000, 3000):
+        make_tree(run, {f"checkpoint_{step}": Flax.example["checkpoint_1000"]})
+        make_tree(run / f"checkpoint_{step}_gda", array)
+        for top in (f"checkpoint_{step}", f"checkpoint_{step}_gda"):
+            set_age(run / top, (10 - step // 1000) * 3600)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    for grace in (("--grace", "1d"), ()):
+        assert ckptctl("prune", "--keep-last", "1", run, *grace).code == 0
+        assert names_left(run) == ["checkpoint_3000", "checkpoint_3000_gda"]
+        if grace:
+            assert ckptctl("undo", run).code == 0
+            assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
