@@ -107,7 +107,7 @@ def health_of(
 ) -> Health:
     """Return how well a run is saved; `size` are the bytes of its checkpoints together."""
     complete = [c for c in run.checkpoints if c.state is State.COMPLETE]
-    newest = max(complete, key=_written, default=None)
+    newest = max(complete, key=_order, default=None)
     age = max(now_ns - _written(newest), 0) if newest else None
     counts = Counter(c.state for c in run.checkpoints)
     return Health(
@@ -125,6 +125,11 @@ def health_of(
         problems=run.problems,
         error=error,
     )
+
+
+def _order(c: Checkpoint) -> tuple[int, int, float, str]:
+    """Return by what the newest is told; equal times, as in a bucket, go by the order."""
+    return _written(c), c.step or 0, c.epoch or 0, c.member
 
 
 def _written(c: Checkpoint) -> int:

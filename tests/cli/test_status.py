@@ -418,3 +418,12 @@ def test_it_changes_nothing(ckptctl: Ckptctl, tmp_path: Path) -> None:
     before = sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
     assert ckptctl("status", run, "--warn", "1h").code == 1
     assert sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
+
+
+def test_of_several_saved_at_one_time_the_last_in_order_is_the_newest(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys((5, 40, 10)), hours_apart=0)
+    for file in run.iterdir():
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    assert ckptctl("status", run, "--json").json["runs"][0]["newest"] == "step_40"
