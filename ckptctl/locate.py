@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from ckptctl import names
 from ckptctl.errors import UnreadableError, UsageError
-from ckptctl.group import Formats, look
+from ckptctl.group import look
+from ckptctl.known import Formats
 from ckptctl.model import Folder
 from ckptctl.patterns import later
 from ckptctl.stores import Access, scheme_of

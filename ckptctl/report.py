@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckptctl.decision import Decision
-from ckptctl.errors import CkptctlError
+from ckptctl.errors import CkptctlError, PartialError
 from ckptctl.model import Checkpoint, Problem
 
 
@@ -49,3 +49,14 @@ class Report:
         """Return the allocated bytes of inodes whose last link went."""
         every = [outcome for run in self.runs for outcome in run.outcomes]
         return sum(o.bytes for o in every if o.action != "restore" and o.status != "planned")
+
+
+def verdict(report: Report) -> tuple[int, CkptctlError | None]:
+    """Return the exit code of a report, and the error where it is that of a single run."""
+    errors = [run.error for run in report.runs if run.error is not None]
+    if errors and len(report.runs) == 1:
+        return errors[0].code, errors[0]
+    unfinished = any(
+        outcome.status not in {"done", "planned"} for run in report.runs for outcome in run.outcomes
+    )
+    return (PartialError.code if errors or unfinished else 0), None

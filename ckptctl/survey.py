@@ -13,7 +13,8 @@ from ckptctl.annotate import Beside, annotate
 from ckptctl.decision import Context
 from ckptctl.errors import UsageError
 from ckptctl.formats._base import Format
-from ckptctl.group import Formats, Found, known_formats, look, runs_below
+from ckptctl.group import Found, look, runs_below
+from ckptctl.known import Formats, known_formats
 from ckptctl.locate import (
     Inside,
     containing,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ckptctl.formats._base import Format
-from ckptctl.group import known_formats
+from ckptctl.known import known_formats
 from docs import completions, manpages, policypage
 
 ROOT = Path(__file__).parents[1]

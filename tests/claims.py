@@ -11,7 +11,8 @@ import pytest
 
 from ckptctl.formats import DIRECTORIES
 from ckptctl.formats._base import Format, Pointer
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
 from ckptctl.reading import Finding
 from ckptctl.stores.local import LocalStore

@@ -12,7 +12,7 @@ from ckptctl.cli.options import Common, Location
 from ckptctl.cli.run_by_run import Read, Remote, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import UsageError
-from ckptctl.group import known_formats
+from ckptctl.known import known_formats
 from ckptctl.model import Checkpoint, State
 from ckptctl.report import Report, RunReport
 from ckptctl.ui.render import render_formats

@@ -21,7 +21,7 @@ from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.locate import usable
 from ckptctl.model import Problem
-from ckptctl.report import Report
+from ckptctl.report import Report, verdict
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text
 from ckptctl.ui.log import ActionLog
@@ -267,17 +267,6 @@ def _load(file: str) -> Config:
     from ckptctl.configfile import load  # noqa: PLC0415 - see ckptctl/config.py
 
     return load(file)
-
-
-def verdict(report: Report) -> tuple[int, CkptctlError | None]:
-    """Return the exit code of a report, and the error where it is that of a single run."""
-    errors = [run.error for run in report.runs if run.error is not None]
-    if errors and len(report.runs) == 1:
-        return errors[0].code, errors[0]
-    unfinished = any(
-        outcome.status not in {"done", "planned"} for run in report.runs for outcome in run.outcomes
-    )
-    return (PartialError.code if errors or unfinished else 0), None
 
 
 def write(text: str) -> None:

@@ -12,12 +12,12 @@ import typer
 
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.run_by_run import Place, Read, Remote, read_places
-from ckptctl.cli.runtime import Session, verdict
+from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
 from ckptctl.locate import is_local
 from ckptctl.model import Folder, Problem, Run
-from ckptctl.report import Report, RunReport
+from ckptctl.report import Report, RunReport, verdict
 from ckptctl.statedir import find_state
 from ckptctl.stores.local import LocalStore
 from ckptctl.trash import GONE, INFO, TRASH

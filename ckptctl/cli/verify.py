@@ -15,11 +15,11 @@ import typer
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.run_by_run import Place, Read, Remote, read_place, read_places
-from ckptctl.cli.runtime import Session, verdict
+from ckptctl.cli.runtime import Session
 from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import DamagedError, NotFoundError, UsageError
 from ckptctl.model import Checkpoint
-from ckptctl.report import Report, RunReport
+from ckptctl.report import Report, RunReport, verdict
 from ckptctl.ui.data import error_data
 from ckptctl.ui.verifying import (
     Verification,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from ckptctl.model import Inferred
+from ckptctl.model import Claim, Inferred
 
 
 class Saved(NamedTuple):
@@ -56,6 +57,14 @@ def lost_parts(saved: Iterable[Saved]) -> dict[str, str]:
         if near and (lost := frozenset.intersection(*near) - one.parts):
             found[one.name] = min(lost)
     return found
+
+
+def doubted(claim: Claim, lost: Mapping[str, str]) -> Claim:
+    """Return a claim that says what it lacks by `lost_parts`, unless it lacks something by itself."""
+    part = lost.get(claim.name)
+    if part is None or claim.missing is not None:
+        return claim
+    return replace(claim, missing=unlike(f"no {part}, unlike those around it"))
 
 
 def unlike(text: str) -> Inferred:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
@@ -11,7 +10,7 @@ from ckptctl import names
 from ckptctl.containers import UnsoundError
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._flax_state import HEAD, begins_state, read_state
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import COMMITTED, is_tree, parts_of, prove_items
 from ckptctl.formats._zarr import ARRAY, is_tensorstore, missing_in, prove_arrays
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
@@ -62,11 +61,7 @@ class Flax(Format):
         saved = [Saved(float(one.number), one.name, _parts(one, folder)) for one in ones]
         lost = lost_parts(saved)
         for one in ones:
-            claim = _claim(one, folder, whole=whole)
-            if claim.missing is None and one.name in lost:
-                text = unlike(f"no {lost[one.name]}, unlike the checkpoints around it")
-                claim = replace(claim, missing=text)
-            yield claim
+            yield doubted(_claim(one, folder, whole=whole), lost)
         if ones:
             yield from _leftovers(folder)
 

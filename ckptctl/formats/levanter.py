@@ -9,7 +9,7 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, holds_data
 from ckptctl.formats._json_files import too_large, unread
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import prove_items
 from ckptctl.formats._zarr import arrays_in, is_tensorstore, missing_in, prove_arrays
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
@@ -55,13 +55,7 @@ class Levanter(Format):
                 claims.append(_claim(name, int(found[1]), inside))
                 saved.append(Saved(int(found[1]), name, arrays_in(inside)))
         lost = lost_parts(saved)
-        for claim in claims:
-            if claim.missing is None and claim.name in lost:
-                yield replace(
-                    claim, missing=unlike(f"no {lost[claim.name]}, unlike the steps around it")
-                )
-            else:
-                yield claim
+        yield from (doubted(claim, lost) for claim in claims)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return what `metadata.json` says; Levanter itself cannot go on without step and time."""

@@ -45,7 +45,7 @@ class MMEngine(Format):
     parts: ClassVar = later(r"scheduler")  # ColossalAI: scheduler/scheduler_0.pth
     example: ClassVar[Mapping[str, bytes]] = {
         "epoch_12.pth": torch_zip(),
-        "last_checkpoint": b"/work/run/epoch_12.pth",
+        "last_checkpoint": b"/data/run/epoch_12.pth",
     }
 
     def find(self, folder: Folder, reader: Reader) -> Iterator[Claim]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._grid import gap
 from ckptctl.formats._json_files import prove_json, read_json, unread
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.formats._trackers import read_tracker
 from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
@@ -70,10 +69,7 @@ class Nanotron(Format):
             for name, inside in found.items()
         )
         for name, inside in found.items():
-            claim = _claim(name, inside)
-            if claim.missing is None and name in lost:
-                claim = replace(claim, missing=unlike(f"no {lost[name]}, unlike those around it"))
-            yield claim
+            yield doubted(_claim(name, inside), lost)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return the step that `checkpoint_metadata.json` states."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._olmo_steps import (
     CONFIG,
     DCP,
@@ -62,13 +61,7 @@ class Olmo(Format):
             if not one.whole:
                 saved.append(Saved(one.step, one.name, _rank_files(one.inside)))
         lost = lost_parts(saved)
-        for claim in claims:
-            if claim.missing is None and claim.name in lost:
-                yield replace(
-                    claim, missing=unlike(f"no {lost[claim.name]}, unlike the steps around it")
-                )
-            else:
-                yield claim
+        yield from (doubted(claim, lost) for claim in claims)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return which rank is missing of those that `metadata.yaml` counts."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_files import read_json
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._olmo_steps import (
     CORE_COMMIT,
     DCP,
@@ -56,13 +55,8 @@ class OlmoCore(Format):
             ranks = ranks_of(below(one.inside, TRAIN)).values()
             saved.append(Saved(one.step, one.name, frozenset(ranks)))
             claims.append(_claim(one))
-        lost = lost_parts(saved)
-        for claim in claims:
-            if claim.missing is None and claim.name in lost:
-                text = unlike(f"no {TRAIN}/{lost[claim.name]}, unlike the steps around it")
-                yield replace(claim, missing=text)
-            else:
-                yield claim
+        lost = {name: f"{TRAIN}/{file}" for name, file in lost_parts(saved).items()}
+        yield from (doubted(claim, lost) for claim in claims)
 
     def metadata(self, claim: Claim, folder: Folder, reader: Reader) -> Metadata:
         """Return that `.metadata.json` commits nothing where it is no JSON."""

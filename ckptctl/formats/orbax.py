@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.formats._neighbours import Saved, lost_parts, unlike
+from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import (
     COMMITTED,
     STEP_METADATA,
@@ -78,15 +77,10 @@ class Orbax(Format):
         for name, inside in steps.items():
             one = Saved(_step(name), name, parts_of(inside))
             families.setdefault(_family(name), []).append(one)
-        lost = {name: part for one in families.values() for name, part in lost_parts(one).items()}
+        lost = {n: f"{part}/" for one in families.values() for n, part in lost_parts(one).items()}
         for name, inside in steps.items():
             if f"{name}_gda" not in folder.folders:  # Flax keeps half of such a checkpoint there
-                claim = _claim(name, inside, described=described)
-                if claim.missing is None and name in lost:
-                    claim = replace(
-                        claim, missing=unlike(f"no {lost[name]}/, unlike the steps around it")
-                    )
-                yield claim
+                yield doubted(_claim(name, inside, described=described), lost)
         for name, inside in folder.folders.items():
             if (found := _STAGED.fullmatch(name)) and (first := _first(inside)):
                 yield _leftover(name, found, f"{name}/{first}")

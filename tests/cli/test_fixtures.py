@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Tree, set[str], set[str]]] = {
         {"model_0009999.pth", "model_best.pth", "last_checkpoint"},
     ),
     "MMEngine points to a path of another machine": (
-        {**files("epoch_1.pth", "epoch_2.pth", "epoch_3.pth"), "last_checkpoint": "/work/x/epoch_1.pth"},
+        {**files("epoch_1.pth", "epoch_2.pth", "epoch_3.pth"), "last_checkpoint": "/data/x/epoch_1.pth"},
         set(),
         {"epoch_1.pth", "epoch_3.pth", "last_checkpoint"},
     ),

@@ -10,7 +10,8 @@ import pytest
 
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.allennlp import AllenNlp
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from ckptctl.model import Kind, Unit
 from tests.claims import Tree, claim_of, claims_of, findings_of, opened
 from tests.trees import make_tree

@@ -71,7 +71,7 @@ def test_shorter_numbers_are_a_loop_of_the_users(tmp_path: Path) -> None:
         (b"model_0004999.pth", "model_0004999.pth"),
         (b"model_best.pth", "model_best.pth"),
         (b"model_final.pth\n", "model_final.pth"),
-        (b"/work/run/epoch_12.pth", None),  # MMEngine's
+        (b"/data/run/epoch_12.pth", None),  # MMEngine's
         (b"", None),
         (b"x" * 70_000, None),
     ],

@@ -176,7 +176,7 @@ def test_arrays_whose_file_was_not_renamed_yet(tmp_path: Path) -> None:
 def test_a_file_that_has_lost_its_arrays(tmp_path: Path) -> None:
     tree = {**split("checkpoint_1"), "checkpoint_2": SPLIT, **split("checkpoint_3")}
     found = claims_of(Flax, tmp_path, tree)
-    assert found["checkpoint_2"].missing == "no _gda, unlike the checkpoints around it"
+    assert found["checkpoint_2"].missing == "no _gda, unlike those around it"
     (finding,) = findings_of(Flax, tmp_path / "alone", {"checkpoint_2": SPLIT})
     assert (finding.file, finding.code) == ("checkpoint_2_gda/params/w/.zarray", "data-missing")
 

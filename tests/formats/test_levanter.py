@@ -145,7 +145,7 @@ def test_an_array_that_the_steps_around_have(tmp_path: Path) -> None:
     tree = {path: data for step in (1, 2, 3) for path, data in saved(step).items()}
     tree = {path: data for path, data in tree.items() if not path.startswith("step-2/opt_state")}
     found = claims_of(Levanter, tmp_path, tree)
-    assert found["step-2"].missing == "no opt_state/count/.zarray, unlike the steps around it"
+    assert found["step-2"].missing == "no opt_state/count/.zarray, unlike those around it"
     assert found["step-1"].missing is None
 
 

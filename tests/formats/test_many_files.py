@@ -11,7 +11,8 @@ import pytest
 from ckptctl.annotate import Beside, annotate
 from ckptctl.decision import Context
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.group import known_formats, runs_below
+from ckptctl.group import runs_below
+from ckptctl.known import known_formats
 from ckptctl.model import Entry, Folder, Run
 from tests.claims import opened
 from tests.trees import make_tree

@@ -11,7 +11,8 @@ from ckptctl.annotate import Beside, annotate
 from ckptctl.decision import Context
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.formats.nemo_rl import NemoRl
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from ckptctl.model import Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, findings_of, metadata_of, opened
 from tests.trees import make_tree

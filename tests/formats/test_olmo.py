@@ -185,7 +185,7 @@ def test_a_rank_that_the_steps_around_have(
     found = claims_of(kind, tmp_path, tree)
     missing = {name: claim.missing for name, claim in found.items()}
     assert missing["step1"] is missing["step3"] is None
-    assert str(missing["step2"]).endswith("rank1.pt, unlike the steps around it")
+    assert str(missing["step2"]).endswith("rank1.pt, unlike those around it")
 
 
 def test_what_is_written_after_the_marker_is_not_covered(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from ckptctl.formats._base import Pointer
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
 from ckptctl.formats.openrlhf import OpenRlhf
-from ckptctl.group import known_formats, look, runs_below
+from ckptctl.group import look, runs_below
+from ckptctl.known import known_formats
 from ckptctl.model import Checkpoint, Folder, Kind, Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, metadata_of, opened, pointers_of
 from tests.trees import make_tree, set_age

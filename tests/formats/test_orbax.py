@@ -208,8 +208,8 @@ def test_a_process_and_an_item_that_the_steps_around_have(tmp_path: Path) -> Non
     del tree["2/default/ocdbt.process_1/manifest.ocdbt"]
     del tree["4/iter/state"]
     found = claims_of(Orbax, tmp_path, tree)
-    assert found["2"].missing == "no default/ocdbt.process_1/, unlike the steps around it"
-    assert found["4"].missing == "no iter/, unlike the steps around it"
+    assert found["2"].missing == "no default/ocdbt.process_1/, unlike those around it"
+    assert found["4"].missing == "no iter/, unlike those around it"
     assert {found[step].missing for step in "135"} == {None}
 
 

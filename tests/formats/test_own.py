@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats.own import OwnLayouts
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from ckptctl.model import Claim, Kind, Layout, Unit
 from ckptctl.stores.local import LocalStore
 from tests.claims import Tree

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from ckptctl.formats._base import FORMATS, Format
-from ckptctl.group import Item, known_formats, look
+from ckptctl.group import Item, look
+from ckptctl.known import known_formats
 from ckptctl.model import Folder
 from ckptctl.stores.local import LocalStore
 from tests.claims import checkpoint_of, files_of, opened

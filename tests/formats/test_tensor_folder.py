@@ -8,7 +8,8 @@ import pytest
 from ckptctl.formats._foreign import foreign
 from ckptctl.formats._samples import safetensors, shard_index, torch_zip
 from ckptctl.formats.tensor_folder import TensorFolder
-from ckptctl.group import known_formats, look, runs_below
+from ckptctl.group import look, runs_below
+from ckptctl.known import known_formats
 from ckptctl.model import Kind, Unit
 from ckptctl.stores.local import LocalStore
 from tests.claims import claim_of, claims_of, findings_of

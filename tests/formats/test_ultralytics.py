@@ -8,7 +8,8 @@ import pytest
 
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.ultralytics import Ultralytics
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from tests.claims import claim_of, claims_of, findings_of, opened
 from tests.program import Ckptctl
 from tests.trees import make_tree

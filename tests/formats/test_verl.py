@@ -10,7 +10,8 @@ from ckptctl.formats._base import Pointer
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.formats.megatron import Megatron
 from ckptctl.formats.verl import TRACKER, Verl
-from ckptctl.group import known_formats, look
+from ckptctl.group import look
+from ckptctl.known import known_formats
 from ckptctl.model import Unit
 from tests.claims import Tree, claim_of, claims_of, findings_of, opened, pointers_of
 from tests.trees import make_tree, set_age

@@ -32,7 +32,8 @@ from ckptctl.formats._hf_index import read_shards
 from ckptctl.formats._json_stream import read_object
 from ckptctl.formats._pickle_scan import TooLongError
 from ckptctl.formats._samples import dcp_metadata, safetensors, shard_index, torch_zip
-from ckptctl.group import known_formats, runs_below
+from ckptctl.group import runs_below
+from ckptctl.known import known_formats
 from ckptctl.model import Entry, Folder
 from ckptctl.prove import prove
 from ckptctl.reading import Below, Blob, TooLargeError, VanishedError
