@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.program import Ckptctl
 from tests.trees import make_tree
 
 MEMORY = 256 * 2**20
-SECONDS = 30  # of a machine that does other things too
 DAY = 86_400
 
 DEEP = b"[" * 100_000
@@ -181,12 +179,10 @@ def look(ckptctl: Ckptctl, tmp_path: Path) -> Look:
         said: list[str] = []
         states: list[str] = []
         for command in (("list",), ("prune", "-n", "--keep-last", "9")):
-            began = time.monotonic()
             done = ckptctl(
                 *(tmp_path / "peak", *command, run, "--json", "--settle", "0s"),
                 module=("tests.measured",),
             )
-            assert time.monotonic() - began < SECONDS
             assert done.code == 0, done.stderr
             assert "Traceback" not in done.stderr
             assert int((tmp_path / "peak").read_text()) < MEMORY
@@ -343,23 +339,32 @@ METRICS = "1000/metrics/metrics"
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("file", "content", "wanted"),
     [
-        (METRICS, lambda: b'{"a":' * 900 + b"1" + b"}" * 900),
-        (METRICS, lambda: b'{"a": ' + b"9" * 400 + b"}"),
-        (METRICS, lambda: DEEP_OBJECT),
-        (METRICS, lambda: ARRAYS),
-        ("1000/_CHECKPOINT_METADATA", lambda: DEEP_OBJECT),
-        ("1000/_CHECKPOINT_METADATA", lambda: b'{"commit_timestamp_nsecs": ' + b"9" * 4000 + b"}"),
-        ("1000/default/_METADATA", lambda: DEEP),
-        ("1000/default/_METADATA", lambda: DEEP + b" " * 2_000_000),
-        ("1000/default/manifest.ocdbt", lambda: b"\x0c\xdb\x3a\x2a" + b"\xff" * 8),
+        (METRICS, lambda: b'{"a":' * 900 + b"1" + b"}" * 900, None),
+        (METRICS, lambda: b'{"a": ' + b"9" * 400 + b"}", None),
+        (METRICS, lambda: DEEP_OBJECT, "cannot be understood"),
+        (METRICS, lambda: ARRAYS, "cannot be understood"),
+        ("1000/_CHECKPOINT_METADATA", lambda: DEEP_OBJECT, "cannot be understood"),
+        (
+            "1000/_CHECKPOINT_METADATA",
+            lambda: b'{"commit_timestamp_nsecs": ' + b"9" * 4000 + b"}",
+            "ahead of the clock",
+        ),
+        ("1000/default/_METADATA", lambda: DEEP, "cannot be understood"),
+        ("1000/default/_METADATA", lambda: DEEP + b" " * 2_000_000, "cannot be understood"),
+        (
+            "1000/default/manifest.ocdbt",
+            lambda: b"\x0c\xdb\x3a\x2a" + b"\xff" * 8,
+            "has 12 bytes, but should have",
+        ),
     ],
 )
 def test_what_orbax_would_not_write(
-    look: Look, tmp_path: Path, file: str, content: Callable[[], bytes]
+    look: Look, tmp_path: Path, file: str, content: Callable[[], bytes], wanted: str | None
 ) -> None:
-    look(make_tree(tmp_path / "run", {**Orbax.example, file: content()}, age=DAY))
+    _, said = look(make_tree(tmp_path / "run", {**Orbax.example, file: content()}, age=DAY))
+    assert any(wanted in text for text in said) if wanted else not said
 
 
 @pytest.mark.parametrize(
