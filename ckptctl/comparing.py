@@ -33,7 +33,7 @@ _CRC = ": it changed, or its writer leaves checksums out (torch's set_crc32_opti
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class Expected:
     """All that was noted of one checkpoint's bytes, and what of it may rightly change."""
 
     checkpoint: Checkpoint
@@ -88,7 +88,7 @@ class Noted:
         return sure or bool(self.manifest and path in self.manifest.files)
 
 
-def by_sizes(noted: Noted) -> list[Finding]:
+def by_sizes(noted: Expected) -> list[Finding]:
     """Return what names and sizes alone prove to be other than was noted."""
     if noted.manifest is None:
         return []
@@ -121,7 +121,7 @@ def _now(links: Mapping[str, str], path: str) -> str:
     return f"one to {links[path]!r}" if path in links else "none any more"
 
 
-def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
+def by_digests(noted: Expected, hashed: Iterable[Hashed]) -> list[Finding]:
     """Return what is wrong with files that were read."""
     found: list[Finding] = []
     anew: list[str] = []
@@ -146,7 +146,7 @@ def by_digests(noted: Noted, hashed: Iterable[Hashed]) -> list[Finding]:
     return [_stale(noted), *found] if anew else found
 
 
-def _by_framework(noted: Noted, file: Hashed) -> Iterable[Finding]:
+def _by_framework(noted: Expected, file: Hashed) -> Iterable[Finding]:
     said = noted.said.get(file.path)
     if said is None or file.digests[said.algorithm].startswith(said.hexdigest):
         return
@@ -156,7 +156,7 @@ def _by_framework(noted: Noted, file: Hashed) -> Iterable[Finding]:
         yield Finding(file.path, "digest", text)
 
 
-def _when(noted: Noted, file: Hashed) -> str:
+def _when(noted: Expected, file: Hashed) -> str:
     assert noted.manifest is not None  # noqa: S101 - the caller compares with it
     assert file.entry is not None  # noqa: S101 - the same
     if noted.manifest.files[file.path].is_same(file.entry):
@@ -164,6 +164,6 @@ def _when(noted: Noted, file: Hashed) -> str:
     return "it was written since, but the rest of the checkpoint was not"
 
 
-def _stale(noted: Noted) -> Finding:
+def _stale(noted: Expected) -> Finding:
     text = "was saved anew since it was recorded, so that record is void: --record makes a new one"
     return Finding(noted.checkpoint.key_file, "stale-record", text)

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ckptctl.comparing import Noted, by_links, by_sizes
+from ckptctl.comparing import Expected, by_links, by_sizes
 from ckptctl.formats._base import Format
 from ckptctl.hashing import Source, Wanted
 from ckptctl.manifest import Manifest, ManifestError
@@ -48,7 +48,7 @@ class How:
 class Looked:
     """One checkpoint before its bytes are read, and which files are to be read whole."""
 
-    noted: Noted
+    noted: Expected
     findings: tuple[Finding, ...] = ()
     wanted: tuple[Wanted, ...] = ()
     error: OSError | None = None  # why something of it could not be read
@@ -95,7 +95,7 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
         for path, each in said.items()
         if path not in checkpoint.files
     ]
-    noted = Noted(checkpoint, manifest, said, kind.rewrites)
+    noted = Expected(checkpoint, manifest, said, kind.rewrites)
     findings += by_sizes(noted)
     if not noted.saved_anew:
         findings += by_links(manifest, links_in(checkpoint, how.folder))
@@ -124,7 +124,7 @@ def _is_recorded(checkpoint: Checkpoint, manifest: Manifest | None) -> bool:
     )
 
 
-def _wanted(noted: Noted, findings: list[Finding], how: How) -> tuple[Wanted, ...]:
+def _wanted(noted: Expected, findings: list[Finding], how: How) -> tuple[Wanted, ...]:
     """Return the files to be read whole: all at the digest level, else what is not recorded yet."""
     checkpoint, manifest = noted.checkpoint, noted.manifest
     if checkpoint.state not in {State.COMPLETE, State.DAMAGED}:

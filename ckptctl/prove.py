@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ckptctl.comparing import HARMLESS, Noted, by_sizes
+from ckptctl.comparing import HARMLESS, Expected, by_sizes
 from ckptctl.completeness import unfinished
 from ckptctl.decide import decide
 from ckptctl.decision import Context, Decision
@@ -70,7 +70,7 @@ def prove(
     """
     try:
         seen = manifest(checkpoint.member)
-        noted = Noted(checkpoint, seen, rewrites=formats[checkpoint.format].rewrites)
+        noted = Expected(checkpoint, seen, rewrites=formats[checkpoint.format].rewrites)
         unlike = [found for found in by_sizes(noted) if found.code not in HARMLESS]
         return (*findings_of(checkpoint, formats, reader), *unlike)
     except ManifestError:  # then the guard `unread` keeps it, and nothing rests on it

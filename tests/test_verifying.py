@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.comparing import Noted, by_digests
+from ckptctl.comparing import Expected, by_digests
 from ckptctl.formats.torch_file import TorchFile
 from ckptctl.hashing import Hashed, Wanted, hash_all
 from ckptctl.looking import How, Looked
@@ -58,7 +58,7 @@ def test_a_sample_of_sidecars_alone_proves_nothing(tmp_path: Path, store: LocalS
     sampled = (Wanted(SIDECAR, checkpoint.files[SIDECAR]),)
     how = How(source=store, formats={}, manifest=lambda _: None, level=Level.DIGEST)
     ((result, _),) = read_all(
-        [Looked(Noted(checkpoint), wanted=sampled)], how,
+        [Looked(Expected(checkpoint), wanted=sampled)], how,
         known={}, heard=lambda _: None, advanced=lambda _: None, stop=lambda: False,
     )  # fmt: skip
     assert result.status is Status.UNRECORDED
@@ -108,6 +108,6 @@ def test_many_files_saved_anew_take_no_time(tmp_path: Path) -> None:
     )  # fmt: skip
     hashed = [Hashed(path, entry, {ALGORITHM: "new"}, 3) for path, entry in files.items()]
     began = time.process_time()
-    (finding,) = by_digests(Noted(checkpoint, manifest), hashed)
+    (finding,) = by_digests(Expected(checkpoint, manifest), hashed)
     assert finding.code == "stale-record"
     assert time.process_time() - began < 5

@@ -100,7 +100,7 @@ class VerifyRun:
         view, found, wish = self._place.view, self._read.found, self._wish
         assert view is not None  # noqa: S101 - a run that was read was listed
         assert found is not None  # noqa: S101 - the same
-        dirs = self._dirs()
+        dirs = self._dirs
         source = self._opened(run_store(view, found))
         how = How(
             source=source,
@@ -160,7 +160,9 @@ class VerifyRun:
             else:
                 resumption.flush()
 
+    @functools.cached_property
     def _dirs(self) -> StateDirs:
+        """Where the state of the run lies: looked for once, since a bucket is asked for it."""
         view, found = self._place.view, self._read.found
         assert view is not None  # noqa: S101 - a run that was read was listed
         assert found is not None  # noqa: S101 - the same
@@ -198,7 +200,7 @@ class VerifyRun:
         """What writes to the state of the run; most verifications write nothing."""
         from ckptctl.cli.verify_notes import Notebook  # noqa: PLC0415 - see above
 
-        notebook = Notebook(self._session, self._read.location, self._dirs(), self._problems)
+        notebook = Notebook(self._session, self._read.location, self._dirs, self._problems)
         return self._stack.enter_context(notebook)
 
     def _state(self) -> Store | None:
