@@ -25,6 +25,9 @@ from ckptctl.records import Record
 from ckptctl.sidecar import is_frameworks, parse_sidecar
 
 _NOTHING = Metadata()
+_HALF_GONE = Problem(
+    "half-deleted", "a prune had begun to delete it and was interrupted: the next one goes on"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Beside:
     log: Log = field(default_factory=Log)
     problems: tuple[Problem, ...] = ()
     unread: tuple[str, ...] = ()  # records that could not be read
+    halves: frozenset[str] = frozenset()  # members of which a deletion has begun
     log_unread: str | None = None  # a log that could not be understood
     roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
     real: Callable[[str], str] = posixpath.normpath  # a full path with its links resolved
@@ -71,6 +75,8 @@ def annotate(
         except OSError as error:
             unread.append(f"{error.filename or claim.key_file}: {error.strerror or error}")
             fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
+        if sources.member in beside.halves:
+            fact = Fact(State.INCOMPLETE, (_HALF_GONE,))
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))

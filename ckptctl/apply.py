@@ -10,43 +10,31 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
-from ckptctl.asking import Asking
-from ckptctl.deletion import Deleter, Grace
+from ckptctl.asking import Answer, Asking
+from ckptctl.deletion._base import Deleter, Done, Grace, Surroundings
+from ckptctl.deletion.deleters import deleter_of
 from ckptctl.errors import CkptctlError, LockedError, RefusedError
-from ckptctl.lock import Clock, Lock, lock_folder
+from ckptctl.lock import Lock, lock_folder
 from ckptctl.model import NS
-from ckptctl.plan import Action, Plan
+from ckptctl.plan import Action, Doing, Plan
+from ckptctl.recording import Recorder
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs, open_state
-from ckptctl.stores._base import FULL
+from ckptctl.stores._base import FULL, Removed, Store
 from ckptctl.stores.local import LocalStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What applying needs of the world: clocks, patience, and whether to stop."""
-
-    clock: Clock
-    seconds: Callable[[], float]  # monotonic
-    sleep: Callable[[float], None]
-    lock_wait_ns: int = 0
-    stopped: Callable[[], bool]  # a signal arrived: settle names, leave bytes
-    late: Callable[[], bool]  # --timeout has passed: begin nothing new
 
 
 class Applier:
     """Applies the plan of one run, once."""
 
-    def __init__(self, run: LocalStore, dirs: StateDirs, world: Surroundings) -> None:
+    def __init__(self, run: Store, dirs: StateDirs, world: Surroundings) -> None:
         self._run = run
         self._dirs = dirs
         self._world = world
-        self._state: LocalStore | None = None
+        self._state: Store | None = None
         self._lock: Lock | None = None
         self._count = itertools.count()
         self._used = False
@@ -58,7 +46,8 @@ class Applier:
         until = self._world.seconds() + self._world.lock_wait_ns / NS
         while True:
             try:
-                lock_folder(self._run.fd, self._run.root)
+                if isinstance(self._run, LocalStore):
+                    lock_folder(self._run.fd, self._run.root)
                 self._open()
             except LockedError:
                 self._close()
@@ -81,7 +70,6 @@ class Applier:
         state = open_state(self._run.root, self._dirs)
         if state is None:
             return
-        assert isinstance(state, LocalStore)  # noqa: S101 - a prune is only given local runs
         self._state = state
         lock = Lock(self._state, self._world.clock)
         try:
@@ -105,18 +93,22 @@ class Applier:
             self._state = None
 
     def _deleter(self, settled: Callable[[], None] = lambda: None) -> Deleter:
-        return Deleter(self._run, self._state, self._world.stopped, self._number, settled)
+        return deleter_of(self._run, self._state, self._world, self._number, settled)
 
     def _number(self) -> str:
         return f"{self._world.clock():x}-{os.getpid()}-{next(self._count)}"
 
-    def state(self) -> LocalStore:
+    def state(self) -> Store:
         """Return the open state directory.  RefusedError where none can be written."""
         if self._state is None:
             raise RefusedError(
                 f"{self._run.root}: no space for ckptctl's records; nothing was changed"
             )
         return self._state
+
+    def recorder(self) -> Recorder:
+        """Return what changes records in the open state directory."""
+        return Recorder(self.state(), self._world.clock, self._world.seconds, self._world.sleep)
 
     def use(self, plan_id: str) -> None:
         """Note that a plan from a file is carried out now.  RefusedError where it was already."""
@@ -141,16 +133,18 @@ class Applier:
 
     def recover(self) -> Iterator[Outcome]:
         """Finish what an interrupted prune left; its names are gone already."""
-        for intent, removed in self._deleter().recover():
-            status = "failed" if removed.left else "done"
-            error = removed.left[0] if removed.left else None
-            path = os.path.join(self._run.root, intent.member)
-            yield Outcome(intent.name, path, "clean", status, removed.freed, error)
-        for entry, removed in self._deleter().expired(self._world.clock()):
-            status = "failed" if removed.left else "done"
-            error = removed.left[0] if removed.left else None
-            path = os.path.join(self._run.root, entry.paths[0])
-            yield Outcome(entry.name, path, "purge", status, removed.freed, error)
+        deleter = self._deleter()
+        for name, member, removed in deleter.recover():
+            yield self._finished("clean", name, member, removed)
+        for entry, removed in deleter.expired(self._world.clock()):
+            yield self._finished("purge", entry.name, entry.paths[0], removed)
+
+    def _finished(self, action: str, name: str, member: str, removed: Removed) -> Outcome:
+        status = "failed" if removed.left else "done"
+        error = removed.left[0] if removed.left else None
+        return Outcome(
+            name, os.path.join(self._run.root, member), action, status, removed.freed, error
+        )
 
     def apply(self, plan: Plan, asking: Asking, grace_ns: int = 0) -> Iterator[Outcome]:
         """Do the plan's actions, each only if it is still right; yield what happened to each.
@@ -162,34 +156,52 @@ class Applier:
             raise ValueError("a plan can be used once")
         self._used = True
         users = Counter(path for c in plan.run.checkpoints for path in c.sidecars)
+        deleter = self._deleter(asking.done)
         ended: str | None = None
-        for action in plan.actions:
-            if ended is None and self._world.stopped():
-                ended = "interrupted by a signal"
-            ended = ended or self._denied
-            if ended is None and self._world.late():
-                ended = "not begun within --timeout"
-            if ended is None:
-                answer = self._ask(action, asking)
-                if answer is None:
-                    yield self._delete(action, users, asking, grace)
-                    continue
-                if answer[1]:
-                    ended = answer[0]
-                yield _skipped(action, answer[0])
-                continue
-            yield _skipped(action, ended)
-        self._deleter().tidy()
+        for group in _groups(plan.actions, deleter.at_once):
+            allowed: list[Action] = []
+            ended = ended or self._ends() or self._lost()
+            asking.begin()
+            for action in group:
+                ended = ended or self._ends()
+                answer = None if ended else self._ask(action, asking)
+                if answer is not None and answer.all:
+                    ended = answer.text
+                if ended or answer is not None:
+                    yield _skipped(action, answer.text if answer is not None else ended or "")
+                else:
+                    allowed.append(action)
+            if ended and deleter.at_once > 1:
+                yield from (_skipped(action, ended) for action in allowed)
+            else:
+                yield from self._delete(allowed, users, deleter, grace)
+            if grace is None and self._state is None:
+                self._try_state_again()
+                deleter = self._deleter(asking.done)
+        deleter.tidy()
 
-    def _ask(self, action: Action, asking: Asking) -> tuple[str, bool] | None:
+    def _ends(self) -> str | None:
+        """Return why nothing more may be begun, if so."""
+        if self._world.stopped():
+            return "interrupted by a signal"
+        return self._denied or ("not begun within --timeout" if self._world.late() else None)
+
+    def _lost(self) -> str | None:
+        """Return how the lock was lost, if it was."""
         try:
             self.check()
-            answer = asking.about(action)
         except LockedError as error:
-            return error.message, True
+            return error.message
         except OSError as error:
-            return f"the run cannot be read any more: {error.strerror or error}", True
-        return None if answer is None else (answer.text, answer.all)
+            return f"the lock cannot be read any more: {error.strerror or error}"
+        return None
+
+    def _ask(self, action: Action, asking: Asking) -> Answer | None:
+        try:
+            return asking.about(action)
+        except OSError as error:
+            text = f"the run cannot be read any more: {error.strerror or error}"
+            return Answer(text, all=True)
 
     def _grace(self, grace_ns: int) -> Grace:
         """Return until when things are kept.  RefusedError where the state cannot be written."""
@@ -199,28 +211,35 @@ class Applier:
                 "without --grace it works on a full disk",
             )
         now = self._world.clock()
-        before = os.fstat(self._run.fd).st_mtime_ns
-        return Grace(self._number(), now, now + grace_ns, before)
+        before_ns = os.fstat(self._run.fd).st_mtime_ns if isinstance(self._run, LocalStore) else 0
+        return Grace(self._number(), now, now + grace_ns, before_ns)
 
     def _delete(
-        self, action: Action, users: Counter[str], asking: Asking, grace: Grace | None
-    ) -> Outcome:
-        checkpoint = action.checkpoint
-        doing = str(action.doing) if grace is None else "trash"
-        shared = frozenset(path for path in checkpoint.sidecars if users[path] > 1)
-        deleter = self._deleter(asking.done)
-        try:
-            if grace is None:
-                removed = deleter.delete(checkpoint, shared)
-            else:
-                removed = deleter.trash(checkpoint, shared, grace)
-        except OSError as error:
-            return _failed(
-                action,
-                f"{error.filename or checkpoint.member}: {error.strerror or error}; it is untouched",
-            )
+        self,
+        actions: Sequence[Action],
+        users: Counter[str],
+        deleter: Deleter,
+        grace: Grace | None,
+    ) -> Iterator[Outcome]:
+        """Delete or postpone what may go; what was scheduled before is not postponed again."""
+        doing = {action.checkpoint.member: action.doing for action in actions}
+        shared = frozenset(
+            path for a in actions for path in a.checkpoint.sidecars if users[path] > 1
+        )
+        later = [a.checkpoint for a in actions if grace and a.doing is not Doing.PURGE]
+        now = [a.checkpoint for a in actions if not (grace and a.doing is not Doing.PURGE)]
+        if later and grace is not None:
+            for done in deleter.postpone(later, shared, grace):
+                yield self._outcome(done, deleter.postpones, users)
+        if now:
+            for done in deleter.delete(now, shared):
+                yield self._outcome(done, doing[done.checkpoint.member], users)
+
+    def _outcome(self, done: Done, doing: str, users: Counter[str]) -> Outcome:
+        checkpoint, removed, failed = done
+        if failed is not None:
+            return Outcome(checkpoint.name, checkpoint.path, doing, "failed", 0, failed)
         users.subtract(checkpoint.sidecars)
-        self._try_state_again()
         if removed.left and not self._world.stopped():
             later = (
                 "the next prune tries again"
@@ -243,20 +262,20 @@ class Applier:
                 self._close_state()  # the kernel's lock on the directory still stands
 
 
-def pending(run: LocalStore, dirs: StateDirs, now_ns: int) -> bool:
-    """Whether an interrupted prune left something to finish, or a grace is over; reads only.
-
-    Raises OSError.
-    """
-    for place in dirs.existing[:1]:
-        with closing(LocalStore(place)) as state:
-            return Deleter(run, state, lambda: False, str).pending(now_ns)
-    return False
+def _groups(actions: Sequence[Action], most: int) -> Iterator[list[Action]]:
+    """Yield actions in groups that are done together; no two of one share a sidecar."""
+    group: list[Action] = []
+    sidecars: set[str] = set()
+    for action in actions:
+        mine = set(action.checkpoint.sidecars)
+        if group and (len(group) >= most or not sidecars.isdisjoint(mine)):
+            yield group
+            group, sidecars = [], set()
+        group.append(action)
+        sidecars |= mine
+    if group:
+        yield group
 
 
 def _skipped(action: Action, why: str) -> Outcome:
     return Outcome(action.checkpoint.name, action.checkpoint.path, action.doing, "skipped", 0, why)
-
-
-def _failed(action: Action, why: str) -> Outcome:
-    return Outcome(action.checkpoint.name, action.checkpoint.path, action.doing, "failed", 0, why)

@@ -33,6 +33,7 @@ class Decision:
     checkpoint: Checkpoint
     reasons: tuple[Reason, ...]
     short: tuple[str, ...] = ()
+    waits: bool = False  # its deletion is scheduled, and not due yet: nothing is done now
 
     @property
     def verdict(self) -> Verdict:

@@ -115,10 +115,10 @@ def checkpoint_of(
     if future:
         text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
         problems.append(Problem("future-time", text))
-    if any(record.metrics or record.proven or record.damaged for record in stale) or (
+    if any(r.metrics or r.proven or r.damaged or r.doom for r in stale) or (
         sources.manifest is not None and not sources.manifest_fits
     ):
-        text = "its files are not those that its record was made for: metrics and proofs there are void"
+        text = "its files are not those that its record was made for: metrics, proofs and schedules there are void"
         problems.append(Problem("stale-record", text))
     state = fact.state
     damage = next((record for record in fitting if record.damaged), None)
@@ -161,6 +161,7 @@ def checkpoint_of(
         pointers=tuple(pointers),
         aliases=tuple(alias for record in sources.records for alias in record.aliases),
         holds=tuple(hold for record in sources.records for hold in record.holds),
+        doomed_ns=min((r.doom.until_ns for r in fitting if r.doom), default=None),
         problems=tuple(dict.fromkeys(problems)),
         named=claim.named,
         temporary=claim.temporary,

@@ -40,6 +40,18 @@ class Unit(StrEnum):
     EPOCH = "epoch"
 
 
+Version = tuple[int, int, int | str]
+"""Bytes, mtime in ns, inode or etag: a file saved anew under the same name has another."""
+
+
+def version_of(value: object) -> Version:
+    """Return a version as JSON holds it.  Raises ValueError, TypeError where it is none."""
+    if not isinstance(value, list):
+        raise TypeError("no version")
+    size, mtime_ns, third = value
+    return int(size), int(mtime_ns), third if isinstance(third, str) else int(third)
+
+
 class Entry(NamedTuple):
     """One regular file, as the listing saw it."""
 
@@ -50,6 +62,11 @@ class Entry(NamedTuple):
     links: int = 1
     allocated: int = 0  # bytes on the medium
     etag: str = ""  # of an object store: another one after each save
+
+    @property
+    def version(self) -> Version:
+        """What tells this file from another of its name."""
+        return self.size, self.mtime_ns, self.etag or self.inode
 
 
 @dataclass(frozen=True, slots=True)

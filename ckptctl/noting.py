@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ckptctl.lock import started, this_host
 from ckptctl.model import NS, Checkpoint, Hold
-from ckptctl.records import Record
+from ckptctl.records import Doom, Record
 
 _FORGOTTEN_NS = 24 * 3600 * NS
 """How long after its end a hold is still shown, whatever the clocks of several hosts say."""
@@ -42,16 +42,33 @@ def noted(record: Record, note: Note, checkpoint: Checkpoint) -> Record:
     if not record.fits(checkpoint.files):
         if not note.metrics:
             return record
-        record = replace(record, metrics={}, proven=False, damaged=None, damage_level=None)
+        record = _voided(record)
     return replace(record, metrics={**record.metrics, **note.metrics}, seen=seen_of(checkpoint))
 
 
 def damaged(record: Record, checkpoint: Checkpoint, text: str, level: str) -> Record:
     """Return the record with the damage that a verification at this level found in these files."""
     if not record.fits(checkpoint.files):
-        record = replace(record, metrics={})
+        record = _voided(record)
     seen = seen_of(checkpoint)
     return replace(record, proven=False, damaged=text, damage_level=level, seen=seen)
+
+
+def scheduled(record: Record, checkpoint: Checkpoint, doom: Doom) -> Record:
+    """Return the record with the deletion of these very files scheduled."""
+    if not record.fits(checkpoint.files):
+        record = _voided(record)
+    return replace(record, doom=doom, seen=seen_of(checkpoint))
+
+
+def unscheduled(record: Record) -> Record:
+    """Return the record without a scheduled deletion."""
+    return replace(record, doom=None)
+
+
+def _voided(record: Record) -> Record:
+    """Return the record without what depended on files that are others by now."""
+    return replace(record, metrics={}, proven=False, damaged=None, damage_level=None, doom=None)
 
 
 def undamaged(record: Record) -> Record:

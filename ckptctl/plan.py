@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ckptctl.decision import Context, Decision, Verdict
+from ckptctl.decision import Context, Decision, Reason, Verdict
 from ckptctl.errors import RefusedError
 from ckptctl.families import oldest_first
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Limits, Policy
-from ckptctl.units import format_duration, format_size
+from ckptctl.rules.guards import GUARDS
+from ckptctl.units import format_duration, format_size, format_time
 
 
 class Doing(StrEnum):
@@ -19,6 +20,7 @@ class Doing(StrEnum):
 
     DELETE = "delete"
     CLEAN = "clean"  # remove what an unfinished save left
+    PURGE = "purge"  # carry out a deletion whose grace is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,14 @@ def plan_prune(run: Run, decisions: tuple[Decision, ...], policy: Policy, contex
         decisions = tuple(
             _unfinished(run, decisions, policy.incomplete_after_ns, context, problems)
         )
-    doomed = {d.checkpoint.member for d in decisions if d.verdict is Verdict.DELETE}
+    decisions += tuple(Decision(c, ()) for c in run.leftovers if c.doomed_ns is not None)
+    decisions = tuple(_scheduled(decision, context) for decision in decisions)
+    doing = {d.checkpoint.member: _doing(d, context) for d in decisions}
     leftovers = sorted(run.leftovers, key=lambda c: (c.saved_ns, c.member))
-    actions = [
-        Action(Doing.DELETE if c.state is State.COMPLETE else Doing.CLEAN, c)
-        for c in (*leftovers, *oldest_first(run))
-        if c.member in doomed
-    ]
+    ordered = ((doing.get(c.member), c) for c in (*leftovers, *oldest_first(run)))
+    actions = [Action(what, checkpoint) for what, checkpoint in ordered if what is not None]
     _limit(run, actions, policy.limits)
-    keepers = frozenset(
-        d.checkpoint.member
-        for d in decisions
-        if any(reason.rule in {"newest", "resumable"} for reason in d.reasons)
-    )
+    keepers = keepers_of({d.checkpoint.member: d.reasons for d in decisions})
     return Plan(
         run=run,
         decisions=decisions,
@@ -69,6 +66,45 @@ def plan_prune(run: Run, decisions: tuple[Decision, ...], policy: Policy, contex
         keepers=keepers,
         problems=tuple(problems),
     )
+
+
+def plan_purge(run: Run, members: Collection[str], keepers: frozenset[str]) -> Plan:
+    """Return the plan that carries out scheduled deletions now, whatever is left of their grace."""
+    found = (*run.leftovers, *oldest_first(run))
+    meant = (c for c in found if c.member in members and c.doomed_ns is not None)
+    actions = tuple(Action(Doing.PURGE, checkpoint) for checkpoint in meant)
+    return Plan(run=run, decisions=(), actions=actions, keepers=keepers)
+
+
+def keepers_of(reasons: Mapping[str, Sequence[Reason]]) -> frozenset[str]:
+    """Return the members without which nothing may go, of those that guards keep."""
+    return frozenset(
+        member
+        for member, given in reasons.items()
+        if any(reason.rule in {"newest", "resumable"} for reason in given)
+    )
+
+
+def _scheduled(decision: Decision, context: Context) -> Decision:
+    """Return the decision, saying so where its deletion only waits for its time."""
+    until_ns = decision.checkpoint.doomed_ns
+    if until_ns is None or decision.verdict is Verdict.KEEP:
+        return decision
+    if until_ns <= context.now_ns:
+        return replace(decision, short=("its deletion was scheduled, and its grace is over",))
+    text = f"scheduled: goes with the first prune after {format_time(until_ns)}"
+    return replace(decision, short=(text,), waits=True)
+
+
+def _doing(decision: Decision, context: Context) -> Doing | None:
+    """Return what is to be done; a scheduled deletion whose time has come is asked about again."""
+    checkpoint = decision.checkpoint
+    if checkpoint.doomed_ns is not None:
+        due = checkpoint.doomed_ns <= context.now_ns
+        return Doing.PURGE if due and all(r.rule in GUARDS for r in decision.reasons) else None
+    if decision.verdict is Verdict.KEEP:
+        return None
+    return Doing.DELETE if checkpoint.state is State.COMPLETE else Doing.CLEAN
 
 
 def _unfinished(
@@ -100,7 +136,11 @@ def _unfinished(
         else:
             yield decision
     for leftover in run.leftovers:
-        if not markerless and _abandoned(leftover, run, after_ns, context):
+        if (
+            leftover.doomed_ns is None
+            and not markerless
+            and _abandoned(leftover, run, after_ns, context)
+        ):
             yield Decision(leftover, (), (_gone_for(after_ns),))
 
 

@@ -2,7 +2,7 @@
 
 JSON: `{"schema":"ckptctl/plan","version":1,"id","created_at","location","recursive","runs":[{"name",
 "location","keepers":[...],"metrics":[[name, mode]],"grace_ns","actions":[{"action","checkpoint",
-"member","bytes","files":{path: [bytes, mtime_ns, inode]},"why":[...]}]}]}`.
+"member","bytes","files":{path: [bytes, mtime_ns, inode or ETag]},"why":[...]}]}]}`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from ckptctl.decision import Decision
 from ckptctl.errors import UsageError
-from ckptctl.journal import Identity, identity
-from ckptctl.model import Checkpoint, Run
+from ckptctl.model import Checkpoint, Run, Version, version_of
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.rules._base import Metric, Mode
 
@@ -29,12 +28,12 @@ class PlannedAction:
     name: str
     member: str
     bytes: int
-    files: Mapping[str, Identity]
+    files: Mapping[str, Version]
     why: tuple[str, ...]
 
     def means(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint is still, file by file, the one that was planned."""
-        now = {path: identity(entry) for path, entry in checkpoint.files.items()}
+        now = {path: entry.version for path, entry in checkpoint.files.items()}
         return now == self.files
 
 
@@ -70,7 +69,7 @@ def planned_run(plan: Plan, location: str, metrics: Sequence[Metric], grace_ns: 
             name=action.checkpoint.name,
             member=action.checkpoint.member,
             bytes=action.checkpoint.bytes,
-            files={path: identity(entry) for path, entry in action.checkpoint.files.items()},
+            files={path: entry.version for path, entry in action.checkpoint.files.items()},
             why=short.get(action.checkpoint.member, ()),
         )
         for action in plan.actions
@@ -184,7 +183,7 @@ def _action(value: Mapping[str, object]) -> PlannedAction:
         name=str(value["checkpoint"]),
         member=str(value["member"]),
         bytes=int(str(value["bytes"])),
-        files={str(path): (int(a), int(b), int(c)) for path, (a, b, c) in files.items()},
+        files={str(path): version_of(seen) for path, seen in files.items()},
         why=tuple(str(text) for text in _list(value["why"])),
     )
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ckptctl.comparing import HARMLESS, Expected, by_sizes
 from ckptctl.completeness import unfinished
-from ckptctl.decide import decide
-from ckptctl.decision import Context, Decision
+from ckptctl.decide import decide, guarded
+from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import UnreadableError
 from ckptctl.formats._base import Format
 from ckptctl.manifest import Manifest, ManifestError
@@ -38,25 +38,62 @@ def decide_proven(
     decision is made anew.  `reader` starts at the run, `manifest` gives what was recorded of it.  Raises UnreadableError where a file cannot
     be read, and what `decide` raises.
     """
-    proven: set[str] = set()
     resting = _GUARDS | set(RULES.names())
-    while True:
+    decisions: tuple[Decision, ...] = ()
+
+    def rest(run: Run) -> set[str]:
+        nonlocal decisions
         decisions = decide(run, rules, context)
+        return {d.checkpoint.member for d in decisions if any(r.rule in resting for r in d.reasons)}
+
+    return _proven(run, rest, context, lambda c: prove(c, formats, reader, manifest)), decisions
+
+
+def guarded_proven(
+    run: Run,
+    context: Context,
+    formats: Mapping[str, Format],
+    reader: Reader,
+    manifest: Manifests,
+) -> tuple[Run, Mapping[str, tuple[Reason, ...]]]:
+    """Return the run and what guards keep of it, once every checkpoint they rest on is proven.
+
+    What `decide_proven` does for rules, for who carries out what was decided before.
+    """
+    reasons: Mapping[str, tuple[Reason, ...]] = {}
+
+    def rest(run: Run) -> set[str]:
+        nonlocal reasons
+        reasons = guarded(run, (), context)
+        return {m for m, given in reasons.items() if any(r.rule in _GUARDS for r in given)}
+
+    return _proven(run, rest, context, lambda c: prove(c, formats, reader, manifest)), reasons
+
+
+def _proven(
+    run: Run,
+    rest: Callable[[Run], set[str]],
+    context: Context,
+    findings: Callable[[Checkpoint], tuple[Finding, ...]],
+) -> Run:
+    """Return the run with all that a decision rests on proven; `rest` makes it anew each time."""
+    proven: set[str] = set()
+    while True:
+        rests = rest(run)
         unproven = [
-            decision.checkpoint
-            for decision in decisions
-            if decision.checkpoint.state is State.COMPLETE
-            and not decision.checkpoint.proven
-            and decision.checkpoint.member not in proven
-            and any(reason.rule in resting for reason in decision.reasons)
+            checkpoint
+            for checkpoint in run.checkpoints
+            if checkpoint.state is State.COMPLETE
+            and not checkpoint.proven
+            and checkpoint.member in rests - proven
         ]
         if not unproven:
-            return run, decisions
-        results = in_order(lambda c: prove(c, formats, reader, manifest), unproven)
+            return run
+        results = in_order(findings, unproven)
         proven.update(checkpoint.member for checkpoint in unproven)
         failed = {c.member: found for c, found in zip(unproven, results, strict=True) if found}
         if not failed:
-            return run, decisions
+            return run
         demoted = (_demoted(c, failed, context) for c in run.checkpoints)
         run = replace(run, checkpoints=naming_their_best(demoted))
 

@@ -7,7 +7,7 @@ sees the change of `records/` before its next deletion.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -67,14 +67,19 @@ class Recorder:
         too long, UnreadableError where the record cannot be understood or written; the record
         there is then the old one or, where only its confirmation failed, the new one.
         """
+        return self.change_all((path,), change)[path]
+
+    def change_all(self, paths: Iterable[str], change: Change) -> dict[str, Record]:
+        """Change several records in one turn; see `change`.  The first that fails ends it."""
+        changed: dict[str, Record] = {}
         try:
             with self._locked() as lock:
-                old = read_record(self.state, path)
-                new = change(old)
-                if new != old:
-                    lock.check()
-                    self._write(new)
-                return new
+                for path in paths:
+                    old = read_record(self.state, path)
+                    new = changed[path] = change(old)
+                    if new != old:
+                        lock.check()
+                        self._write(new)
         except RecordError as error:
             raise UnreadableError(
                 f"{self.state.root}: {error}; nothing was changed",
@@ -82,6 +87,7 @@ class Recorder:
             ) from error
         except OSError as error:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
+        return changed
 
     def keep(self, manifest: Manifest) -> None:
         """Write a checkpoint's manifest, whole, over an older one.  Raises UnreadableError."""

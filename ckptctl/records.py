@@ -23,6 +23,17 @@ class RecordError(ValueError):
     """A record of ours cannot be understood, so what it protects is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doom:
+    """A deletion that is scheduled, on a store where nothing can be moved aside for a grace."""
+
+    until_ns: int  # the first prune after it carries the deletion out
+    since_ns: int
+    batch: str  # the prune that scheduled it
+    name: str  # the checkpoint's
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One checkpoint's record; `seen` is path -> (bytes, mtime in ns), empty where not noted."""
@@ -37,6 +48,7 @@ class Record:
     proven: bool = False  # a verification found these very files whole at structure level or above
     damaged: str | None = None  # what a verification found wrong with these very files
     damage_level: str | None = None  # how deep that one looked: a less deep one cannot refute it
+    doom: Doom | None = None  # void, like all that depends on the bytes, once it does not fit
 
     def fits(self, files: Mapping[str, Entry]) -> bool:
         """Whether the files are those that the record was made for."""
@@ -69,6 +81,7 @@ def dump(record: Record) -> bytes:
             "proven": record.proven,
             "damaged": record.damaged,
             "damage_level": record.damage_level,
+            "doom": None if record.doom is None else asdict(record.doom),
         }
     ).encode()
 
@@ -93,11 +106,26 @@ def parse(content: bytes) -> Record:
             proven=bool(value["proven"]),
             damaged=_text(value["damaged"]),
             damage_level=_text(value.get("damage_level")),
+            doom=_doom(value.get("doom")),
         )
     except RecordError:
         raise
     except NOT_UNDERSTOOD as error:
         raise RecordError(f"cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def _doom(value: object) -> Doom | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError("doom")
+    return Doom(
+        int(value["until_ns"]),
+        int(value["since_ns"]),
+        str(value["batch"]),
+        str(value["name"]),
+        int(value["bytes"]),
+    )
 
 
 def _text(value: object) -> str | None:

@@ -36,6 +36,7 @@ class StateDirs:
     forbidden: str | None = None  # the format that keeps it out of the run's own directory
     open: Callable[[str], Store] = LocalStore
     remote: bool = False  # in a bucket
+    folders: frozenset[str] = frozenset()  # what those in a bucket hold
 
 
 def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -> StateDirs:
@@ -73,11 +74,14 @@ def remote_state(run: str, access: Access) -> StateDirs:
     # The run may be a whole bucket, which has nothing beside it.
     beside = f"{parent}/{STATE_NAME}/{name}" if parent.count("/") > 1 else inside
     existing = []
+    folders: set[str] = set()
     for place in dict.fromkeys((beside, inside)):
         with closing(access.open(place)) as store, suppress(FileNotFoundError):
-            store.listing(deep=False)
+            folders |= store.listing(deep=False).folders.keys()
             existing.append(place)
-    return StateDirs(tuple(existing), (beside,), open=access.open, remote=True)
+    return StateDirs(
+        tuple(existing), (beside,), open=access.open, remote=True, folders=frozenset(folders)
+    )
 
 
 def _distrusted(path: str, run: str, uid: int, owner: int) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ckptctl.annotate import Beside, annotate
+from ckptctl.annotate import annotate
+from ckptctl.beside import OpenLog, read_beside, read_log, read_log_there
 from ckptctl.decision import Context
 from ckptctl.errors import UsageError
 from ckptctl.formats._base import Format
@@ -20,19 +19,13 @@ from ckptctl.locate import (
     containing,
     is_local,
     list_location,
-    local_path,
     open_local,
     open_location,
 )
-from ckptctl.logs import Log, joined, parse_log
-from ckptctl.manifests import manifests_in
 from ckptctl.model import Layout, Problem, Run
-from ckptctl.reading import FRAMEWORK_LIMIT
-from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs, find_state, remote_state
 from ckptctl.stores import Access
 from ckptctl.stores._base import Store
-from ckptctl.stores.local import LocalStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +160,8 @@ def read_run(view: Survey, found: Found, reading: Reading) -> Run:
     """Return one run with its checkpoints' metadata, state and pointers."""
     path = path_of(view, found)
     dirs = state_dirs(view, found, reading.state_dir, reading.uid)
-    beside = _beside(path, dirs, reading)
+    logs = _logs(view, found, reading.metrics_from)
+    beside = read_beside(path, found.folder, dirs, logs, asked=reading.logs_asked)
     run = annotate(found, name_of(view, found), path, view.store, beside, reading.context)
     if view.only is not None:
         run = replace(
@@ -176,6 +170,21 @@ def read_run(view: Survey, found: Found, reading: Reading) -> Run:
             leftovers=(),
         )
     return run
+
+
+def _logs(view: Survey, found: Found, names: Sequence[str]) -> Iterator[tuple[str, OpenLog]]:
+    """Yield what logs are called, and what reads them; a relative name lies in the run."""
+    path = path_of(view, found)
+    for name in names:
+        full = name if "://" in name else os.path.join(path, name)
+        if view.access is None or is_local(full):
+            yield full, partial(read_log, full)
+        elif full == name:
+            above, _, last = full.rpartition("/")
+            yield full, partial(read_log_there, view.access.open(above), last)
+        else:
+            inside = f"{found.folder.path}/{name}".lstrip("/")
+            yield full, partial(read_log_there, view.store, inside)
 
 
 def look_again(view: Survey, found: Found, reading: Reading) -> Run:
@@ -189,90 +198,13 @@ def again(view: Survey, found: Found) -> Found:
     return look(view.store.listing(found.folder.path), view.store, view.formats, top)
 
 
-def _beside(path: str, dirs: StateDirs, reading: Reading) -> Beside:
-    """Read what ckptctl noted about a run, and the logs that its policy names."""
-    records: list[Record] = []
-    unread: list[str] = []
-    problems: list[Problem] = []
-    for place, reason in dirs.passed_over:
-        problems.append(
-            Problem(
-                "state-passed-over", f"{place}: {reason}; of it only pins, tags and holds count"
-            )
-        )
-        records += _keeping(place)
-    for place in dirs.existing:
-        try:
-            with closing(dirs.open(place)) as store:
-                records += read_all(store)
-        except (OSError, RecordError) as error:
-            unread.append(f"{place}: {error}")
-    manifest = manifests_in(())
-    try:
-        manifest = manifests_in(dirs.existing, dirs.open)
-    except OSError as error:
-        unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
-    logs: list[Log] = []
-    log_unread = None
-    for name in reading.metrics_from:
-        full = os.path.join(path, name)
-        try:
-            logs.append(parse_log(read_log(full)))
-        except FileNotFoundError:
-            text = f"{full}: the log does not exist, so it gives no metrics"
-            problems.append(Problem("log-missing", text))
-            if reading.logs_asked:
-                unread.append(text)
-        except ValueError as error:
-            log_unread = f"{full}: the log {error}"
-            problems.append(Problem("log-unreadable", log_unread))
-        except OSError as error:
-            unread.append(f"{full}: {error.strerror or error}")
-    return Beside(
-        records=by_path(records),
-        manifest=manifest,
-        log=joined(logs),
-        problems=tuple(problems),
-        unread=tuple(unread),
-        log_unread=log_unread,
-        roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
-        real=os.path.realpath,
-    )
-
-
-def _keeping(place: str) -> list[Record]:
-    """Return what a state directory that is not to be obeyed asks to keep: that does no harm."""
-    try:
-        with closing(LocalStore(place)) as store:
-            return [
-                Record(path=r.path, tags=r.tags, pinned=r.pinned, aliases=r.aliases, holds=r.holds)
-                for r in read_all(store)
-            ]
-    except (OSError, RecordError):
-        return []
-
-
-def read_log(path: str) -> bytes:
-    """Return a log that the user named: it may lie outside the run.  Raises OSError."""
-    fd = os.open(local_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", path)
-        content = file.read(FRAMEWORK_LIMIT + 1)
-    if len(content) > FRAMEWORK_LIMIT:
-        raise ValueError("is larger than 1 GiB")
-    return content
-
-
-def run_root(view: Survey, found: Found) -> LocalStore:
-    """Open a run's own directory, step by step from the location, following no link."""
-    root = run_store(view, found)
-    assert isinstance(root, LocalStore)  # noqa: S101 - what changes something is only given local ones
-    return root
+def settled_path(view: Survey, path: str) -> str:
+    """Return the full path of a run by which it is told from any other."""
+    return path if view.access else os.path.realpath(path)
 
 
 def run_store(view: Survey, found: Found) -> Store:
-    """Open a run as a store of its own."""
+    """Open a run as a store of its own, step by step from the location, following no link."""
     if not found.folder.path:
         return open_location(view.store.root, view.access)
     return view.store.below(found.folder.path)

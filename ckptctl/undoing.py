@@ -7,18 +7,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from ckptctl.apply import Applier
-from ckptctl.errors import NotFoundError, RefusedError
+from ckptctl.deletion.schedule import scheduled_in
+from ckptctl.deletion.trash import TrashEntry, discard, entries, restore
+from ckptctl.errors import CkptctlError, NotFoundError, RefusedError
+from ckptctl.noting import unscheduled
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs
-from ckptctl.stores._base import STATE_NAME
+from ckptctl.stores._base import STATE_NAME, Store
 from ckptctl.stores.local import LocalStore
-from ckptctl.trash import TrashEntry, discard, entries, restore
 
 
 def in_trash(dirs: StateDirs) -> list[TrashEntry]:
-    """Return what is in the trash of a run, oldest first; reads only.  Raises OSError."""
+    """Return what can be brought back of a run, oldest first; reads only.  Raises OSError."""
+    if dirs.remote:
+        return scheduled_in(dirs)
     for place in dirs.existing[:1]:
-        with closing(LocalStore(place)) as state:
+        with closing(dirs.open(place)) as state:
             return entries(state)
     return []
 
@@ -46,9 +50,12 @@ def chosen(held: Sequence[TrashEntry], names: Sequence[str], *, last: bool) -> l
     return list(dict.fromkeys(by_name[name] for name in names))
 
 
-def bring_back(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
-    """Put entries back under their names; yield what happened to each."""
+def bring_back(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    """Put entries back under their names, or cancel what was scheduled; yield what happened to each."""
     state = applier.state()
+    if not isinstance(run, LocalStore):
+        yield from _cancelled(run, applier, meant)
+        return
     back: list[TrashEntry] = []
     for entry in meant:
         path = os.path.join(run.root, entry.paths[0])
@@ -67,7 +74,22 @@ def bring_back(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -
     _give_back_the_time(run, state, back)
 
 
-def _give_back_the_time(run: LocalStore, state: LocalStore, back: Sequence[TrashEntry]) -> None:
+def _cancelled(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    recorder = applier.recorder()
+    for entry in meant:
+        path = os.path.join(run.root, entry.paths[0])
+        try:
+            applier.check()
+            recorder.change(entry.paths[0], unscheduled)
+        except CkptctlError as error:
+            yield Outcome(entry.name, path, "restore", "failed", 0, error.message)
+        except OSError as error:
+            yield Outcome(entry.name, path, "restore", "failed", 0, error.strerror or str(error))
+        else:
+            yield Outcome(entry.name, path, "restore", "done", entry.bytes)
+
+
+def _give_back_the_time(run: LocalStore, state: Store, back: Sequence[TrashEntry]) -> None:
     """Give the run's directory the time it had before the prune, if all that came since is ours.
 
     So a prune and its undo leave a tree that a copying tool finds equal.
@@ -85,8 +107,8 @@ def _give_back_the_time(run: LocalStore, state: LocalStore, back: Sequence[Trash
     os.utime(run.fd, ns=(os.fstat(run.fd).st_atime_ns, first.run_ns))
 
 
-def empty(run: LocalStore, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
-    """Free the bytes of entries; yield what happened to each, `bytes` being what was freed."""
+def empty(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    """Free the bytes of entries in the trash; yield what happened to each, `bytes` being what was freed."""
     state = applier.state()
     for entry in meant:
         path = os.path.join(run.root, entry.paths[0])

@@ -15,6 +15,7 @@ from ckptctl.model import Checkpoint, Entry, Hold, Run
 from ckptctl.noting import held
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.recording import Recorder
+from ckptctl.sight import DiskSight
 from ckptctl.stores.local import LocalStore
 from tests.checkpoints import HOUR, NOW, checkpoint, run
 from tests.trees import make_tree
@@ -32,14 +33,13 @@ class Watched:
         self.checkpoints = {n: self._checkpoint(n) for n in range(1, 4)}
         self.looks = 0
         seconds: Iterator[int] = count()
+        plan = Plan(run=self._run(), decisions=(), actions=(), keepers=frozenset({"step_3.pt"}))
         self.asking = Asking(
-            Plan(run=self._run(), decisions=(), actions=(), keepers=frozenset({"step_3.pt"})),
-            self.store,
+            plan,
+            DiskSight(plan, self.store, (str(self.state),), lambda: next(seconds) / 2),
             look=self._look,
-            state_dirs=(str(self.state),),
             metrics=(),
             context=lambda: Context(NOW),
-            seconds=lambda: next(seconds) / 2,
         )
 
     def _checkpoint(self, step: int) -> Checkpoint:

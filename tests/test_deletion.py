@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.deletion import Deleter
-from ckptctl.journal import Intent, Journal
+from ckptctl.deletion.disk import DiskDeleter
+from ckptctl.deletion.journal import Intent, Journal
 from ckptctl.stores.local import LocalStore
 from tests.trees import make_tree, read_tree
 
 
-def left_behind(tmp_path: Path, *, now: dict[str, bytes], taken: bytes, meant: bool) -> Deleter:
+def left_behind(tmp_path: Path, *, now: dict[str, bytes], taken: bytes, meant: bool) -> DiskDeleter:
     """A run, and a deletion of step_1.pt that died after its rename; what it took was meant or not."""
     run = LocalStore(str(make_tree(tmp_path / "run", now)))
     state = LocalStore(str(make_tree(tmp_path / "state", {"trash/gone-1-1-1/0": taken})))
@@ -28,7 +28,7 @@ def left_behind(tmp_path: Path, *, now: dict[str, bytes], taken: bytes, meant: b
         bytes=3,
     )
     Journal(state).begin(entry)
-    return Deleter(run, state, lambda: False, lambda: "2-2-2")
+    return DiskDeleter(run, state, lambda: False, lambda: "2-2-2")
 
 
 def state_left(tmp_path: Path) -> dict[str, bytes]:
@@ -39,22 +39,22 @@ def state_left(tmp_path: Path) -> dict[str, bytes]:
 
 def test_what_was_meant_is_removed(tmp_path: Path) -> None:
     deleter = left_behind(tmp_path, now={"step_2.pt": b"two"}, taken=b"old", meant=True)
-    assert [intent.name for intent, _ in deleter.recover()] == ["step_1"]
+    assert [done.name for done in deleter.recover()] == ["step_1"]
     assert state_left(tmp_path) == {}
     assert not deleter.pending(0)
 
 
 def test_what_took_the_name_just_before_the_rename_is_put_back(tmp_path: Path) -> None:
     deleter = left_behind(tmp_path, now={"step_2.pt": b"two"}, taken=b"new", meant=False)
-    assert deleter.recover() == []
+    assert list(deleter.recover()) == []
     assert read_tree(tmp_path / "run") == {"step_1.pt": b"new", "step_2.pt": b"two"}
     assert state_left(tmp_path) == {}
 
 
 def test_where_its_name_is_taken_too_it_is_kept_and_told(tmp_path: Path) -> None:
     deleter = left_behind(tmp_path, now={"step_1.pt": b"newer"}, taken=b"new", meant=False)
-    ((intent, removed),) = deleter.recover()
-    assert (intent.name, removed.freed) == ("step_1", 0)
+    ((name, _, removed),) = deleter.recover()
+    assert (name, removed.freed) == ("step_1", 0)
     assert "look at it yourself" in removed.left[0]
     assert state_left(tmp_path) == {"trash/gone-1-1-1/0": b"new"}
     assert read_tree(tmp_path / "run") == {"step_1.pt": b"newer"}
@@ -76,6 +76,6 @@ def test_a_journal_that_no_deletion_of_ours_wrote_makes_nothing_go(
     Journal(state).begin(
         Intent(id="1-1-1", name="x", folder=folder, kept=False, parts=parts, bytes=0)
     )
-    assert Deleter(run, state, lambda: False, lambda: "2-2-2").recover() == []
+    assert list(DiskDeleter(run, state, lambda: False, lambda: "2-2-2").recover()) == []
     assert read_tree(tmp_path / "run") == {"step_9.pt": b"keep"}
     assert {"trash/5-5-5/info.json", "records/a.json"} <= read_tree(tmp_path / "state").keys()

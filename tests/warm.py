@@ -27,7 +27,10 @@ from tests.faults.unprivileged import preload
 CHANGES_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of variables that the interpreter reads when it starts."""
 
-FORKED = {f"tests.faults.{name}" for name in ("dying", "meddling", "preloaded", "unprivileged")}
+FORKED = {
+    f"tests.faults.{name}"
+    for name in ("dying", "dying_there", "meddling", "preloaded", "unprivileged")
+}
 """Modules that do something to the program in their own process, and may be forked like it."""
 
 _SECONDS = 100

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from ckptctl.advice import Answer, Given, answer
+from ckptctl.beside import read_log
 from ckptctl.cadence import Observed, observe
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.run_by_run import Read, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import PartialError, UsageError
 from ckptctl.model import NS
-from ckptctl.survey import read_log
 from ckptctl.ui.data import error_data
 from ckptctl.ui.interval import Section, interval_data, interval_text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import uuid
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import typer
 from ckptctl.cli.access import access_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
-from ckptctl.cli.prune_run import PruneRun
+from ckptctl.cli.prune_run import PruneRun, refuse_by_place
 from ckptctl.cli.runtime import Session, interactive
 from ckptctl.config import Config
 from ckptctl.errors import UnreadableError, UsageError
@@ -23,7 +22,7 @@ from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.report import Report
 from ckptctl.survey import (
     Survey,
-    path_of,
+    settled_path,
     survey,
 )
 from ckptctl.ui.ask import confirm
@@ -98,10 +97,9 @@ def prune(
         progress.started("listing")
         where = session.locate(location if location or plan is None else plan.location)
         recursive = common.recursive if plan is None else plan.recursive
-        looks = options.dry_run and plan is None and options.plan_out is None
-        access = access_of(common, config, where) if looks else None
+        access = access_of(common, config, where)
         view = survey(where, config.formats if config else (), deep=recursive, access=access)
-        _refuse_by_place(view, recursive=recursive)
+        refuse_by_place(view, recursive=recursive)
         runs = [PruneRun(session, named, flags, view, found) for found in view.found]
         if plan is not None:
             runs = _planned(runs, plan)
@@ -140,7 +138,7 @@ def _read_plan(file: str) -> PlanFile:
 
 def _planned(runs: list[PruneRun], plan: PlanFile) -> list[PruneRun]:
     """Return the runs that a plan is about.  UnreadableError where one of them is not there."""
-    here = {os.path.realpath(run.path): run for run in runs}
+    here = {settled_path(run.view, run.path): run for run in runs}
     for planned in plan.runs:
         if planned.location not in here:
             raise UnreadableError(
@@ -157,7 +155,7 @@ def _write_plan(
     plan = PlanFile(
         id=uuid.uuid4().hex,
         created_at=format_time(session.clock()),
-        location=os.path.realpath(view.store.root),
+        location=settled_path(view, view.store.root),
         recursive=recursive,
         runs=tuple(planned),
     )
@@ -171,47 +169,32 @@ def _write_plan(
 
 
 def _tell_of_trash(session: Session, view: Survey, report: Report) -> None:
-    """Say what a prune that only trashed left to do."""
-    taken = {
-        (o.path)
-        for run in report.runs
-        for o in run.outcomes
-        if (o.action, o.status) == ("trash", "done")
-    }
-    sizes = [
-        d.checkpoint.bytes
-        for run in report.runs
-        for d in run.decisions
-        if d.checkpoint.path in taken
-    ]
-    if taken:
-        where = view.location
-        session.say(
-            f"nothing was freed yet: the trash took {len(taken)} checkpoints ({format_size(sum(sizes))}); "
-            f"`ckptctl undo {where}` brings them back, `ckptctl purge --all {where}` frees their space now"
-        )
+    """Say what a prune that only trashed or scheduled left to do."""
+    sizes = {d.checkpoint.path: d.checkpoint.bytes for r in report.runs for d in r.decisions}
+    for action, did in _LEFT.items():
+        taken = {
+            o.path
+            for run in report.runs
+            for o in run.outcomes
+            if (o.action, o.status) == (action, "done")
+        }
+        if taken:
+            where, size = view.location, format_size(sum(sizes.get(path, 0) for path in taken))
+            session.say(did.format(f"{len(taken)} checkpoints ({size})", where))
+
+
+_LEFT = {
+    "trash": "nothing was freed yet: the trash took {0}; `ckptctl undo {1}` brings them back, "
+    "`ckptctl purge --all {1}` frees their space now",
+    "schedule": "nothing was deleted yet: {0} go with the first prune after their grace; "
+    "`ckptctl undo {1}` keeps them, `ckptctl purge --all {1}` deletes them now",
+}
 
 
 def _named(policy: str) -> Config:
     from ckptctl.configfile import load_policy  # noqa: PLC0415 - see ckptctl/config.py
 
     return load_policy(policy)
-
-
-def _refuse_by_place(view: Survey, *, recursive: bool) -> None:
-    """Refuse a location that is no run by itself, naming the runs that are there."""
-    if view.only is not None:
-        run = view.store.root
-        raise UsageError(
-            f"{view.location}: is one checkpoint of the run {run}; nothing was changed",
-            f"name the run: {run}",
-        )
-    if view.found and not view.itself and not recursive:
-        shown = "\n".join(f"  {path_of(view, found)}" for found in view.found)
-        raise UsageError(
-            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:\n{shown}",
-            "name one of them, or add --recursive",
-        )
 
 
 def _question(runs: list[PruneRun]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from ckptctl.apply import Applier, Surroundings, pending
+from ckptctl.apply import Applier
 from ckptctl.asking import Asking
 from ckptctl.cli.deciding import decide_run, noted_of, policy_of, refuse_unread
 from ckptctl.cli.run_by_run import reading_of
@@ -16,6 +16,8 @@ from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
 from ckptctl.decision import Decision
+from ckptctl.deletion._base import Surroundings
+from ckptctl.deletion.deleters import pending
 from ckptctl.errors import CkptctlError, RefusedError, UnreadableError, UsageError
 from ckptctl.families import all_apart, families
 from ckptctl.group import Found
@@ -26,7 +28,9 @@ from ckptctl.policy import Draft, Policy
 from ckptctl.prove import prove
 from ckptctl.reading import Below
 from ckptctl.report import Outcome, RunReport
+from ckptctl.sight import sight_of
 from ckptctl.statedir import StateDirs
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import (
     Survey,
@@ -35,7 +39,8 @@ from ckptctl.survey import (
     name_of,
     path_of,
     read_run,
-    run_root,
+    run_store,
+    settled_path,
     state_dirs,
 )
 
@@ -67,9 +72,9 @@ class PruneRun:
         """Finish what an interrupted prune left, before anything is decided on the strength of it."""
         outcomes: list[Outcome] = []
         try:
-            with closing(run_root(self.view, self.found)) as root:
+            with closing(run_store(self.view, self.found)) as root:
                 dirs = self._state()
-                if not pending(root, dirs, surroundings_of(self.session).clock()):
+                if not pending(root, dirs, surroundings_of(self.session)):
                     return self
                 with (
                     self.session.signals.noted(),
@@ -106,7 +111,7 @@ class PruneRun:
 
     def _as_planned(self, planned: PlannedRun) -> PruneRun:
         """Plan what a file says, as far as it still holds; nothing else is decided."""
-        policy = Policy(grace_ns=planned.grace_ns)
+        policy = replace(self.flags.policy(), grace_ns=planned.grace_ns)
         try:
             run = read_run(self.view, self.found, reading_of(self.session, policy))
             refuse_unread(run)
@@ -145,7 +150,7 @@ class PruneRun:
         """Return what a plan file holds of this run; None where nothing was planned."""
         if self.plan is None or self.policy is None or self.error is not None:
             return None
-        where = os.path.realpath(self.path)
+        where = settled_path(self.view, self.path)
         return planned_run(
             self.plan, where, metrics_asked(self.policy.keep), self.policy.grace_ns or 0
         )
@@ -157,11 +162,11 @@ class PruneRun:
         run, outcomes = self, list(self.outcomes)
         try:
             with (
-                closing(run_root(self.view, self.found)) as root,
+                closing(run_store(self.view, self.found)) as root,
                 self.session.signals.noted(),
                 Applier(root, self._state(), surroundings_of(self.session)) as applier,
             ):
-                if applier.waited or os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns:
+                if applier.waited or self._changed(root):
                     run = self._afresh()
                 if run.error is not None or run.plan is None or not run.plan.actions:
                     return replace(run, outcomes=tuple(outcomes))
@@ -175,6 +180,12 @@ class PruneRun:
             return replace(run, outcomes=tuple(outcomes), error=_gone(self.path, error))
         return replace(run, outcomes=tuple(outcomes))
 
+    def _changed(self, root: Store) -> bool:
+        """Whether anything came or went since the run was listed.  Raises OSError."""
+        if isinstance(root, LocalStore):
+            return os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns
+        return again(self.view, self.found).folder != self.found.folder
+
     def _afresh(self) -> PruneRun:
         """Decide anew, for a run that another process may have changed; never more than was planned."""
         nothing = replace(self, plan=None, policy=None, decisions=(), error=None)
@@ -185,18 +196,16 @@ class PruneRun:
         actions = tuple(a for a in fresh.plan.actions if a.checkpoint.member in agreed)
         return replace(fresh, plan=replace(fresh.plan, actions=actions))
 
-    def _apply(self, applier: Applier, root: LocalStore) -> Iterator[Outcome]:
+    def _apply(self, applier: Applier, root: Store) -> Iterator[Outcome]:
         if self.plan is None or self.policy is None:
             return
         session, policy, dirs = self.session, self.policy, self._state()
         asking = Asking(
             self.plan,
-            root,
+            sight_of(self.plan, root, (*dirs.existing, *dirs.fresh), time.monotonic),
             look=lambda: look_again(self.view, self.found, reading_of(session, policy)),
-            state_dirs=(*dirs.existing, *dirs.fresh),
             metrics=self.planned.metrics if self.planned else metrics_asked(policy.keep),
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
-            seconds=time.monotonic,
         )
         yield from applier.apply(self.plan, asking, policy.grace_ns or 0)
 
@@ -224,6 +233,22 @@ class PruneRun:
             outcomes=self.outcomes,
             problems=problems,
             error=self.error,
+        )
+
+
+def refuse_by_place(view: Survey, *, recursive: bool) -> None:
+    """Refuse a location that is no run by itself, naming the runs that are there."""
+    if view.only is not None:
+        run = view.store.root
+        raise UsageError(
+            f"{view.location}: is one checkpoint of the run {run}; nothing was changed",
+            f"name the run: {run}",
+        )
+    if view.found and not view.itself and not recursive:
+        shown = "\n".join(f"  {path_of(view, found)}" for found in view.found)
+        raise UsageError(
+            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:\n{shown}",
+            "name one of them, or add --recursive",
         )
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.cli.carry_out import carry_out
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.runtime import Session, interactive
-from ckptctl.cli.trash_runs import report_of, trash_runs
+from ckptctl.cli.trash_runs import TrashRun, report_of, trash_runs
 from ckptctl.errors import UsageError
 from ckptctl.ui.ask import confirm
 from ckptctl.undoing import empty
@@ -67,4 +68,13 @@ def purge(common: Common, options: PurgeOptions, location: Location = None) -> N
         ):
             session.say("nothing was freed")
             return
-    session.end(report_of("purge", [run.worked(session, empty) for run in runs], dry_run=False))
+    session.end(report_of("purge", [_purged(session, run) for run in runs], dry_run=False))
+
+
+def _purged(session: Session, run: TrashRun) -> TrashRun:
+    view, found = run.view, run.found
+    if view is None or found is None:
+        return run.worked(session, empty)
+    return run.worked(
+        session, lambda root, applier, meant: carry_out(session, view, found, root, applier, meant)
+    )

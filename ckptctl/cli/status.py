@@ -13,6 +13,7 @@ import typer
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.run_by_run import Place, Read, Remote, read_places
 from ckptctl.cli.runtime import Session
+from ckptctl.deletion.trash import GONE, INFO, TRASH
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
 from ckptctl.locate import is_local
@@ -20,7 +21,6 @@ from ckptctl.model import Folder, Problem, Run
 from ckptctl.report import Report, RunReport, verdict
 from ckptctl.statedir import find_state
 from ckptctl.stores.local import LocalStore
-from ckptctl.trash import GONE, INFO, TRASH
 from ckptctl.ui import words
 from ckptctl.ui.data import error_data
 from ckptctl.ui.health import (

@@ -8,17 +8,21 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier
-from ckptctl.cli.prune_run import surroundings_of
+from ckptctl.cli.access import access_of
+from ckptctl.cli.prune_run import refuse_by_place, surroundings_of
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, UnreadableError, UsageError
+from ckptctl.deletion.trash import TrashEntry
+from ckptctl.errors import CkptctlError, UnreadableError
+from ckptctl.group import Found
+from ckptctl.records import RecordError
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.statedir import StateDirs, find_state
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import name_of, path_of, survey
-from ckptctl.trash import TrashEntry
+from ckptctl.survey import Survey, name_of, path_of, run_store, state_dirs, survey
 from ckptctl.undoing import in_trash
 
-Work = Callable[[LocalStore, Applier, Sequence[TrashEntry]], Iterator[Outcome]]
+Work = Callable[[Store, Applier, Sequence[TrashEntry]], Iterator[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,14 @@ class TrashRun:
     meant: tuple[TrashEntry, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     error: CkptctlError | None = None
+    view: Survey | None = None  # of a run in a bucket, which is there as long as its trash
+    found: Found | None = None
+
+    def opened(self) -> Store:
+        """Open the run.  Raises OSError, UnreadableError."""
+        if self.view is not None and self.found is not None:
+            return run_store(self.view, self.found)
+        return LocalStore(self.path)
 
     def worked(self, session: Session, work: Work) -> TrashRun:
         """Do the work on what is meant, under the run's lock."""
@@ -40,7 +52,7 @@ class TrashRun:
         outcomes: list[Outcome] = []
         try:
             with (
-                closing(LocalStore(self.path)) as root,
+                closing(self.opened()) as root,
                 session.signals.noted(),
                 Applier(root, self.dirs, surroundings_of(session)) as applier,
             ):
@@ -72,23 +84,41 @@ def trash_runs(session: Session, location: str | None) -> list[TrashRun]:
     """
     where = session.locate(location)
     formats = session.config.formats if session.config else ()
-    view = survey(where, formats, deep=session.common.recursive)
+    access = access_of(session.common, session.config, where)
+    view = survey(where, formats, deep=session.common.recursive, access=access)
     if view.only is not None:
-        raise UsageError(
-            f"{where}: is one checkpoint; nothing was changed", f"name the run: {view.store.root}"
-        )
+        refuse_by_place(view, recursive=session.common.recursive)
     paths = [(name_of(view, found), path_of(view, found)) for found in view.found]
+    if view.access is not None:
+        return _in_bucket(session, view)
     if not view.itself:
         itself = _run(session, os.path.basename(view.store.root), view.store.root)
         if itself.held:
             return [itself]
-        if paths and not session.common.recursive:
-            shown = "\n".join(f"  {path}" for _, path in paths)
-            raise UsageError(
-                f"{where}: is no run itself, but holds {len(paths)}; nothing was changed:\n{shown}",
-                "name one of them, or add --recursive",
-            )
+        refuse_by_place(view, recursive=session.common.recursive)
     return [_run(session, name, path) for name, path in paths]
+
+
+def _in_bucket(session: Session, view: Survey) -> list[TrashRun]:
+    refuse_by_place(view, recursive=session.common.recursive)
+    runs = []
+    for found in view.found:
+        name, path = name_of(view, found), path_of(view, found)
+        try:
+            dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
+            held = tuple(in_trash(dirs))
+            runs.append(TrashRun(name, path, dirs, held, view=view, found=found))
+        except (OSError, RecordError) as error:
+            text = (
+                f"{path}: what is scheduled cannot be read ({_words(error)}); nothing was changed"
+            )
+            unreadable = UnreadableError(text, "check the permissions of its state in .ckptctl/")
+            runs.append(TrashRun(name, path, StateDirs(), (), error=unreadable))
+    return runs
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 def _run(session: Session, name: str, path: str) -> TrashRun:

@@ -63,6 +63,9 @@ class Keys(Protocol):
         One that is gone already is none of those.  Raises OSError where nothing can be deleted.
         """
 
+    def delete_markers(self, markers: Sequence[str]) -> None:
+        """Delete the markers of empty directories ("a/b/" before "a/"), as far as that can be done."""
+
 
 @dataclass(slots=True)
 class _Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
@@ -177,7 +177,39 @@ class ObjectStore:
 
     def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
         """Remove objects in batches; each that is still there is told with its reason."""
-        return self._remove([(path, self._key(path), files[path].size) for path in files], stop)
+        left = self.remove_each(files, stop)
+        freed = sum(entry.size for path, entry in files.items() if path not in left)
+        return Removed(freed, tuple(f"{path}: {why}" for path, why in left.items()))
+
+    def remove_each(self, files: Iterable[str], stop: Stop = never) -> dict[str, str]:
+        """Remove objects in batches; return why those that are still there are."""
+        return self._remove({self._key(path): path for path in files}, stop)
+
+    def remove_markers(self, folders: Iterable[str]) -> None:
+        """Remove what still shows directories in which nothing is left.  Raises OSError.
+
+        One listing is made of all that lies below the location.
+        """
+        tops = {f"{self._key(folder)}/" for folder in folders}
+        kept: set[str] = set()
+        marks: list[tuple[str, str]] = []
+        for page in self.keys.pages(self._prefix(""), deep=True):
+            if page.afresh:
+                kept, marks = set(), []
+            kept.update(_tops(page.others, tops))
+            for key, entry in page.objects:
+                for top in _tops((key,), tops):
+                    if entry.size or not key.endswith("/"):
+                        kept.add(top)
+                    else:
+                        marks.append((top, key))
+            marks += [(top, f"{p}/") for p in page.prefixes for top in _tops((f"{p}/",), tops)]
+            marks += [(top, key) for key, _ in page.unsure for top in _tops((f"{key}/",), tops)]
+        unsure = {key for top, key in marks if top not in kept and not key.endswith("/")}
+        real = self.keys.real(unsure) if unsure else set()
+        kept.update(top for top, key in marks if key in real)
+        bare = {key if key.endswith("/") else f"{key}/" for top, key in marks if top not in kept}
+        self.keys.delete_markers(sorted(bare, reverse=True))
 
     def remove_tree(self, path: str, stop: Stop = never) -> Removed:
         """Remove all objects below a path, markers and odd keys too, as one listing finds them."""
@@ -195,45 +227,47 @@ class ObjectStore:
             return Removed(0, (f"{path}: {error.strerror or error}",))
         found |= {key if key in real else f"{key}/": 0 for key in unsure}
         skip = len(self.prefix) + 1 if self.prefix else 0
-        return self._remove([(key[skip:], key, size) for key, size in found.items()], stop)
+        left = self._remove({key: key[skip:] for key in found}, stop)
+        freed = sum(size for key, size in found.items() if key[skip:] not in left)
+        return Removed(freed, tuple(f"{path}: {why}" for path, why in left.items()))
 
-    def _remove(self, files: Sequence[tuple[str, str, int]], stop: Stop) -> Removed:
-        """Delete in batches, a few of them at once; none is begun after one that was refused."""
+    def _remove(self, paths: Mapping[str, str], stop: Stop) -> dict[str, str]:
+        """Delete keys in batches, a few of them at once; none is begun after one that was refused.
+
+        `paths` says how each key is called; returned is why some are left.
+        """
         refused: list[str] = []
 
-        def one(batch: Sequence[tuple[str, str, int]]) -> Removed:
-            if stop():
-                return Removed(0, (f"{batch[0][0]}: left for later",))
-            failed: dict[str, str] = {}
-            text = refused[0] if refused else ""
-            if not text:
-                try:
-                    failed = self.keys.delete([key for _, key, _ in batch])
-                except OSError as error:
-                    text = error.strerror or str(error)
-                    refused.append(text)
-            if text:
-                return Removed(0, tuple(f"{path}: {text}" for path, _, _ in batch))
-            return Removed(
-                sum(size for _, key, size in batch if key not in failed),
-                tuple(f"{path}: {failed[key]}" for path, key, _ in batch if key in failed),
-            )
+        def one(batch: Sequence[str]) -> dict[str, str]:
+            if refused or stop():
+                return dict.fromkeys(batch, refused[0] if refused else "left for later")
+            try:
+                return self.keys.delete(batch)
+            except OSError as error:
+                refused.append(error.strerror or str(error))
+                return dict.fromkeys(batch, refused[0])
 
-        batches = [files[first : first + BATCH] for first in range(0, len(files), BATCH)]
+        keys = list(paths)
+        batches = [keys[first : first + BATCH] for first in range(0, len(keys), BATCH)]
         if len(batches) < 2:  # noqa: PLR2004 - one needs no thread
-            return sum_of(map(one, batches))
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
+            answers = list(map(one, batches))
+        else:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return sum_of(pool.map(one, batches))
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                answers = list(pool.map(one, batches))
+        return {paths[key]: why for answer in answers for key, why in answer.items()}
 
 
-def sum_of(parts: Iterable[Removed]) -> Removed:
-    """Return what several removals did together."""
-    whole = Removed()
-    for part in parts:
-        whole = whole.plus(part)
-    return whole
+def _tops(keys: Iterable[str], tops: Collection[str]) -> Iterator[str]:
+    """Yield those of the prefixes below which keys lie."""
+    for key in keys:
+        at = key.find("/")
+        while at >= 0:
+            if key[: at + 1] in tops:
+                yield key[: at + 1]
+                break
+            at = key.find("/", at + 1)
 
 
 def _number(text: str) -> int:

@@ -14,7 +14,7 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities
 from ckptctl.stores._errors import PRECONDITION, host_of, refused, seen_in, translated
 from ckptctl.stores._fsspec import entry_of, quiet
-from ckptctl.stores._keys import Page
+from ckptctl.stores._keys import BATCH, Page
 from ckptctl.stores._options import S3_NAMES, S3Options
 
 _CONFIG = {
@@ -149,6 +149,11 @@ class S3fsKeys:
             for item in found.get("Errors", ())
             if item.get("Code") != "NoSuchKey"
         }
+
+    def delete_markers(self, markers: Sequence[str]) -> None:
+        """Delete the markers of empty directories; one that cannot be deleted does no harm."""
+        for first in range(0, len(markers), BATCH):
+            self.delete(markers[first : first + BATCH])
 
 
 def _size(found: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from ckptctl.model import Entry
@@ -18,6 +19,8 @@ from ckptctl.stores._options import typed
 
 _THREADS = 16
 _ETAGS = ("ETag", "etag", "generation", "content_md5", "md5", "checksum")
+_EMPTY_ONLY = frozenset({"memory", "sftp", "ssh", "ftp", "smb", "file", "local"})
+"""Whose `rmdir` is known to refuse a directory that holds anything; pyarrow's deletes all in it."""
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
 
 
@@ -126,6 +129,14 @@ class AnyKeys:
             reasons = pool.map(self._delete, keys)
             return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
 
+    def delete_markers(self, markers: Sequence[str]) -> None:
+        """Remove empty directories, where this store has directories; one that stays does no harm."""
+        if _EMPTY_ONLY.isdisjoint(_protocols(self._fs)):
+            return
+        for marker in markers:
+            with suppress(Exception):
+                self._fs.rmdir(self._path(marker.rstrip("/")))
+
     def _delete(self, key: str) -> str:
         try:
             with translated("deleting from", self.where, key):
@@ -135,6 +146,10 @@ class AnyKeys:
         except OSError as error:
             return error.strerror or "it failed"
         return ""
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:  # noqa: ANN401 - the same
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def _lists_flat(fs: Any) -> bool:  # noqa: ANN401 - the same

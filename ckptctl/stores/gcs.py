@@ -127,6 +127,10 @@ class GcsKeys(AnyKeys):
             if (reason := self._why(answer, key))
         }
 
+    def delete_markers(self, markers: Sequence[str]) -> None:
+        """Delete the markers of empty directories; one that cannot be deleted does no harm."""
+        self.delete(markers)
+
     def _why(self, answer: object, key: str) -> str:
         if not isinstance(answer, Exception):
             return ""

@@ -181,6 +181,11 @@ class S3Keys:
                 left |= self._one_by_one([key for key in plain if key in there])
         return left
 
+    def delete_markers(self, markers: Sequence[str]) -> None:
+        """Delete the markers of empty directories, which obstore cannot spell."""
+        if markers:
+            self._spare().delete_markers(markers)
+
     def _one_by_one(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete what a batch left, so that each key tells its own reason."""
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread

@@ -83,7 +83,8 @@ def _reason(reason: Reason) -> str:
 
 
 def _doomed(run: RunReport) -> list[Checkpoint]:
-    return [d.checkpoint for d in run.decisions if d.verdict is Verdict.DELETE]
+    """Return what is to go now; what is scheduled for later is not."""
+    return [d.checkpoint for d in run.decisions if d.verdict is Verdict.DELETE and not d.waits]
 
 
 def _run(run: RunReport, look: Look, *, dry_run: bool) -> Iterator[str]:
@@ -151,6 +152,8 @@ def _verdicts(run: RunReport) -> list[str]:
 
 
 def _verdict(decision: Decision, outcome: Outcome | None) -> str:
+    if outcome is None and decision.waits:
+        return "scheduled"
     if outcome is None or decision.verdict is Verdict.KEEP:
         return decision.verdict
     return _DONE.get(outcome.action, outcome.action) if outcome.status == "done" else outcome.status
@@ -170,7 +173,8 @@ def _summary(runs: Sequence[RunReport], *, dry_run: bool) -> str:
         said = f"would delete {len(chosen):,} {of_all}"
     else:
         short = f" ({len(doomed):,} were to go)" if len(chosen) < len(doomed) else ""
-        said = f"deleted {len(chosen):,} {of_all}{short}"
+        later = {o.action for run in runs for o in run.outcomes} == {"schedule"}
+        said = f"{'scheduled' if later else 'deleted'} {len(chosen):,} {of_all}{short}"
     if doomed:
         said += f", {format_size(words.total_bytes(chosen))} of {size}"
     if dry_run:

@@ -1,4 +1,4 @@
-"""What works in buckets means there what it means on a disk; what deletes is still refused."""
+"""What works in buckets means there what it means on a disk; what deletes is in test_bucket_prune.py."""
 
 from __future__ import annotations
 
@@ -190,29 +190,6 @@ def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
     assert process.wait(30) == 0
     assert process.stderr is not None
     process.stderr.close()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("prune", "--keep-last", "1"), ("prune", "--keep-last", "1", "--grace", "7d"),
-        ("prune", "--keep-last", "1", "--plan-out", "plan.json"), ("undo",), ("purge", "--all"),
-    ],
-    ids=lambda arguments: arguments[0],
-)  # fmt: skip
-def test_what_is_not_there_yet_is_refused(
-    arguments: tuple[str, ...],
-    s3: Place,
-    ckptctl: Ckptctl,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    s3.put("step_1.pt", torch_zip())
-    done = ckptctl(*arguments, s3.url, *options(s3))
-    assert done.code == 2
-    assert "not supported yet" in done.stderr
-    assert list(tmp_path.iterdir()) == []  # nor is a directory called s3: made
 
 
 @pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)

@@ -10,28 +10,19 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ckptctl.journal import Identity, Intent, Journal, identity, parts_of, whole
-from ckptctl.model import Checkpoint
+from ckptctl.deletion._base import Done, Finished, Grace
+from ckptctl.deletion.journal import Intent, Journal, parts_of, whole
+from ckptctl.deletion.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
+from ckptctl.model import Checkpoint, Version
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL, Removed, Stop, Store
-from ckptctl.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
 
 
 @dataclass(frozen=True, slots=True)
-class Grace:
-    """For how long a checkpoint is kept in the trash, and by which prune."""
-
-    batch: str
-    now_ns: int
-    until_ns: int
-    run_ns: int  # the time of the run's directory before it
-
-
-@dataclass(frozen=True, slots=True)
-class Deleter:
+class DiskDeleter:
     """Deletes checkpoints of one run.  `state` is None where no state can be written."""
 
     run: Store
@@ -39,9 +30,21 @@ class Deleter:
     stop: Stop
     number: Callable[[], str]  # makes a new id
     settled: Callable[[], None] = lambda: None  # called when names are gone, before bytes go
+    at_once: int = 1
+    postpones: str = "trash"
 
-    def delete(self, checkpoint: Checkpoint, shared: frozenset[str]) -> Removed:
-        """Delete a checkpoint, but for sidecars that another one needs.
+    def delete(self, doomed: Sequence[Checkpoint], shared: frozenset[str]) -> Iterator[Done]:
+        """Delete checkpoints one by one, but for sidecars that another one needs."""
+        return _each(doomed, lambda checkpoint: self._delete(checkpoint, shared))
+
+    def postpone(
+        self, doomed: Sequence[Checkpoint], shared: frozenset[str], grace: Grace
+    ) -> Iterator[Done]:
+        """Take the names of checkpoints from them and keep them for a grace; nothing is freed."""
+        return _each(doomed, lambda checkpoint: self._trash(checkpoint, shared, grace))
+
+    def _delete(self, checkpoint: Checkpoint, shared: frozenset[str]) -> Removed:
+        """Delete a checkpoint.
 
         Raises OSError where its name could not be taken from it: it is then untouched.
         """
@@ -71,8 +74,8 @@ class Deleter:
             self._end(journal, intent.id)
         return removed
 
-    def trash(self, checkpoint: Checkpoint, shared: frozenset[str], grace: Grace) -> Removed:
-        """Take a checkpoint's names from it and keep it for a grace; nothing is freed.
+    def _trash(self, checkpoint: Checkpoint, shared: frozenset[str], grace: Grace) -> Removed:
+        """Move a checkpoint into the trash.
 
         Raises OSError where that cannot be done (no space for the note of it, a state directory
         on another file system): it is then untouched.
@@ -150,13 +153,13 @@ class Deleter:
                 left.append(f"{path}: {error.strerror or error}")
         return Removed(0, tuple(left))
 
-    def _is_still(self, path: str, seen: Identity) -> bool:
+    def _is_still(self, path: str, seen: Version) -> bool:
         """Whether a file, or one of several directories, is what was meant.  Raises OSError."""
         if seen == whole(seen[2]):
             found = self.run.identity(path)
             return found is not None and found[1] == seen[2]
         entry = self.run.stat(path)
-        return entry is not None and identity(entry) == seen
+        return entry is not None and entry.version == seen
 
     def _in_place(self, checkpoint: Checkpoint, intent: Intent) -> Removed:
         """Delete where it lies: key file first, so that a half is seen to be none; sidecars last."""
@@ -177,17 +180,16 @@ class Deleter:
             removed = removed.plus(remove(path))
         return removed
 
-    def recover(self) -> list[tuple[Intent, Removed]]:
-        """Finish what an interrupted prune began; return what was finished and what that removed."""
+    def recover(self) -> Iterator[Finished]:
+        """Finish what an interrupted prune began."""
         if self.state is None:
-            return []
+            return
         journal = Journal(self.state)
-        finished = []
         seen: set[str] = set()
         for intent in journal.open_intents():
             removed = self._finish(self.state, intent) if _ours(intent) else None
             if removed is not None:
-                finished.append((intent, removed))
+                yield Finished(intent.name, intent.member, removed)
                 seen.add(intent.folder)
             if removed is None or not removed.left:
                 journal.end(intent.id)
@@ -197,9 +199,7 @@ class Deleter:
                 continue
             removed = self.state.remove_tree(folder, self.stop)
             if removed.freed or removed.left:
-                nameless = Intent(id=name, name=name, folder=folder, kept=False, parts={}, bytes=0)
-                finished.append((nameless, removed))
-        return finished
+                yield Finished(name, "", removed)
 
     def _finish(self, state: Store, intent: Intent) -> Removed | None:
         """Finish one deletion that was begun; None where it had not begun, or was another's name."""
@@ -239,12 +239,13 @@ class Deleter:
         moved = state.identity(f"{intent.folder}/0")
         return moved is not None and moved[1] == intent.parts[intent.member][2]
 
-    def expired(self, now_ns: int) -> list[tuple[TrashEntry, Removed]]:
-        """Free what is past its grace; return what went and what that removed."""
+    def expired(self, now_ns: int) -> Iterator[tuple[TrashEntry, Removed]]:
+        """Free what is past its grace; yield what went and what that removed."""
         if self.state is None:
-            return []
-        past = [entry for entry in entries(self.state) if entry.until_ns <= now_ns]
-        return [(entry, discard(self.state, entry, self.stop)) for entry in past if not self.stop()]
+            return
+        for entry in entries(self.state):
+            if entry.until_ns <= now_ns and not self.stop():
+                yield entry, discard(self.state, entry, self.stop)
 
     def tidy(self) -> None:
         """Forget the journal once nothing in it is open."""
@@ -260,6 +261,15 @@ class Deleter:
             or any(name.startswith(GONE) for name in folders(self.state))
             or any(entry.until_ns <= now_ns for entry in entries(self.state))
         )
+
+
+def _each(doomed: Sequence[Checkpoint], how: Callable[[Checkpoint], Removed]) -> Iterator[Done]:
+    for checkpoint in doomed:
+        try:
+            yield Done(checkpoint, how(checkpoint))
+        except OSError as error:
+            where = error.filename or checkpoint.member
+            yield Done(checkpoint, failed=f"{where}: {error.strerror or error}; it is untouched")
 
 
 def _ours(intent: Intent) -> bool:

@@ -11,14 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ckptctl.model import Checkpoint, Entry, Kind
+from ckptctl.model import Checkpoint, Kind, Version, version_of
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
 from ckptctl.stores._base import Store
 
 FILE = "journal.jsonl"
-
-Identity = tuple[int, int, int]
-"""Bytes, mtime in ns, inode: a file saved anew under the same name has another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class Intent:
     folder: str  # below the state directory
     kept: bool  # it can be brought back; else its bytes go at once
     parts: Mapping[
-        str, Identity
+        str, Version
     ]  # path within the run -> what it was; of a directory only the inode
     bytes: int
 
@@ -44,19 +41,14 @@ class Intent:
         return next(iter(self.parts), "")
 
 
-def identity(entry: Entry) -> Identity:
-    """Return what tells this file from another of its name."""
-    return entry.size, entry.mtime_ns, entry.inode
-
-
-def whole(inode: int) -> Identity:
+def whole(inode: int | str) -> Version:
     """Return what tells a directory from another of its name."""
     return 0, 0, inode
 
 
 def parts_of(
     checkpoint: Checkpoint, inodes: Mapping[str, int], shared: frozenset[str]
-) -> dict[str, Identity]:
+) -> dict[str, Version]:
     """Return the parts of a checkpoint in the order in which they go, but for shared sidecars.
 
     `inodes` are those of its directories.
@@ -64,9 +56,9 @@ def parts_of(
     if checkpoint.kind is Kind.DIRECTORY:
         own = {root: whole(inodes[root]) for root in checkpoint.roots}
     else:
-        own = {checkpoint.member: identity(checkpoint.files[checkpoint.member])}
+        own = {checkpoint.member: checkpoint.files[checkpoint.member].version}
         own |= {
-            path: identity(entry)
+            path: entry.version
             for path, entry in checkpoint.files.items()
             if path not in checkpoint.sidecars and not checkpoint.contains(path)
         }
@@ -74,7 +66,7 @@ def parts_of(
     beside = [
         path for path in checkpoint.sidecars if path not in shared and not checkpoint.contains(path)
     ]
-    return own | {path: identity(checkpoint.files[path]) for path in beside}
+    return own | {path: checkpoint.files[path].version for path in beside}
 
 
 class Journal:
@@ -126,10 +118,7 @@ class Journal:
                     name=str(value["name"]),
                     folder=str(value["folder"]),
                     kept=bool(value["kept"]),
-                    parts={
-                        str(path): (int(a), int(b), int(c))
-                        for path, (a, b, c) in value["parts"].items()
-                    },
+                    parts={str(path): version_of(seen) for path, seen in value["parts"].items()},
                     bytes=int(value["bytes"]),
                 )
             except NOT_UNDERSTOOD:

@@ -1,0 +1,39 @@
+"""Which deleter a run needs, by the store that it lies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from ckptctl.deletion._base import Deleter, Surroundings
+from ckptctl.deletion.bucket import BucketDeleter
+from ckptctl.deletion.disk import DiskDeleter
+from ckptctl.recording import Recorder
+from ckptctl.statedir import StateDirs
+from ckptctl.stores._base import Store
+from ckptctl.stores._objects import ObjectStore
+
+
+def deleter_of(
+    run: Store,
+    state: Store | None,
+    world: Surroundings,
+    number: Callable[[], str],
+    settled: Callable[[], None] = lambda: None,
+) -> Deleter:
+    """Return what deletes checkpoints on the store that the run lies on."""
+    if isinstance(run, ObjectStore) and state is not None:
+        recorder = Recorder(state, world.clock, world.seconds, world.sleep)
+        return BucketDeleter(run, recorder, world.stopped, number)
+    return DiskDeleter(run, state, world.stopped, number, settled)
+
+
+def pending(run: Store, dirs: StateDirs, world: Surroundings) -> bool:
+    """Whether an interrupted prune left something to finish, or a grace is over; reads only.
+
+    Raises OSError.
+    """
+    for place in dirs.existing[:1]:
+        with closing(dirs.open(place)) as state:
+            return deleter_of(run, state, world, str).pending(world.clock())
+    return False

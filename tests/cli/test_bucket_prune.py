@@ -1,0 +1,253 @@
+"""prune, undo and purge in buckets: the same survivors as on a disk, and nothing half done."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import safetensors
+from tests.cli.test_buckets import call, options, upload
+from tests.cli.test_processes import ENV
+from tests.program import Ckptctl, Done
+from tests.stores.places import OBJECTS, Place, place
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place(request.param, request)
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place("s3-obstore", request)
+
+
+BOTH = pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
+
+
+def fill(where: Place, steps: int, below: str = "run") -> None:
+    """A run of HF checkpoints' shape, the oldest first."""
+    for step in range(1, steps + 1):
+        for name in ("a.safetensors", "b.safetensors"):
+            where.put(f"{below}/step_{step}/{name}", safetensors(name))
+
+
+def keys(where: Place, below: str = "run") -> list[str]:
+    return sorted(path for path, _ in where.open().listing(below).walk())
+
+
+def steps(where: Place, below: str = "run") -> list[str]:
+    return sorted({key.split("/")[0] for key in keys(where, below)})
+
+
+def prune(ckptctl: Ckptctl, where: Place, *more: str) -> Done:
+    return call(ckptctl, "prune", where, *more, below="run")
+
+
+def outcomes(done: Done) -> list[tuple[str, str, str]]:
+    said = done.json
+    every = said.get("results") or [o for run in said.get("runs", ()) for o in run["outcomes"]]
+    return [(o.get("checkpoint") or o["name"], o["action"], o["status"]) for o in every]
+
+
+def state(where: Place) -> dict[str, list[str]]:
+    """What is left in the state of the run, by directory."""
+    try:
+        below = where.open().listing(".ckptctl/run")
+    except FileNotFoundError:
+        return {}
+    found = {name: sorted(folder.files) for name, folder in below.folders.items()}
+    return {**found, "": sorted(below.files)}
+
+
+@pytest.mark.parametrize("bucket", OBJECTS[1:], indirect=True)
+def test_what_no_rule_keeps_is_deleted_whole(bucket: Place, ckptctl: Ckptctl) -> None:
+    fill(bucket, 4)
+    bucket.put("run/step_1.json", b'{"step": 1}')
+    bucket.put("run/notes.txt", b"mine")
+    bucket.put("run/step_10x/keep.bin", b"mine too")
+    done = prune(ckptctl, bucket, "--keep-last", "2", "--json")
+    assert done.code == 0, done.stderr
+    assert outcomes(done) == [("step_1", "delete", "done"), ("step_2", "delete", "done")]
+    one = sum(len(safetensors(name)) for name in ("a.safetensors", "b.safetensors"))
+    assert done.json["freed_bytes"] == 2 * one + len(b'{"step": 1}')
+    assert keys(bucket) == [
+        "notes.txt", "step_10x/keep.bin",
+        *(f"step_{n}/{name}.safetensors" for n in (3, 4) for name in "ab"),
+    ]  # fmt: skip
+    assert not any(state(bucket).values())  # neither lock nor journal is left
+    again = prune(ckptctl, bucket, "--keep-last", "2", "--json")
+    assert (again.code, outcomes(again)) == (0, [])
+
+
+def test_in_memory_too(ckptctl: Ckptctl, request: pytest.FixtureRequest) -> None:
+    for where in place("memory", request):
+        fill(where, 3)
+        done = prune(ckptctl, where, "--keep-last", "1", "--json")
+        assert done.code in {0, 7}  # another process has another memory
+
+
+@BOTH
+def test_a_twin_prefix_is_not_touched(bucket: Place, ckptctl: Ckptctl) -> None:
+    for step in (5, 50, 500, 5000):
+        bucket.put(f"run/step_{step}/a.safetensors", safetensors("a"))
+    bucket.put("run/step_5.txt", b"notes")
+    bucket.put("run2/step_5/a.safetensors", safetensors("a"))
+    done = prune(ckptctl, bucket, "--keep-last", "3")
+    assert done.code == 0, done.stderr
+    assert keys(bucket) == ["step_5.txt", *(f"step_{n}/a.safetensors" for n in (50, 500, 5000))]
+    assert steps(bucket, "run2") == ["step_5"]
+
+
+@BOTH
+def test_a_grace_is_a_schedule(bucket: Place, ckptctl: Ckptctl) -> None:
+    fill(bucket, 3)
+    before = keys(bucket)
+    done = prune(ckptctl, bucket, "--keep-last", "1", "--grace", "1h", "--json")
+    assert done.code == 0, done.stderr
+    assert outcomes(done) == [("step_1", "schedule", "done"), ("step_2", "schedule", "done")]
+    assert (done.json["freed_bytes"], keys(bucket)) == (0, before)
+    assert "ckptctl undo" in done.stderr
+    listed = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert [bool(c["doomed_at"]) for c in listed] == [True, True, False]
+    # No rule counts them: of two that are asked for only one is there.
+    more = prune(ckptctl, bucket, "--keep-last", "2", "--json")
+    assert (more.code, outcomes(more), keys(bucket)) == (0, [], before)
+    undone = call(ckptctl, "undo", bucket, "--name", "step_2", "--json", below="run")
+    assert undone.code == 0, undone.stderr
+    assert outcomes(undone) == [("step_2", "restore", "done")]
+    listed = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
+    assert [bool(c["doomed_at"]) for c in listed] == [True, False, False]
+    purged = call(ckptctl, "purge", bucket, "--all", "-y", "--json", below="run")
+    assert outcomes(purged) == [("step_1", "purge", "done")]
+    assert (purged.code, steps(bucket)) == (0, ["step_2", "step_3"])
+
+
+@BOTH
+def test_the_first_prune_after_the_grace_carries_it_out(bucket: Place, ckptctl: Ckptctl) -> None:
+    fill(bucket, 4)
+    assert prune(ckptctl, bucket, "--keep-last", "1", "--grace", "1s").code == 0
+    assert ckptctl("hold", "step_2", f"{bucket.url}/run", *options(bucket)).code == 0
+    bucket.put("run/step_3/b.safetensors", safetensors("anew"))
+    time.sleep(1.1)
+    done = prune(ckptctl, bucket, "--keep-last", "2", "--json")
+    assert done.code == 5, done.stderr  # the one that is held is skipped
+    assert sorted(outcomes(done)) == [("step_1", "purge", "done"), ("step_2", "purge", "skipped")]
+    # What was saved anew is scheduled no more, and counts again.
+    assert steps(bucket) == ["step_2", "step_3", "step_4"]
+    assert ckptctl("hold", "--release", "step_2", f"{bucket.url}/run", *options(bucket)).code == 0
+    done = prune(ckptctl, bucket, "--keep-last", "2", "--json")
+    assert (done.code, steps(bucket)) == (0, ["step_3", "step_4"])
+
+
+@BOTH
+def test_a_plan_is_carried_out_once(bucket: Place, tmp_path: Path, ckptctl: Ckptctl) -> None:
+    fill(bucket, 4)
+    plan = tmp_path / "plan.json"
+    before = keys(bucket)
+    assert prune(ckptctl, bucket, "--keep-last", "1", "--plan-out", str(plan)).code == 0
+    assert keys(bucket) == before
+    bucket.put("run/step_2/b.safetensors", safetensors("anew"))
+    done = prune(ckptctl, bucket, "--from-plan", str(plan), "--json")
+    assert done.code == 5, done.stderr  # one was saved anew
+    assert steps(bucket) == ["step_2", "step_4"]
+    again = prune(ckptctl, bucket, "--from-plan", str(plan), "--json")
+    assert again.code in {4, 5}
+    assert steps(bucket) == ["step_2", "step_4"]
+
+
+@BOTH
+def test_an_unfinished_save_goes_when_it_is_asked_for(bucket: Place, ckptctl: Ckptctl) -> None:
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for step in (1, 2, 3):
+        for name in names[: 1 if step == 1 else 2]:
+            bucket.put(f"run/step_{step}/{name}", safetensors(name))
+        time.sleep(1.1)  # times are whole seconds there, and the later one must be later
+    rules = ("--keep-last", "2", "--json")
+    assert outcomes(prune(ckptctl, bucket, *rules)) == []
+    done = prune(ckptctl, bucket, *rules, "--delete-incomplete", "1s", "--grace", "0s")
+    assert outcomes(done) == [("step_1", "clean", "done")]
+    assert steps(bucket) == ["step_2", "step_3"]
+
+
+@BOTH
+def test_metrics_come_from_a_log_in_the_run(bucket: Place, ckptctl: Ckptctl) -> None:
+    fill(bucket, 3)
+    bucket.put("run/log.csv", b"step,loss\n1,0.5\n2,0.1\n3,0.3\n")
+    best = ("--keep-best", "1", "--metric", "loss", "--metrics-from", "log.csv")
+    assert prune(ckptctl, bucket, *best).code == 0
+    assert steps(bucket) == ["log.csv", "step_2", "step_3"]
+    missing = prune(ckptctl, bucket, "--keep-last", "1", "--metrics-from", "none.csv")
+    assert (missing.code, len(steps(bucket))) == (7, 3)
+
+
+def test_thousands_go_in_batches(s3: Place, ckptctl: Ckptctl) -> None:
+    client = s3.open()
+    for step in range(1, 1304):
+        client.replace(f"run/step_{step}.bin", b"x" * 8)
+    done = prune(ckptctl, s3, "--keep-last", "100", "--json")
+    assert done.code == 0, done.stderr
+    assert len(outcomes(done)) == 1203
+    assert keys(s3) == sorted(f"step_{step}.bin" for step in range(1204, 1304))
+
+
+def test_two_prunes_at_once_end_well(s3: Place) -> None:
+    fill(s3, 12)
+    words = ["prune", f"{s3.url}/run", *options(s3), "--keep-last", "2", "--settle", "0s"]
+    waits = ("--lock-wait", "60s")
+    calls = [
+        subprocess.Popen([sys.executable, "-m", "ckptctl", *words, *more], env=ENV,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for more in (waits, waits, ())
+    ]  # fmt: skip
+    codes = [process.wait() for process in calls]
+    said = [process.stderr.read().decode() for process in calls if process.stderr is not None]
+    for process in calls:
+        assert process.stderr is not None
+        process.stderr.close()
+    assert codes[:2] == [0, 0], said
+    assert codes[2] in {0, 3}, said
+    assert steps(s3) == ["step_11", "step_12"]
+    assert not any(state(s3).values())
+
+
+def test_a_lock_that_lives_is_respected(s3: Place, ckptctl: Ckptctl) -> None:
+    fill(s3, 3)
+    lock = {"schema": "ckptctl/lock", "version": 1, "host": "elsewhere", "pid": 1, "token": "x"}
+    living = {**lock, "expires_ns": time.time_ns() + 10**12}
+    s3.put(".ckptctl/run/lock", json.dumps(living).encode())
+    for command in (("prune", "--keep-last", "1"),):
+        assert call(ckptctl, command[0], s3, *command[1:], below="run").code == 3
+    assert len(steps(s3)) == 3
+    s3.put(".ckptctl/run/lock", json.dumps({**living, "expires_ns": 1}).encode())
+    assert prune(ckptctl, s3, "--keep-last", "1").code == 0
+    assert steps(s3) == ["step_3"]
+
+
+@BOTH
+@pytest.mark.parametrize("directory", ["hf-trainer", "torch-plain", "tensorflow", "orbax"])
+def test_the_same_survive_as_on_a_disk(
+    directory: str, corpus: Path, bucket: Place, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-a", str(corpus / directory), str(copy)], check=True)
+    upload(corpus / directory, bucket)
+    rules = ("--keep-last", "1", "-r", "-y", "--settle", "0s")
+    local = ckptctl("prune", copy, *rules, "--json")
+    there = call(ckptctl, "prune", bucket, *rules, "--json")
+    assert (local.code, there.code) == (0, 0), there.stderr
+    assert sorted(outcomes(there)) == sorted(outcomes(local))
+    on_disk = {
+        os.path.relpath(os.path.join(top, name), copy)
+        for top, folders, names in os.walk(copy)
+        for name in names
+        if ".ckptctl" not in top
+    }
+    assert {key for key, _ in bucket.open().listing().walk()} == on_disk
