@@ -37,6 +37,16 @@ _REGION = {
 }
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION = 401, 403, 404, 412
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
+_PROTECTED = {
+    # Messages of GCS, since gcsfs does not pass on the reason that is named here.
+    "' is under active Temporary hold": ("objectUnderActiveHold", "a temporary hold"),
+    "' is under active Event-Based hold": ("objectUnderActiveHold", "an event-based hold"),
+    "' is subject to bucket's retention policy": ("retentionPolicyNotMet", "a retention policy"),
+    "object protected by object lock": ("AccessDenied", "Object Lock"),  # the message of S3
+    "ObjectLockedByBucketPolicy": ("ObjectLockedByBucketPolicy", "a bucket lock"),  # R2's code
+}
+"""What protects an object from deletion, by what servers say of it: its code, and words."""
+
 _OURS = (VanishedError, TooLargeError, ChangedError)
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError)  # ours, not a server's
 _PLACES = {
@@ -53,6 +63,7 @@ class Seen:
     code: str = ""
     slow: bool = False  # no answer in time
     cut: bool = False  # no connection, or one that broke
+    protected: str = ""  # by what: a hold, a lock, a retention policy
 
 
 def host_of(endpoint: str) -> str:
@@ -75,15 +86,24 @@ def seen_in(error: BaseException) -> Seen:
         status, code = status or found_status, code or found_code
     names = " ".join(kind.__name__ for link in chain for kind in type(link).__mro__)
     text = " ".join(str(link) for link in chain)
+    protecting, protected = _protection(text)
     if not status:
         status = next((s for kind, s in _KINDS if isinstance(error, kind)), 0)
     return Seen(
         status,
-        code or next((n for n in names.split() if n in _WRONG_KEY | _EXPIRED | _PROFILE), ""),
+        protecting
+        or code
+        or next((n for n in names.split() if n in _WRONG_KEY | _EXPIRED | _PROFILE), ""),
         slow=not status and ("Timeout" in names or "kind: Timeout" in text),
         cut=not status
         and ("Connect" in names or "ClientOSError" in names or "HttpError {" in text),
+        protected=protected,
     )
+
+
+def _protection(text: str) -> tuple[str, str]:
+    """Return the code and the name of what protects an object; "" where nothing does."""
+    return next((found for said, found in _PROTECTED.items() if said in text), ("", ""))
 
 
 _KINDS = (
@@ -115,15 +135,28 @@ def told(error: BaseException, doing: str, where: str, key: str = "") -> OSError
     seen = seen_in(error)
     if seen.status == NOT_FOUND and key and seen.code != "NoSuchBucket":
         return VanishedError(errno.ENOENT, "it is gone", key)
-    number, text = _meaning(seen, type(error).__name__)
-    code = f" ({seen.code or seen.status})" if seen.code or seen.status else ""
-    place = _PLACES.get(where.partition(":")[0], "--storage-option")
-    text = text.replace("!", code, 1).replace("@", place)
+    number, text = _words(seen, type(error).__name__, where)
     return OSError(number, f"{doing} {where}: {text}", key or None)
 
 
+def refusal(code: str, message: str, where: str) -> str:
+    """Return what a server's reason for leaving one key of many means."""
+    protecting, protected = _protection(f"{code} {message}")
+    plain = code if _WORD.fullmatch(code) else ""
+    seen = Seen(code=protecting or plain, protected=protected)
+    return f"deleting from {where}: {_words(seen, 'no code', where)[1]}"
+
+
+def _words(seen: Seen, name: str, where: str) -> tuple[int, str]:
+    """Return the error number and the words, with code and places filled in."""
+    number, text = _meaning(seen, name)
+    code = f" ({seen.code or seen.status})" if seen.code or seen.status else ""
+    place = _PLACES.get(where.partition(":")[0], "--storage-option")
+    return number, text.replace("!", code, 1).replace("@", place).replace("#", seen.protected)
+
+
 def _meaning(seen: Seen, name: str) -> tuple[int, str]:
-    """Return the error number and words; "!" is where the code goes, "@" where credentials are looked for."""
+    """Return the error number and words; "!" is for the code, "@" for where credentials are, "#" for what protects."""
     for fits, number, text in _MEANINGS:
         if fits(seen):
             return number, text
@@ -131,6 +164,11 @@ def _meaning(seen: Seen, name: str) -> tuple[int, str]:
 
 
 _MEANINGS: tuple[tuple[Callable[[Seen], bool], int, str], ...] = (
+    (
+        lambda seen: bool(seen.protected),
+        errno.EPERM,
+        "# protects the object!; it can be deleted once that is released or its time is over",
+    ),
     (
         lambda seen: seen.code in _EXPIRED,
         errno.EACCES,

@@ -21,18 +21,26 @@ refreshing: Callable[[str], Exception] = google.auth.exceptions.RefreshError
 finding: Callable[[str], Exception] = google.auth.exceptions.DefaultCredentialsError
 
 
-def client(status: int, code: str) -> boto.ClientError:
+LOCKED = "Access Denied because object protected by object lock."
+
+
+def forbidden(why: str) -> OSError:
+    """What gcsfs raises for 403, with a message of GCS."""
+    return OSError(f"Forbidden: https://h/b/{SECRET}/o/x\nObject '{SECRET}/x' {why}")
+
+
+def client(status: int, code: str, message: str = SECRET) -> boto.ClientError:
     return boto.ClientError(
         {
-            "Error": {"Code": code, "Message": SECRET},
+            "Error": {"Code": code, "Message": message},
             "ResponseMetadata": {"HTTPStatusCode": status},
         },
         "GetObject",
     )
 
 
-def through_obstore(status: int, code: str) -> GenericError:
-    body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
+def through_obstore(status: int, code: str, message: str = SECRET) -> GenericError:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return GenericError(f"Server returned non-2xx status code: {status} Some: {body}")
 
 
@@ -56,6 +64,43 @@ def caused(error: Exception) -> OSError:
         (refreshing(SECRET), PermissionError, "gcloud auth"),
         (finding(SECRET), PermissionError, "credentials"),
         (HttpError({"code": 401, "message": SECRET}), PermissionError, "credentials are refused"),
+        (
+            client(403, "AccessDenied", LOCKED),
+            PermissionError,
+            "Object Lock protects the object (AccessDenied)",
+        ),
+        (through_obstore(403, "AccessDenied", LOCKED), PermissionError, "Object Lock protects"),
+        (
+            through_obstore(409, "ObjectLockedByBucketPolicy"),
+            PermissionError,
+            "a bucket lock protects",
+        ),
+        (
+            client(409, "ObjectLockedByBucketPolicy"),
+            PermissionError,
+            "(ObjectLockedByBucketPolicy); it can be deleted once",
+        ),
+        (
+            forbidden(
+                "is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed."
+            ),
+            PermissionError,
+            "a temporary hold protects the object (objectUnderActiveHold)",
+        ),
+        (
+            forbidden(
+                "is under active Event-Based hold and cannot be deleted, overwritten or archived until hold is removed."
+            ),
+            PermissionError,
+            "an event-based hold protects",
+        ),
+        (
+            forbidden(
+                "is subject to bucket's retention policy or object retention and cannot be deleted or overwritten until 2026-12-01T00:00:00.1-07:00"
+            ),
+            PermissionError,
+            "a retention policy protects the object (retentionPolicyNotMet)",
+        ),
         (client(403, "RequestTimeTooSkewed"), PermissionError, "clock of this host"),
         (through_obstore(404, "NoSuchBucket"), FileNotFoundError, "no such bucket (NoSuchBucket)"),
         (caused(client(404, "NoSuchBucket")), FileNotFoundError, "no such bucket"),
