@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
 from ckptctl.registry import Registry
+from ckptctl.stores._keeping import Keeping
 
 STATE_NAME = ".ckptctl"
 """The directory or prefix of ckptctl's own records; never listed."""
@@ -134,6 +135,12 @@ class Store(Reader, Protocol):
 
     def remove_tree(self, path: str, stop: Stop = never) -> Removed:
         """Remove a directory with all below it, as far as it can be removed or until `stop()`."""
+
+    def keeping(self, deleted: Mapping[str, Entry] | None = None) -> Keeping:
+        """Ask what the store keeps of what is deleted, and what is left of files that were.
+
+        Never raises OSError: what cannot be known is unknown.
+        """
 
 
 class Opening(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from ckptctl.model import Entry, Folder
 from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
+from ckptctl.stores._past import Past
 
 ODD = frozenset({"", ".", ".."})
 """Parts of keys that no path can have."""
@@ -65,6 +66,9 @@ class Keys(Protocol):
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories ("a/b/" before "a/"), as far as that can be done."""
+
+    def past(self) -> Past:
+        """Return who can be asked what the bucket keeps of what is deleted."""
 
 
 @dataclass(slots=True)

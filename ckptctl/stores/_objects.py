@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob
 from ckptctl.stores._base import Capabilities, IgnoredConditionError, Removed, Stop, Store, never
+from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
+from ckptctl.stores._past import asked
 
 HEAD_BYTES = 64 * 1024
 """What is asked for at least, since a request costs more than these bytes."""
@@ -230,6 +232,12 @@ class ObjectStore:
         left = self._remove({key: key[skip:] for key in found}, stop)
         freed = sum(size for key, size in found.items() if key[skip:] not in left)
         return Removed(freed, tuple(f"{path}: {why}" for path, why in left.items()))
+
+    def keeping(self, deleted: Mapping[str, Entry] | None = None) -> Keeping:
+        """Ask the bucket, in no more requests than are few; see `_past.py`."""
+        base = self._prefix("")
+        keys = {f"{base}{path}": entry.etag for path, entry in (deleted or {}).items()}
+        return asked(self.keys.past, self.keys.where, keys, base)
 
     def _remove(self, paths: Mapping[str, str], stop: Stop) -> dict[str, str]:
         """Delete keys in batches, a few of them at once; none is begun after one that was refused.

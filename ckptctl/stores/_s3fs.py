@@ -12,10 +12,12 @@ from typing import Any
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities
-from ckptctl.stores._errors import PRECONDITION, host_of, refused, seen_in, translated
+from ckptctl.stores._errors import PRECONDITION, host_of, refusal, refused, seen_in, translated
 from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, Page
 from ckptctl.stores._options import S3_NAMES, S3Options
+from ckptctl.stores._past import PATIENCE, Past, Version, of_s3
 
 _CONFIG = {
     "connect_timeout": 5,
@@ -58,6 +60,44 @@ class S3fsKeys:
                 **more,
             )
         self._fs.retries = 2  # of botocore's own retries
+
+    def past(self) -> Past:
+        """Return itself."""
+        return self
+
+    def settings(self) -> Keeping:
+        """Ask for versioning and, since there is none without it, only then for Object Lock."""
+        with translated("asking for the versioning of", self.where):
+            versioning = self._call("get_bucket_versioning", timeout=PATIENCE)
+        lock: Mapping[str, Any] | None = {}
+        if versioning.get("Status") == "Enabled":
+            try:
+                with translated("asking for the Object Lock of", self.where):
+                    found = self._call("get_object_lock_configuration", timeout=PATIENCE)
+                lock = found.get("ObjectLockConfiguration", {})
+            except FileNotFoundError:
+                pass  # which is how S3 says that there is none
+            except OSError:
+                lock = None
+        return of_s3(versioning, lock)
+
+    def noncurrent(self, prefix: str) -> Iterator[Sequence[Version]]:
+        """Yield the noncurrent versions below a prefix, in pages of 1000 with what is current."""
+        more: dict[str, str] = {}
+        while True:
+            with translated("listing the versions in", self.where):
+                found = self._call(
+                    "list_object_versions", Prefix=prefix, MaxKeys=BATCH, timeout=PATIENCE, **more
+                )
+            yield [
+                Version(item["Key"], item.get("Size", 0), item.get("ETag", "").strip('"'))
+                for item in found.get("Versions", ())
+                if not item.get("IsLatest")
+            ]
+            names = ("KeyMarker", "VersionIdMarker")
+            more = {name: found[f"Next{name}"] for name in names if found.get(f"Next{name}")}
+            if not found.get("IsTruncated") or not more:
+                return
 
     def _call(self, method: str, **arguments: object) -> Any:  # noqa: ANN401 - S3's answers have no types
         return self._fs.call_s3(method, Bucket=self._bucket, **self._fs.req_kw, **arguments)
@@ -145,7 +185,7 @@ class S3fsKeys:
             objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
             found = self._call("delete_objects", Delete=objects)
         return {
-            item["Key"]: f"the server refuses ({item.get('Code', 'no code')})"
+            item["Key"]: refusal(item.get("Code", ""), item.get("Message", ""), self.where)
             for item in found.get("Errors", ())
             if item.get("Code") != "NoSuchKey"
         }

