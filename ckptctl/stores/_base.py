@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
 from ckptctl.registry import Registry
-from ckptctl.stores._keeping import Keeping
+
+if TYPE_CHECKING:
+    from ckptctl.stores._keeping import Keeping  # which only buckets need
 
 STATE_NAME = ".ckptctl"
 """The directory or prefix of ckptctl's own records; never listed."""
@@ -141,6 +143,16 @@ class Store(Reader, Protocol):
 
         Never raises OSError: what cannot be known is unknown.
         """
+
+
+class KeepsNothing:
+    """What a store is that has no memory for what is deleted."""
+
+    def keeping(self, deleted: Mapping[str, Entry] | None = None) -> Keeping:
+        """Return that nothing is kept."""
+        from ckptctl.stores import _keeping  # noqa: PLC0415 - few ask
+
+        return _keeping.Keeping()
 
 
 class Opening(NamedTuple):

@@ -14,6 +14,7 @@ from ckptctl.reading import Blob, TooLargeError, VanishedError
 from ckptctl.stores._base import (
     STATE_NAME,
     Capabilities,
+    KeepsNothing,
     Opening,
     Removed,
     Stop,
@@ -21,7 +22,6 @@ from ckptctl.stores._base import (
     never,
     opener,
 )
-from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._removal import remove_folder, remove_name
 from ckptctl.stores._walk import entry_of, walk
 
@@ -46,7 +46,7 @@ class _LocalBlob:
         return os.preadv(self.fd, [buffer], offset)
 
 
-class LocalStore:
+class LocalStore(KeepsNothing):
     """A directory of a mounted file system, held open: it stays the same one if it is renamed."""
 
     def __init__(
@@ -269,10 +269,6 @@ class LocalStore:
                 return remove_folder(folder, name, path, stop)
         except VanishedError:
             return Removed()
-
-    def keeping(self, deleted: Mapping[str, Entry] | None = None) -> Keeping:
-        """Return that nothing is kept."""
-        return Keeping()
 
 
 def _own_suffix() -> str:
