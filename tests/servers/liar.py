@@ -1,13 +1,16 @@
 """An S3 server that misbehaves on purpose, in a thread: no real one can be asked to.
 
 It writes over everything whatever the condition says, cannot delete what is called `stuck`, and
-says of what is called `locked` that Object Lock is why.  It knows no GET.
+says of what is called `locked` that Object Lock is why.  It knows no GET.  Asked as GCS would be,
+it holds whatever is to be deleted.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +68,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._take()
         found = self.state.objects.get(self.path)
         self._answer(404 if found is None else 200, size=len(found or b""))
+
+    def do_DELETE(self) -> None:
+        """GCS's refusal."""
+        self._take()
+        name = urllib.parse.unquote(self.path.rpartition("/")[2])
+        text = f"Object 'b/{name}' is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed."
+        why = {"message": text, "domain": "global", "reason": "objectUnderActiveHold"}
+        error = {"code": 403, "message": text, "errors": [why]}
+        self._answer(403, json.dumps({"error": error}).encode())
 
     def do_GET(self) -> None:
         self._take()

@@ -161,6 +161,17 @@ def test_a_key_that_a_lock_protects_says_so(engine: str) -> None:
     assert "permission is denied (AccessDenied)" in stuck
 
 
+def test_a_hold_of_gcs_says_so() -> None:
+    with liar.running() as lying:
+        store = open_store("gs://b/run", {"endpoint_url": lying.endpoint, "token": "anon"})
+        removed = store.remove_files(dict.fromkeys(("a", "under active hold"), Entry(1, 0)))
+    assert removed.freed == 0
+    assert len(removed.left) == 2
+    for text in removed.left:
+        assert "a temporary hold protects the object (objectUnderActiveHold)" in text
+        assert "credentials" not in text
+
+
 class Scripted:
     """A bucket that fails where it is told to."""
 
