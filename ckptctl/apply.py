@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from ckptctl.asking import Answer, Asking
-from ckptctl.deletion._base import Deleter, Done, Grace, Surroundings
+from ckptctl.deletion._base import Aftermath, Deleter, Done, Grace, Surroundings
 from ckptctl.deletion.deleters import deleter_of
 from ckptctl.errors import CkptctlError, LockedError, RefusedError
 from ckptctl.lock import Lock, lock_folder
@@ -39,6 +39,7 @@ class Applier:
         self._count = itertools.count()
         self._used = False
         self._denied: str | None = None  # another process turned out to have the lock file
+        self.aftermath = Aftermath()
         self.waited = False  # for another process: what was decided before may be out of date
 
     def __enter__(self) -> Self:
@@ -178,7 +179,7 @@ class Applier:
             if grace is None and self._state is None:
                 self._try_state_again()
                 deleter = self._deleter(asking.done)
-        deleter.tidy()
+        self.aftermath = deleter.tidy()
 
     def _ends(self) -> str | None:
         """Return why nothing more may be begun, if so."""

@@ -31,6 +31,7 @@ class RunReport:
     decisions: tuple[Decision, ...] = ()  # of `prune`
     outcomes: tuple[Outcome, ...] = ()
     problems: tuple[Problem, ...] = ()
+    hidden_bytes: int = 0  # of what was deleted, but only hidden by versioning
     error: CkptctlError | None = None
 
 
@@ -46,9 +47,14 @@ class Report:
 
     @property
     def freed_bytes(self) -> int:
-        """Return the allocated bytes of inodes whose last link went."""
-        every = [outcome for run in self.runs for outcome in run.outcomes]
-        return sum(o.bytes for o in every if o.action != "restore" and o.status != "planned")
+        """Return the allocated bytes of inodes whose last link went; of objects, their sizes."""
+        return sum(freed(run) for run in self.runs)
+
+
+def freed(run: RunReport) -> int:
+    """Return the bytes that were really freed of a run."""
+    gone = (o for o in run.outcomes if o.action != "restore" and o.status != "planned")
+    return sum(outcome.bytes for outcome in gone) - run.hidden_bytes
 
 
 def verdict(report: Report) -> tuple[int, CkptctlError | None]:

@@ -59,6 +59,7 @@ class PruneRun:
     plan: Plan | None = None
     decisions: tuple[Decision, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    hidden_bytes: int = 0
     error: CkptctlError | None = None
     planned: PlannedRun | None = None  # by --from-plan: at most this is done
     plan_id: str = ""
@@ -159,7 +160,7 @@ class PruneRun:
         """Do what was planned; where anything came or went since, decide anew first."""
         if self.plan is None or not self.plan.actions:
             return self
-        run, outcomes = self, list(self.outcomes)
+        run, outcomes, hidden = self, list(self.outcomes), 0
         try:
             with (
                 closing(run_store(self.view, self.found)) as root,
@@ -174,11 +175,13 @@ class PruneRun:
                     applier.use(self.plan_id)
                 for outcome in run._logged(run._apply(applier, root)):  # noqa: SLF001 - of its own class
                     outcomes.append(outcome)  # noqa: PERF402 - what was done is told even if the rest fails
+                hidden = applier.aftermath.hidden
+                self.session.warnings += applier.aftermath.words
         except CkptctlError as error:
             return replace(run, outcomes=tuple(outcomes), error=error)
         except OSError as error:
             return replace(run, outcomes=tuple(outcomes), error=_gone(self.path, error))
-        return replace(run, outcomes=tuple(outcomes))
+        return replace(run, outcomes=tuple(outcomes), hidden_bytes=hidden)
 
     def _changed(self, root: Store) -> bool:
         """Whether anything came or went since the run was listed.  Raises OSError."""
@@ -232,6 +235,7 @@ class PruneRun:
             decisions=self.decisions,
             outcomes=self.outcomes,
             problems=problems,
+            hidden_bytes=self.hidden_bytes,
             error=self.error,
         )
 

@@ -35,6 +35,7 @@ class TrashRun:
     held: tuple[TrashEntry, ...]
     meant: tuple[TrashEntry, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    hidden_bytes: int = 0
     error: CkptctlError | None = None
     view: Survey | None = None  # of a run in a bucket, which is there as long as its trash
     found: Found | None = None
@@ -50,6 +51,7 @@ class TrashRun:
         if not self.meant:
             return self
         outcomes: list[Outcome] = []
+        hidden = 0
         try:
             with (
                 closing(self.opened()) as root,
@@ -60,12 +62,14 @@ class TrashRun:
                     outcomes.append(outcome)
                     if session.log is not None:
                         session.log.add(outcome.action, self.name, outcome)
+                session.warnings += applier.aftermath.words
+                hidden = applier.aftermath.hidden
         except CkptctlError as error:
             return replace(self, outcomes=tuple(outcomes), error=error)
         except OSError as error:
             text = f"{self.path}: cannot be changed ({error.strerror or error})"
             return replace(self, outcomes=tuple(outcomes), error=UnreadableError(text))
-        return replace(self, outcomes=tuple(outcomes))
+        return replace(self, outcomes=tuple(outcomes), hidden_bytes=hidden)
 
     def planned(self, action: str) -> TrashRun:
         """Return it as if the work had been done, for a dry run or a listing."""
@@ -142,7 +146,13 @@ def report_of(command: str, runs: Sequence[TrashRun], *, dry_run: bool) -> Repor
         command=command,
         dry_run=dry_run,
         runs=tuple(
-            RunReport(name=run.name, location=run.path, outcomes=run.outcomes, error=run.error)
+            RunReport(
+                name=run.name,
+                location=run.path,
+                outcomes=run.outcomes,
+                hidden_bytes=run.hidden_bytes,
+                error=run.error,
+            )
             for run in runs
         ),
     )

@@ -50,6 +50,13 @@ class Finished(NamedTuple):
     removed: Removed
 
 
+class Aftermath(NamedTuple):
+    """What a store keeps of what was deleted in it."""
+
+    hidden: int = 0  # bytes that are not gone: a version that is no longer current still has them
+    words: tuple[str, ...] = ()  # for a person
+
+
 class Deleter(Protocol):
     """Deletes checkpoints of one run; whoever calls it holds the run's lock."""
 
@@ -75,8 +82,8 @@ class Deleter(Protocol):
     def expired(self, now_ns: int) -> Iterator[tuple[TrashEntry, Removed]]:
         """Free what is in the trash past its grace.  Raises OSError."""
 
-    def tidy(self) -> None:
-        """Forget what is settled.  Raises OSError."""
+    def tidy(self) -> Aftermath:
+        """Forget what is settled; return what is kept of what was deleted.  Raises OSError."""
 
     def pending(self, now_ns: int) -> bool:
         """Whether there is anything to recover, or past its grace; reads only.  Raises OSError."""

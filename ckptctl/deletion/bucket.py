@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ckptctl import begun as journal
 from ckptctl.begun import Removal, removal_of
-from ckptctl.deletion._base import Done, Finished, Grace
+from ckptctl.deletion._base import Aftermath, Done, Finished, Grace
 from ckptctl.deletion.trash import TrashEntry
 from ckptctl.errors import CkptctlError
 from ckptctl.model import Checkpoint, Entry, Folder
@@ -38,6 +38,7 @@ class BucketDeleter:
     at_once: int = BATCH  # key files that one request deletes
     postpones: str = "schedule"
     _roots: list[str] = field(default_factory=list)  # of what was deleted
+    _gone: dict[str, Entry] = field(default_factory=dict)
 
     def delete(self, doomed: Sequence[Checkpoint], shared: frozenset[str]) -> Iterator[Done]:
         """Delete checkpoints; one whose key file could not be deleted is untouched."""
@@ -67,6 +68,8 @@ class BucketDeleter:
             texts = tuple(f"{path}: {left[path]}" for path in mine if path in left)
             freed = sum(entry.size for path, entry in mine.items() if path not in left)
             freed += keys[of[checkpoint.member].key].size
+            self._gone[of[checkpoint.member].key] = keys[of[checkpoint.member].key]
+            self._gone.update((path, entry) for path, entry in mine.items() if path not in left)
             yield Done(checkpoint, Removed(freed, texts))
 
     def _take(self, keys: Mapping[str, Entry]) -> tuple[dict[str, str], bool]:
@@ -178,11 +181,16 @@ class BucketDeleter:
         """Yield nothing: what is past its grace is part of the plan, and asked about again."""
         return iter(())
 
-    def tidy(self) -> None:
-        """Remove the markers of directories of which nothing else is left."""
+    def tidy(self) -> Aftermath:
+        """Remove the markers of directories of which nothing else is left; ask what is kept."""
         if self._roots:
             with suppress(OSError):  # they do no harm
                 self.run.remove_markers(self._roots)
+        if not self._gone:
+            return Aftermath()
+        kept = self.run.keeping(self._gone)
+        size = sum(entry.size for entry in self._gone.values())
+        return Aftermath(size - kept.freed(size), kept.after(len(self._gone), size))
 
     def pending(self, now_ns: int) -> bool:
         """Whether a group was begun and not settled."""

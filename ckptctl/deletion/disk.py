@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ckptctl.deletion._base import Done, Finished, Grace
+from ckptctl.deletion._base import Aftermath, Done, Finished, Grace
 from ckptctl.deletion.journal import Intent, Journal, parts_of, whole
 from ckptctl.deletion.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
 from ckptctl.model import Checkpoint, Version
@@ -247,12 +247,13 @@ class DiskDeleter:
             if entry.until_ns <= now_ns and not self.stop():
                 yield entry, discard(self.state, entry, self.stop)
 
-    def tidy(self) -> None:
+    def tidy(self) -> Aftermath:
         """Forget the journal once nothing in it is open."""
         if self.state is not None:
             journal = Journal(self.state)
             if not journal.open_intents():
                 journal.clear()
+        return Aftermath()
 
     def pending(self, now_ns: int) -> bool:
         """Whether an interrupted prune left something to finish, or a grace is over."""

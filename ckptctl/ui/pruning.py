@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ckptctl.decision import Decision, Reason, Verdict
 from ckptctl.model import Checkpoint
-from ckptctl.report import Outcome, Report, RunReport
+from ckptctl.report import Outcome, Report, RunReport, freed
 from ckptctl.ui import printable, words
 from ckptctl.ui.columns import GAP, Column, Look, rows, width_of
 from ckptctl.ui.listing import numbers, shown_epoch, shown_step
@@ -183,8 +183,8 @@ def _summary(runs: Sequence[RunReport], *, dry_run: bool) -> str:
     finished = sum(outcome.status == "done" for outcome in outcomes) - len(chosen)
     if finished:
         said += f"; finished {words.count(finished, 'deletion')} of an earlier prune"
-    freed = sum(outcome.bytes for outcome in outcomes)
-    return f"{said}; freed {format_size(freed)}" if outcomes else said
+    size = format_size(sum(freed(run) for run in runs))
+    return f"{said}; freed {size}" if outcomes else said
 
 
 def _undone(outcomes: Sequence[Outcome], look: Look) -> Iterator[str]:

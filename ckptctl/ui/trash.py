@@ -76,6 +76,6 @@ def _lines(report: Report, look: Look) -> Iterator[str]:
     elif report.command == "undo" and not report.dry_run:
         yield f"brought back {words.count(len(done), 'checkpoint')}, {size}"
     elif report.command == "purge" and not report.dry_run:
-        yield f"freed {size} of {words.count(len(done), 'checkpoint')}"
+        yield f"freed {format_size(report.freed_bytes)} of {words.count(len(done), 'checkpoint')}"
     else:
         yield f"{words.count(len(done), 'checkpoint')}, {size}; nothing was changed"

@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import safetensors
+from ckptctl.formats._samples import safetensors, torch_zip
 from tests.cli.test_buckets import call, options, upload
 from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
+from tests.servers import seaweed
 from tests.stores.places import OBJECTS, Place, place
 
 
@@ -175,6 +177,23 @@ def test_an_unfinished_save_goes_when_it_is_asked_for(bucket: Place, ckptctl: Ck
     done = prune(ckptctl, bucket, *rules, "--delete-incomplete", "1s", "--grace", "0s")
     assert outcomes(done) == [("step_1", "clean", "done")]
     assert steps(bucket) == ["step_2", "step_3"]
+
+
+def test_what_versioning_only_hides_is_told_and_frees_nothing(
+    request: pytest.FixtureRequest, ckptctl: Ckptctl
+) -> None:
+    weed: seaweed.Seaweed = request.getfixturevalue("seaweedfs")
+    name = uuid.uuid4().hex
+    where = Place("s3", f"s3://{seaweed.VERSIONED}/{name}", weed.options(), lambda *_: None)
+    store = where.open()
+    for step in (1, 2):
+        store.replace(f"run/step_{step}.pt", torch_zip())
+        store.replace(f"run/step_{step}.json", b'{"loss": 1}')
+    done = prune(ckptctl, where, "--keep-last", "1", "--json")
+    assert (done.code, done.json["freed_bytes"]) == (0, 0)
+    assert keys(where) == ["step_2.json", "step_2.pt"]
+    assert "2 noncurrent versions" in done.stderr
+    assert "still cost money" in done.stderr
 
 
 @BOTH

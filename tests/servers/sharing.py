@@ -17,6 +17,7 @@ import pytest
 
 from tests.servers import keeper
 
+_ATTEMPTS = 3
 _HIGHEST = 45000  # gRPC listens 10000 above
 
 
@@ -60,21 +61,38 @@ def shared(
         note = folder / "port.json"
         if note.exists():
             return int(json.loads(note.read_text()))
-        folder.mkdir()
-        chosen = free_ports(ports)
-        subprocess.run(
-            [sys.executable, keeper.__file__, str(owner), keeper.started(owner), str(folder), *command(folder, chosen)],
-            check=True,
-        )  # fmt: skip
-        end = time.monotonic() + 60
-        while True:
-            try:
-                ready(chosen[0])
-            except OSError:
-                late = time.monotonic() > end or (folder / "ended").exists()
-                assert not late, (folder / "log").read_text()
-                time.sleep(0.1)
-            else:
+        for attempt in range(_ATTEMPTS):
+            port = _started(base / f"{name}.{attempt}", owner, ports, command, ready)
+            if port is not None:
                 break
-        note.write_text(json.dumps(chosen[0]))
-        return chosen[0]
+        assert port is not None, (base / f"{name}.{attempt}" / "log").read_text()
+        folder.mkdir(exist_ok=True)
+        note.write_text(json.dumps(port))
+        return port
+
+
+def _started(
+    folder: Path,
+    owner: int,
+    ports: int,
+    command: Callable[[Path, list[int]], Sequence[str]],
+    ready: Callable[[int], None],
+) -> int | None:
+    """Start a server; None where it ended at once: another may have taken one of its ports."""
+    folder.mkdir()
+    chosen = free_ports(ports)
+    subprocess.run(
+        [sys.executable, keeper.__file__, str(owner), keeper.started(owner), str(folder), *command(folder, chosen)],
+        check=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while True:
+        try:
+            ready(chosen[0])
+        except OSError:
+            if (folder / "ended").exists():
+                return None
+            assert time.monotonic() < end, (folder / "log").read_text()
+            time.sleep(0.1)
+        else:
+            return chosen[0]
