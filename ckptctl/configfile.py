@@ -104,7 +104,7 @@ def _rule_errors(config: Config) -> list[str]:
         try:
             draft.policy()
         except UsageError as error:
-            lines += error.message.split("\n")
+            lines += error.parts
     return lines
 
 
@@ -114,9 +114,8 @@ def _error(file: str, faults: list[Fault], lines: list[str] | None = None) -> Us
     lines = sorted(dict.fromkeys(lines), key=lambda line: int(line[len(file) + 1 :].split(":")[0]))
     if len(lines) > _MOST_FAULTS:
         lines = [*lines[:_MOST_FAULTS], f"{file}: and {len(lines) - _MOST_FAULTS} more"]
-    return UsageError(
-        "\n".join(lines), "`ckptctl config example` prints a file that is right, with every key"
-    )
+    hint = "`ckptctl config example` prints a file that is right, with every key"
+    return UsageError(lines[0], hint, lines[1:])
 
 
 def example_text() -> str:

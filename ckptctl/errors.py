@@ -15,20 +15,25 @@ Interrupted             130 by SIGINT, 143 by SIGTERM: names are settled, bytes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
 class CkptctlError(Exception):
-    """Something failed.  `message` says what and to which file; `hint` what to do about it."""
+    """Something failed.  `message` says what and to which file; `hint` what to do about it.
+
+    `parts` are the lines of the message: each may hold a name, and so a line break that is none.
+    """
 
     code: ClassVar[int] = 1
     kind: ClassVar[str] = "unexpected"
     meaning: ClassVar[str] = "unexpected error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, hint: str = "", lines: Iterable[str] = ()) -> None:
+        self.parts = (message, *lines)
+        self.message = "\n".join(self.parts)
         self.hint = hint
+        super().__init__(self.message)
 
 
 class UsageError(CkptctlError):

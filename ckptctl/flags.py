@@ -79,7 +79,7 @@ class PolicyFlags:
             on_conflict=self.on_conflict,
         )
         if wrong:
-            raise UsageError("\n".join(wrong))
+            raise UsageError(wrong[0], lines=wrong[1:])
         return draft
 
     def _statements(self) -> Iterator[Statement]:

@@ -33,10 +33,10 @@ def named(runs: Sequence[Found], name: str, location: str) -> Named:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        shown = "\n".join(f"  {_shown(each)}" for each in matching)
         raise UsageError(
-            f"{location}: {len(matching)} checkpoints are called {name!r}; nothing was changed:\n{shown}",
+            f"{location}: {len(matching)} checkpoints are called {name!r}; nothing was changed:",
             "name the one run that you mean as location, or the path",
+            [f"  {_shown(each)}" for each in matching],
         )
     names = [each.item.name for each in every]
     near = difflib.get_close_matches(wanted, dict.fromkeys(names), _FEW, 0.5)

@@ -108,8 +108,8 @@ class Draft:
         metrics = self._metrics()
         keep, wrong = _make(self.keep or (), metrics)
         copy, wrong_copy = _make(self.copy or (), metrics)
-        if wrong or wrong_copy:
-            raise UsageError("\n".join(wrong + wrong_copy))
+        if every := wrong + wrong_copy:
+            raise UsageError(every[0], lines=every[1:])
         said = {
             f.name: value for f in fields(Policy) if (value := getattr(self, f.name)) is not None
         }

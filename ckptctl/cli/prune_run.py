@@ -249,10 +249,10 @@ def refuse_by_place(view: Survey, *, recursive: bool) -> None:
             f"name the run: {run}",
         )
     if view.found and not view.itself and not recursive:
-        shown = "\n".join(f"  {path_of(view, found)}" for found in view.found)
         raise UsageError(
-            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:\n{shown}",
+            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:",
             "name one of them, or add --recursive",
+            [f"  {path_of(view, found)}" for found in view.found],
         )
 
 

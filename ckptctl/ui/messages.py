@@ -19,9 +19,9 @@ _DONE = {
 
 
 def say(text: str, *, stream: TextIO, quiet: bool) -> None:
-    """Write a message of one or more lines, unless the user wants it quiet."""
+    """Write a message of one line, unless the user wants it quiet."""
     if not quiet:
-        tell(_lines("", text), stream)
+        tell(_line(text), stream)
 
 
 def unwritten(failed: OSError) -> str:
@@ -46,13 +46,14 @@ def untold(failed: OSError, report: Report) -> CkptctlError:
 
 
 def format_error(error: CkptctlError, *, colour: bool) -> str:
-    """Return the lines that tell a person of an error: what happened, then what to do."""
+    """Return the lines that tell a person of an error: what happened, then what to do.
+
+    All after the first are indented, so that none can pass for a message of its own.
+    """
     begin = f"\x1b[31m{_PREFIX}\x1b[0m" if colour else _PREFIX
-    text = begin + _lines("  ", error.message)
-    return text + "  " + _lines("  ", error.hint) if error.hint else text
+    more = [error.hint] if error.hint else []
+    return begin + "  ".join(map(_line, (*error.parts, *more)))
 
 
-def _lines(indent: str, text: str) -> str:
-    """Return printable lines; all after the first are indented, so that none can pass for ours."""
-    shown = map(printable.text, text.split("\n"))
-    return f"\n{indent}".join(shown) + "\n"
+def _line(text: str) -> str:
+    return f"{printable.text(text)}\n"

@@ -48,9 +48,9 @@ def title(run: RunReport, look: Look) -> str:
 
 def error(said: CkptctlError, look: Look) -> Iterator[str]:
     """Yield the lines of a run's error and its hint."""
-    yield from _message("error: ", said.message, "red", look)
+    yield from _message("error: ", said.parts, "red", look)
     if said.hint:
-        yield from _message("  hint: ", said.hint, "", look)
+        yield from _message("  hint: ", (said.hint,), "", look)
 
 
 def failed(runs: Sequence[RunReport], look: Look) -> Iterator[str]:
@@ -73,7 +73,7 @@ def problems(
     ]
     shown = found if look.verbose else found[:_MOST]
     for text, code in shown:
-        yield from _message("! ", f"{text} ({code})", "yellow", look)
+        yield from _message("! ", (f"{text} ({code})",), "yellow", look)
     if len(found) > len(shown):
         yield f"! and {count(len(found) - len(shown), 'more problem')}: -v or --json shows them all"
 
@@ -103,9 +103,9 @@ def shortened(look: Look) -> Iterator[str]:
     yield from note("names are shortened here: -o paths or --json shows them whole", look)
 
 
-def _message(begin: str, said: str, style: str, look: Look) -> Iterator[str]:
-    """Yield the lines of a text of several lines; only its beginning stands at the left."""
-    for index, paragraph in enumerate(said.split("\n")):
+def _message(begin: str, said: Sequence[str], style: str, look: Look) -> Iterator[str]:
+    """Yield the lines of a text of several paragraphs; only its beginning stands at the left."""
+    for index, paragraph in enumerate(said):
         start = begin if index == 0 else " " * len(begin)
         for number, line in enumerate(folded(start, printable.text(paragraph), look)):
             first = index == number == 0

@@ -201,7 +201,7 @@ def test_colour_only_where_it_is_asked_for() -> None:
 
 
 def test_several_runs_have_titles_and_a_sum() -> None:
-    error = UnreadableError("/scratch/b: cannot be read\n  really", "check its permissions")
+    error = UnreadableError("/scratch/b: cannot be read", "check its permissions", ("  really",))
     lines = table(run([checkpoint(step=1)], "a"), run([], "b", error=error), run([], "c\n"))
     assert lines == [
         "a  /scratch/a",

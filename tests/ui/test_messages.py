@@ -10,16 +10,17 @@ from ckptctl.ui.messages import format_error, say
 
 
 def test_an_error_says_what_happened_and_what_to_do() -> None:
-    error = UsageError("/x: holds 2 runs:\n  a\n  b", "name one\nor add --recursive")
+    error = UsageError("/x: holds 2 runs:", "name one, or add --recursive", ("  a", "  b"))
     assert format_error(error, colour=False) == (
-        "ckptctl: /x: holds 2 runs:\n    a\n    b\n  name one\n  or add --recursive\n"
+        "ckptctl: /x: holds 2 runs:\n    a\n    b\n  name one, or add --recursive\n"
     )
+    assert error.message == "/x: holds 2 runs:\n  a\n  b"
     assert format_error(CkptctlError("no"), colour=False) == "ckptctl: no\n"
 
 
 def test_a_name_in_an_error_cannot_pass_for_a_message_of_ours() -> None:
     text = format_error(CkptctlError("a\x1b[2J\nckptctl: all is well\u202e"), colour=True)
-    assert text == "\x1b[31mckptctl: \x1b[0ma\\x1b[2J\n  ckptctl: all is well\\u202e\n"
+    assert text == "\x1b[31mckptctl: \x1b[0ma\\x1b[2J\\nckptctl: all is well\\u202e\n"
 
 
 def test_a_pattern_in_an_error_keeps_its_backslashes() -> None:
