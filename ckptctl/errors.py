@@ -18,11 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from ckptctl.secrecy import without_secrets
+
 
 class CkptctlError(Exception):
     """Something failed.  `message` says what and to which file; `hint` what to do about it.
 
     `parts` are the lines of the message: each may hold a name, and so a line break that is none.
+    What is secret in a URL is left out, whoever repeats it.
     """
 
     code: ClassVar[int] = 1
@@ -30,9 +33,9 @@ class CkptctlError(Exception):
     meaning: ClassVar[str] = "unexpected error"
 
     def __init__(self, message: str, hint: str = "", lines: Iterable[str] = ()) -> None:
-        self.parts = (message, *lines)
+        self.parts = tuple(map(without_secrets, (message, *lines)))
         self.message = "\n".join(self.parts)
-        self.hint = hint
+        self.hint = without_secrets(hint)
         super().__init__(self.message)
 
 

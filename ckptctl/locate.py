@@ -13,15 +13,12 @@ from ckptctl.group import look
 from ckptctl.known import Formats
 from ckptctl.model import Folder
 from ckptctl.patterns import later
+from ckptctl.secrecy import holds_secret
 from ckptctl.stores import Access, scheme_of
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 _SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_SECRET = later(
-    r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@|.*[?&](?:[A-Za-z-]*(?:signature|credential|token)|sig)=",
-    re.DOTALL | re.IGNORECASE,
-)
 _NUMBERED = later(r"(?:.*_)?\d+")
 _LEVELS = 6  # how far up a checkpoint that contains the location is looked for
 
@@ -46,7 +43,7 @@ def usable(location: str, state_dir: str | None) -> str:
     UsageError for a URL that holds a secret, which would get into each output, record and log; and
     for --state-dir in or for a bucket: its records would lie where nobody looks for them.
     """
-    if "://" in location and _SECRET.match(location):
+    if holds_secret(location):
         raise UsageError(
             f"{scheme_of(location)}://: the location holds a password or a signature; nothing was touched",
             "give secrets by the environment, or by --storage-option KEY=VALUE",

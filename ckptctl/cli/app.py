@@ -16,6 +16,7 @@ from ckptctl.cli import completing, converting
 from ckptctl.cli.commands import add_all, add_one
 from ckptctl.cli.signals import SIGNALS, wants_json
 from ckptctl.errors import CkptctlError, Interrupted, UnreadableError, UsageError
+from ckptctl.secrecy import without_secrets, without_values
 from ckptctl.ui.streams import RESULT, silence, tell
 
 EPILOG = "Exit codes: 0 done; 2 usage; 3 locked; 4 refused; 5 partial; 6 damaged; 7 unreadable; 8 no match."
@@ -107,10 +108,10 @@ def _last_resort(error: Exception, *, as_json: bool) -> int:
     message = getattr(error, "format_message", None)
     if message is not None:
         hint = "`ckptctl COMMAND --help` lists what there is"
-        _tell(UsageError(str(message()), hint), as_json=as_json)
+        _tell(UsageError(without_values(str(message())), hint), as_json=as_json)
         return UsageError.code
     if os.environ.get("CKPTCTL_DEBUG") == "1":
-        traceback.print_exc()
+        sys.stderr.write(without_secrets(traceback.format_exc()))
     text = f"unexpected error: {type(error).__name__}: {error}"
     _tell(CkptctlError(text, "please report it, with what CKPTCTL_DEBUG=1 prints"), as_json=as_json)
     return CkptctlError.code

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ckptctl.errors import CkptctlError
 from ckptctl.report import Report
+from ckptctl.secrecy import without_secrets
 from ckptctl.ui import printable
 from ckptctl.ui.streams import tell
 from ckptctl.ui.words import count
@@ -56,4 +57,4 @@ def format_error(error: CkptctlError, *, colour: bool) -> str:
 
 
 def _line(text: str) -> str:
-    return f"{printable.text(text)}\n"
+    return f"{printable.text(without_secrets(text))}\n"

@@ -34,7 +34,12 @@ def test_help_imports_no_command() -> None:
     )
     assert "Commands:" in done.stdout
     needed = {"ckptctl.ui", "ckptctl.ui.streams"}
-    assert {name.split(".")[1] for name in {*done.stderr.split()} - needed} <= {"cli", "errors"}
+    assert {name.split(".")[1] for name in {*done.stderr.split()} - needed} <= {
+        "cli",
+        "errors",
+        "secrecy",
+        "patterns",
+    }
 
 
 def test_without_arguments_it_shows_the_commands(ckptctl: Ckptctl) -> None:
