@@ -14,8 +14,8 @@ from ckptctl.known import Formats
 from ckptctl.model import Folder
 from ckptctl.patterns import later
 from ckptctl.secrecy import holds_secret
-from ckptctl.stores import Access, scheme_of
-from ckptctl.stores._base import Store
+from ckptctl.stores import Access, scheme_of, told
+from ckptctl.stores._base import MistakenError, Store
 from ckptctl.stores.local import LocalStore
 
 _SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -72,15 +72,16 @@ def local_path(location: str) -> str:
 def open_location(location: str, access: Access | None = None) -> Store:
     """Open a location; one that is not local only where it is said how (`access`).
 
-    UnreadableError where it is missing or may not be read; UsageError for a store that cannot be.
+    UnreadableError where it is missing or may not be read; UsageError for a store that cannot be,
+    and for an address or option that makes no sense.
     """
     if access is not None and not is_local(location):
         try:
             return access.open(location)
         except OSError as error:
-            raise UnreadableError(
-                f"{location}: {error.strerror or error}; nothing was changed"
-            ) from error
+            said, check = told(location, error.strerror or str(error), "")
+            kind = UsageError if isinstance(error, MistakenError) else UnreadableError
+            raise kind(f"{location}: {said}; nothing was changed", check) from error
     return open_local(location)
 
 
@@ -106,9 +107,11 @@ def list_location(store: Store) -> Folder:
     try:
         return store.listing()
     except OSError as error:
+        said, check = told(
+            store.root, error.strerror or str(error), "check its permissions and the mount"
+        )
         raise UnreadableError(
-            f"{store.root}: cannot be listed ({error.strerror}); nothing was changed",
-            "check its permissions and the mount",
+            f"{store.root}: cannot be listed ({said}); nothing was changed", check
         ) from error
 
 

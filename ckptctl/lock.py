@@ -20,6 +20,7 @@ from collections.abc import Callable
 from ckptctl.errors import LockedError, RefusedError, UnreadableError
 from ckptctl.model import NS
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
+from ckptctl.stores import told
 from ckptctl.stores._base import ChangedError, IgnoredConditionError, Store
 from ckptctl.units import format_time
 
@@ -89,9 +90,14 @@ class Lock:
                     "nothing was changed"
                 ) from error
             except PermissionError as error:
-                raise UnreadableError(
-                    f"{self._store.root}: the lock cannot be written ({error.strerror}); nothing was changed",
+                said, check = told(
+                    self._store.root,
+                    error.strerror or str(error),
                     "run as the owner of that directory, or name another with --state-dir",
+                )
+                raise UnreadableError(
+                    f"{self._store.root}: the lock cannot be written ({said}); nothing was changed",
+                    check,
                 ) from error
             break
         else:

@@ -17,6 +17,7 @@ from ckptctl.pace import in_order
 from ckptctl.pointing import naming_their_best
 from ckptctl.reading import Finding, Reader, VanishedError
 from ckptctl.rules._base import RULES, Rule
+from ckptctl.stores import told
 
 Manifests = Callable[[str], Manifest | None]
 """Gives a manifest by a checkpoint's path within the run.  Raises ManifestError, OSError."""
@@ -113,10 +114,13 @@ def prove(
     except ManifestError:  # then the guard `unread` keeps it, and nothing rests on it
         return findings_of(checkpoint, formats, reader)
     except OSError as error:
+        said, check = told(
+            checkpoint.path, error.strerror or str(error), "check its permissions, or the disk"
+        )
         raise UnreadableError(
-            f"{checkpoint.path}: {error.filename or ''} cannot be read ({error.strerror or error}); "
+            f"{checkpoint.path}: {error.filename or ''} cannot be read ({said}); "
             f"nothing of the run {checkpoint.run} was deleted",
-            "check its permissions, or the disk",
+            check,
         ) from error
 
 

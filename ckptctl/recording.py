@@ -21,6 +21,7 @@ from ckptctl.model import NS
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
 from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
 from ckptctl.statedir import StateDirs, open_state
+from ckptctl.stores import told
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
@@ -146,7 +147,7 @@ def read_record(state: Store, path: str) -> Record:
 
 
 def _unwritable(place: str, why: str) -> UnreadableError:
+    said, check = told(place, why, "make room, or name another directory with --state-dir")
     return UnreadableError(
-        f"{place}: ckptctl's record cannot be written ({why}); nothing else was changed",
-        "make room, or name another directory with --state-dir",
+        f"{place}: ckptctl's record cannot be written ({said}); nothing else was changed", check
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ckptctl.cli.options import Common
 from ckptctl.config import Config
 from ckptctl.errors import UsageError
-from ckptctl.stores import MAX_KEYS, Access
+from ckptctl.stores import Access
 
 
 def storage_options(common: Common) -> dict[str, object]:
@@ -19,11 +19,8 @@ def storage_options(common: Common) -> dict[str, object]:
     return options
 
 
-def access_of(
-    common: Common, config: Config | None, location: str, max_keys: int = MAX_KEYS
-) -> Access:
+def access_of(common: Common, config: Config | None, location: str) -> Access:
     """Return how a location is opened; what the call says goes before what the configuration says."""
     tier = config.place(location) if config else None
-    return Access(
-        {**(tier[0].storage_options if tier else {}), **storage_options(common)}, max_keys
-    )
+    said = tier[0].storage_options if tier else {}
+    return Access({**said, **storage_options(common)}, common.max_keys)

@@ -24,6 +24,7 @@ from ckptctl.reading import SIDECAR_LIMIT, Below, VanishedError
 from ckptctl.recording import read_record
 from ckptctl.records import Record, RecordError
 from ckptctl.sidecar import parse_sidecar
+from ckptctl.stores import told
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, metric_data
 
@@ -158,8 +159,9 @@ def _others(
         except VanishedError:
             continue
         except OSError as error:
+            said, check = told(checkpoint.path, error.strerror or str(error), "")
             raise UnreadableError(
-                f"{path}: cannot be read ({error.strerror}); nothing was changed"
+                f"{path}: cannot be read ({said}); nothing was changed", check
             ) from error
     dirs = dirs_of(session, target)
     for place in (*dirs.existing[1:], *(path for path, _ in dirs.passed_over)):

@@ -16,6 +16,7 @@ from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.prove import Manifests, decide_proven
 from ckptctl.reading import Below
+from ckptctl.stores import told
 from ckptctl.survey import Survey, name_of, path_of, read_run, state_dirs
 
 
@@ -68,10 +69,12 @@ def noted_of(session: Session, view: Survey, found: Found) -> Manifests:
     try:
         return manifests_in(dirs.existing, dirs.open)
     except OSError as error:
+        path = path_of(view, found)
+        said, check = told(
+            path, error.strerror or str(error), "check the permissions of its state directory"
+        )
         raise UnreadableError(
-            f"{path_of(view, found)}: what was recorded cannot be read ({error.strerror or error}); "
-            "nothing of it was deleted",
-            "check the permissions of its state directory",
+            f"{path}: what was recorded cannot be read ({said}); nothing of it was deleted", check
         ) from error
 
 
@@ -79,7 +82,8 @@ def refuse_unread(run: Run) -> None:
     """Refuse a run of which something could not be read.  Raises UnreadableError."""
     if run.unread:
         more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
+        said, check = told(run.location, run.unread[0], "check its permissions and the disk")
         raise UnreadableError(
-            f"{run.location}: something of the run cannot be read: {run.unread[0]}{more}; nothing of it was deleted",
-            "check its permissions and the disk",
+            f"{run.location}: something of the run cannot be read: {said}{more}; nothing of it was deleted",
+            check,
         )

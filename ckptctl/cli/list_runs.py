@@ -56,12 +56,6 @@ class ListOptions:
     formats: Annotated[
         bool, typer.Option("--formats", help="Print which formats are recognised.")
     ] = False
-    max_keys: Annotated[
-        int,
-        typer.Option(
-            "--max-keys", metavar="N", help="Refuse a bucket listing of more keys than this."
-        ),
-    ] = 1_000_000
 
 
 def list_runs(common: Common, options: ListOptions, location: Location = None) -> None:
@@ -77,7 +71,7 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
         raise UsageError("--limit: must be at least 1")
     with session.progress() as progress:
         progress.started("listing")
-        place = read_place(session, location, Remote(options.max_keys))
+        place = read_place(session, location, Remote())
         reports = [_report(read, options) for read in place.runs]
     session.end(
         Report(command="list", runs=tuple(reports), problems=place.problems),

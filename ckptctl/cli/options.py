@@ -11,6 +11,7 @@ from typing import Annotated, get_type_hints
 import typer
 
 from ckptctl.cli.completing import locations, one_of
+from ckptctl.stores import MAX_KEYS
 
 
 class Output(StrEnum):
@@ -128,6 +129,12 @@ class Common:
             "--storage-option", metavar="KEY=VALUE", help="Passed to the store; repeatable."
         ),
     ] = None
+    max_keys: Annotated[
+        int,
+        typer.Option(
+            "--max-keys", metavar="N", help="Refuse a bucket listing of more keys than this."
+        ),
+    ] = MAX_KEYS
     log_file: Annotated[
         str | None,
         typer.Option("--log-file", metavar="FILE", help="Append one JSON object per action."),

@@ -17,6 +17,7 @@ from ckptctl.flags import PolicyFlags
 from ckptctl.model import Checkpoint
 from ckptctl.recording import Recorder
 from ckptctl.statedir import StateDirs
+from ckptctl.stores import told
 from ckptctl.survey import path_of, read_run, state_dirs
 
 
@@ -50,9 +51,8 @@ def read(session: Session, target: Target) -> Checkpoint:
     try:
         run = read_run(target.view, target.found, reading_of(session, policy))
     except OSError as error:
-        raise UnreadableError(
-            f"{path}: cannot be read ({error.strerror or error})", "try again"
-        ) from error
+        said, check = told(path, error.strerror or str(error), "try again")
+        raise UnreadableError(f"{path}: cannot be read ({said})", check) from error
     for checkpoint in (*run.checkpoints, *run.leftovers):
         if checkpoint.member == target.member:
             return checkpoint

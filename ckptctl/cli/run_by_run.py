@@ -14,7 +14,7 @@ from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run
 from ckptctl.policy import Policy
-from ckptctl.stores import MAX_KEYS
+from ckptctl.stores import told
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, survey
 
 
@@ -46,9 +46,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """That a command can do with locations that are not local, and how many objects it lists there."""
-
-    max_keys: int = MAX_KEYS
+    """That a command can do with locations that are not local."""
 
 
 def read_place(session: Session, location: str | None, remote: Remote | None = None) -> Place:
@@ -57,7 +55,7 @@ def read_place(session: Session, location: str | None, remote: Remote | None = N
     where = session.locate(location)
     access = None
     if remote is not None:
-        access = access_of(session.common, session.config, where, remote.max_keys)
+        access = access_of(session.common, session.config, where)
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(_read(session, view, found) for found in view.found)
     return Place(where, view, runs)
@@ -105,17 +103,16 @@ def _read(session: Session, view: Survey, found: Found) -> Read:
     except CkptctlError as error:
         return Read(name=name, location=path, found=found, error=error)
     except OSError as error:
-        text = f"{path}: cannot be read ({error.strerror})"
-        unreadable = UnreadableError(text, "check its permissions")
+        said, check = told(path, error.strerror or str(error), "check its permissions")
+        unreadable = UnreadableError(f"{path}: cannot be read ({said})", check)
         return Read(name=name, location=path, found=found, error=unreadable)
     session.note(run.problems)
     unread = tuple(Problem("unreadable", text) for text in run.unread)
     run = replace(run, problems=(*run.problems, *unread))
     unlisted = None
     if found.unread:
-        unlisted = UnreadableError(
-            f"{path}: something of it cannot be read: {found.unread[0]}", "check its permissions"
-        )
+        said, check = told(path, found.unread[0], "check its permissions")
+        unlisted = UnreadableError(f"{path}: something of it cannot be read: {said}", check)
     return Read(
         name=name, location=path, found=found, run=run, logs=policy.metrics_from, error=unlisted
     )

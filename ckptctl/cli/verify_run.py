@@ -19,6 +19,7 @@ from ckptctl.model import Checkpoint, Problem
 from ckptctl.remembering import damage_of, refuted, sample, to_record
 from ckptctl.resumption import Resumption
 from ckptctl.statedir import StateDirs
+from ckptctl.stores import told
 from ckptctl.stores._base import Store
 from ckptctl.survey import run_store, state_dirs
 from ckptctl.ui.progress import Progress
@@ -74,18 +75,24 @@ class VerifyRun:
                 except CkptctlError as failed:
                     error = failed
                 except OSError as failed:  # of the state; of the run it is a value
-                    error = UnreadableError(
-                        f"{self._read.location}: what was recorded cannot be read "
-                        f"({failed.strerror or failed})",
+                    said, check = told(
+                        self._read.location,
+                        failed.strerror or str(failed),
                         "check the permissions of its state directory, or name another with --state-dir",
                     )
+                    text = f"{self._read.location}: what was recorded cannot be read ({said})"
+                    error = UnreadableError(text, check)
         wrong = next((result for result in self._results if result.error is not None), None)
         if wrong is not None and wrong.error is not None:
             path = wrong.error.filename or wrong.checkpoint.path
-            error = error or UnreadableError(
-                f"{path}: cannot be read ({wrong.error.strerror or wrong.error}), so "
-                f"{wrong.checkpoint.name} could not be verified",
+            said, check = told(
+                self._read.location,
+                wrong.error.strerror or str(wrong.error),
                 "check its permissions and the mount",
+            )
+            error = error or UnreadableError(
+                f"{path}: cannot be read ({said}), so {wrong.checkpoint.name} could not be verified",
+                check,
             )
         run = self._read.run
         return Verified(

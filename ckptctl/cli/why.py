@@ -11,6 +11,7 @@ from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import NotFoundError, UnreadableError, UsageError
+from ckptctl.stores import told
 from ckptctl.survey import path_of
 from ckptctl.ui.explaining import explanation_lines, why_data
 from ckptctl.why import Case, explain
@@ -51,9 +52,8 @@ def why(
     try:
         decided = decide_run(session, policy, target.view, target.found)
     except OSError as error:
-        raise UnreadableError(
-            f"{path}: cannot be read ({error.strerror or error})", "try again"
-        ) from error
+        said, check = told(path, error.strerror or str(error), "try again")
+        raise UnreadableError(f"{path}: cannot be read ({said})", check) from error
     case = Case(decided.run, policy.keep, decided.context, policy.incomplete_after_ns)
     try:
         explanation = explain(case, target.member)

@@ -11,6 +11,7 @@ from ckptctl.stores._base import STORES, Opening, Store
 MAX_KEYS = 10**6
 """Objects that are listed below a location, unless the caller allows more."""
 
+_CHECK = "check the bucket's name and policy, the credentials and the endpoint"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
@@ -30,6 +31,17 @@ def scheme_of(location: str) -> str:
     """Return the scheme of a location in lower case; "file" for a path."""
     found = _URL.fullmatch(location)
     return found[1].lower() if found else "file"
+
+
+def told(location: str, said: str, on_disk: str) -> tuple[str, str]:
+    """Return what went wrong there, and what to check: on a disk what the caller says.
+
+    The errors of other stores name that themselves, after their last ";".
+    """
+    if scheme_of(location) in {"file", "local"}:
+        return said, on_disk
+    what, joint, check = said.rpartition("; ")
+    return (what, check) if joint else (said, _CHECK)
 
 
 def open_store(

@@ -32,6 +32,10 @@ def never() -> bool:
     return False
 
 
+class MistakenError(OSError):
+    """An address or option makes no sense, so that nothing was asked of anybody."""
+
+
 class ChangedError(OSError):
     """What was to be replaced is no longer what the caller saw; nothing was written."""
 

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob
-from ckptctl.stores._base import Capabilities, IgnoredConditionError, Removed, Stop, Store, never
+from ckptctl.stores._base import (
+    Capabilities,
+    IgnoredConditionError,
+    MistakenError,
+    Removed,
+    Stop,
+    Store,
+    never,
+)
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
 from ckptctl.stores._past import asked
@@ -64,7 +72,11 @@ class ObjectStore:
         self.keys = keys
         self.prefix = prefix.rstrip("/")
         if self.prefix and not ODD.isdisjoint(self.prefix.split("/")):
-            raise OSError(errno.EINVAL, "its path holds //, . or ..; name one without", root)
+            raise MistakenError(errno.EINVAL, "its path holds //, . or ..; name one without", root)
+        if not _encodable(self.prefix):
+            raise MistakenError(
+                errno.EINVAL, "its path is no UTF-8, which all keys are; check it", root
+            )
         self.max_keys = max_keys
         self._obeys = False  # whether the server was seen to obey a condition
 
@@ -101,7 +113,9 @@ class ObjectStore:
         tree.fill(self.keys, self.keys.pages(base, deep=deep))
         if base and tree.empty():
             if self.keys.head(base[:-1]) is not None:
-                raise OSError(errno.ENOTDIR, "is an object, not a prefix with objects below", path)
+                raise OSError(
+                    errno.ENOTDIR, "is an object, no prefix; name what lies above it", path
+                )
             raise OSError(
                 errno.ENOENT,
                 f"there is nothing below it in {self.keys.where}; check the path",
@@ -276,6 +290,14 @@ def _tops(keys: Iterable[str], tops: Collection[str]) -> Iterator[str]:
                 yield key[: at + 1]
                 break
             at = key.find("/", at + 1)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(text: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from ckptctl.stores._errors import translated
+from ckptctl.stores._sound import refuse_unsendable, sound_endpoint
 
 Options = Mapping[str, object]
 Environ = Mapping[str, str]
@@ -23,6 +24,13 @@ S3_NAMES = frozenset({
     "requester_pays", "use_ssl", "client_kwargs", "config_kwargs", "region", "region_name",
 })  # fmt: skip
 """The options that `s3://` knows."""
+
+PATIENCE: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "max_attempts": 5},  # some 15 s at most
+}
+"""What botocore is told, with which a server that is not there is known within 30 s."""
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -72,14 +80,6 @@ def _typed(value: object) -> object:
     return value
 
 
-def unknown(options: Options) -> str | None:
-    """Return what is wrong with the names of options for `s3://`; None where nothing is."""
-    for name in options:
-        if name not in S3_NAMES:
-            return f"storage option {name!r}: s3:// knows {', '.join(sorted(S3_NAMES))}; engine=fsspec takes all of s3fs"
-    return None
-
-
 def s3_options(options: Options, environ: Environ) -> S3Options:
     """Return how to reach a bucket by the options and, where they are silent, the environment.
 
@@ -91,14 +91,16 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
     if verify is None:
         verify = environ.get("AWS_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or True
     endpoint = _text(options.get("endpoint_url") or client.pop("endpoint_url", None))
-    if endpoint and "//" not in endpoint:
-        endpoint = f"{'http' if options.get('use_ssl') is False else 'https'}://{endpoint}"
-    return S3Options(
-        endpoint=endpoint
+    if endpoint and "//" not in endpoint and options.get("use_ssl") is False:
+        endpoint = f"http://{endpoint}"
+    endpoint = (
+        endpoint
         or environ.get("AWS_ENDPOINT_URL_S3")
         or environ.get("AWS_ENDPOINT_URL")
         or environ.get("AWS_ENDPOINT")
-        or None,
+    )
+    return S3Options(
+        endpoint=sound_endpoint(endpoint) if endpoint else None,
         region=_text(
             options.get("region") or options.get("region_name") or client.pop("region_name", None)
         )
@@ -169,10 +171,12 @@ def explicit(found: S3Options, environ: Environ) -> S3Options | None:
 
 def from_profile(found: S3Options, where: str) -> Profile:
     """Ask botocore's whole chain.  PermissionError where a profile, role or login does not work."""
-    import botocore.session  # noqa: PLC0415 - takes 0.1 s, and only who needs it pays
+    import botocore.config  # noqa: PLC0415 - takes 0.1 s, and only who needs it pays
+    import botocore.session  # noqa: PLC0415 - the same
 
     with translated("finding credentials for", where):
         session = botocore.session.Session(profile=found.profile)
+        session.set_default_client_config(botocore.config.Config(**PATIENCE))  # of STS and SSO
         scoped = session.get_scoped_config()
         credentials = None if found.anon or found.key else session.get_credentials()
         region = session.get_config_variable("region")
@@ -180,17 +184,21 @@ def from_profile(found: S3Options, where: str) -> Profile:
         endpoint = _mapping(services.get("s3")).get("endpoint_url") or scoped.get("endpoint_url")
         if session.get_config_variable("ignore_configured_endpoint_urls"):
             endpoint = None
-        if credentials:
-            credentials.get_frozen_credentials()  # what is wrong with them is known here and now
-    return Profile(endpoint, region, _provider(credentials, where) if credentials else None)
+        provider = _provider(credentials, where) if credentials else None
+    if provider is not None:
+        provider()  # what is wrong with them is known here and now
+    if endpoint:
+        endpoint = sound_endpoint(endpoint)
+    return Profile(endpoint, region, provider)
 
 
 def _provider(credentials: Any, where: str) -> Callable[[], Credential]:  # noqa: ANN401 - botocore has no types
     # obstore asks again in the last minutes before the time that botocore's own renewal goes by.
     def provide() -> Credential:
-        with translated("renewing credentials for", where):
+        with translated("finding credentials for", where):
             frozen = credentials.get_frozen_credentials()
             when = getattr(credentials, "_expiry_time", None)
+        refuse_unsendable(key=frozen.access_key, secret=frozen.secret_key, token=frozen.token)
         return Credential(
             access_key_id=frozen.access_key,
             secret_access_key=frozen.secret_key,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from ckptctl.model import NS
 from ckptctl.stores._keeping import Doubt, Keeping, Remains, Retention, Versions
 
-PATIENCE = 10
+BRIEF_SECONDS = 10
 """Seconds that one question may take, with all that a library tries again."""
 
 GCS_FIELDS = "versioning,softDeletePolicy,retentionPolicy,objectRetention,defaultEventBasedHold"
@@ -39,7 +39,7 @@ class Version(NamedTuple):
 
 
 class Past(Protocol):
-    """Who can be asked of a bucket.  Both raise OSError, within `PATIENCE` seconds."""
+    """Who can be asked of a bucket.  Both raise OSError, within `BRIEF_SECONDS` seconds."""
 
     def settings(self) -> Keeping:
         """Return what the bucket was told to keep."""

@@ -12,18 +12,13 @@ from typing import Any
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities
-from ckptctl.stores._errors import PRECONDITION, host_of, refusal, refused, seen_in, translated
+from ckptctl.stores._errors import host_of, refusal, refused, seen_in, translated
 from ckptctl.stores._fsspec import entry_of, quiet
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, Page
-from ckptctl.stores._options import S3_NAMES, S3Options
-from ckptctl.stores._past import PATIENCE, Past, Version, of_s3
-
-_CONFIG = {
-    "connect_timeout": 5,
-    "read_timeout": 20,
-    "retries": {"mode": "standard", "max_attempts": 5},  # some 15 s at most
-}
+from ckptctl.stores._meanings import PRECONDITION
+from ckptctl.stores._options import PATIENCE, S3_NAMES, S3Options
+from ckptctl.stores._past import BRIEF_SECONDS, Past, Version, of_s3
 
 
 class S3fsKeys:
@@ -54,7 +49,7 @@ class S3fsKeys:
                 endpoint_url=found.endpoint,
                 requester_pays=found.requester_pays,
                 client_kwargs=client,
-                config_kwargs={**_CONFIG, **found.config},
+                config_kwargs={**PATIENCE, **found.config},
                 skip_instance_cache=True,
                 use_listings_cache=False,
                 **more,
@@ -68,12 +63,12 @@ class S3fsKeys:
     def settings(self) -> Keeping:
         """Ask for versioning and, since there is none without it, only then for Object Lock."""
         with translated("asking for the versioning of", self.where):
-            versioning = self._call("get_bucket_versioning", timeout=PATIENCE)
+            versioning = self._call("get_bucket_versioning", timeout=BRIEF_SECONDS)
         lock: Mapping[str, Any] | None = {}
         if versioning.get("Status") == "Enabled":
             try:
                 with translated("asking for the Object Lock of", self.where):
-                    found = self._call("get_object_lock_configuration", timeout=PATIENCE)
+                    found = self._call("get_object_lock_configuration", timeout=BRIEF_SECONDS)
                 lock = found.get("ObjectLockConfiguration", {})
             except FileNotFoundError:
                 pass  # which is how S3 says that there is none
@@ -87,7 +82,11 @@ class S3fsKeys:
         while True:
             with translated("listing the versions in", self.where):
                 found = self._call(
-                    "list_object_versions", Prefix=prefix, MaxKeys=BATCH, timeout=PATIENCE, **more
+                    "list_object_versions",
+                    Prefix=prefix,
+                    MaxKeys=BATCH,
+                    timeout=BRIEF_SECONDS,
+                    **more,
                 )
             yield [
                 Version(item["Key"], item.get("Size", 0), item.get("ETag", "").strip('"'))

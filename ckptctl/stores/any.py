@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores._base import Capabilities, Opening, opener
+from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import refused, translated
 from ckptctl.stores._fsspec import entry_of, quiet
 from ckptctl.stores._keys import Page
@@ -157,6 +157,19 @@ def _protocols(fs: Any) -> tuple[str, ...]:  # noqa: ANN401 - the same
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
+@contextmanager
+def _meant(scheme: str) -> Iterator[None]:
+    """Say where an address alone does not open a file system: its constructor wants more."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, ImportError) as error:
+        more = f" ({error})" if isinstance(error, ImportError) else ""
+        raise MistakenError(
+            errno.EPROTONOSUPPORT,
+            f"{scheme}:// cannot be opened by an address alone{more}; give what fsspec's file system of that name needs by --storage-option",
+        ) from None
+
+
 def _lists_flat(fs: Any) -> bool:  # noqa: ANN401 - the same
     """Whether a file system has a flat listing of its own, rather than fsspec's walk.
 
@@ -180,16 +193,23 @@ def open_any(opening: Opening) -> ObjectStore:
     import fsspec  # noqa: PLC0415 - only who needs it pays
 
     scheme = opening.url.partition("://")[0]
+    if scheme in {"http", "https"}:  # a page of links is no listing that a deletion may rest on
+        raise MistakenError(
+            errno.EPROTONOSUPPORT,
+            "a web address has no listing to rely on; name the bucket: s3://BUCKET/PATH or gs://BUCKET/PATH, with endpoint_url",
+        )
     quiet("fsspec", scheme)
     options = {key: value for key, value in typed(opening.options).items() if key != "engine"}
     try:
         kind = fsspec.get_filesystem_class(scheme)
     except (ImportError, ValueError) as error:
         need = str(error) if isinstance(error, ImportError) else "fsspec does not know it"
-        raise OSError(errno.EPROTONOSUPPORT, f"{scheme}:// cannot be opened: {need}") from None
+        raise MistakenError(
+            errno.EPROTONOSUPPORT, f"{scheme}:// cannot be opened; {need}"
+        ) from None
     where = f"{scheme}://{opening.path.partition('/')[0].rpartition('@')[2]}"
     make: Callable[..., Any] = kind
-    with translated("opening", where):
+    with translated("opening", where), _meant(scheme):
         given = kind._get_kwargs_from_urls(opening.url)  # noqa: SLF001 - fsspec's own way to host and user
         more = {} if kind.cachable is False else {"skip_instance_cache": scheme != "memory"}
         fs = make(**{**given, **more, **options, "use_listings_cache": False})

@@ -21,13 +21,21 @@ from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import typed
-from ckptctl.stores._past import GCS_FIELDS, PATIENCE, Past, Version, of_gcs
+from ckptctl.stores._past import BRIEF_SECONDS, GCS_FIELDS, Past, Version, of_gcs
+from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_endpoint
 from ckptctl.stores.any import AnyKeys
 
 _FIELDS = "name,size,updated,generation"
 _PAGE = 5000
 _FIRST_TRIES = 4  # with gcsfs's own backoff some 9 s, and looking for credentials takes 13
 _AT_ONCE = 32
+_SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
+_NAMES = frozenset({
+    "project", "access", "token", "block_size", "consistency", "cache_timeout", "secure_serialize",
+    "check_connection", "requests_timeout", "requester_pays", "session_kwargs", "timeout",
+    "endpoint_url", "default_location", "version_aware", "anon", "batch_size",
+})  # fmt: skip
+"""The options that gcsfs 2026 reads (gcsfs/core.py); it ignores others without a word."""
 
 
 class GcsKeys(AnyKeys):
@@ -140,7 +148,9 @@ class GcsKeys(AnyKeys):
     def settings(self) -> Keeping:
         """Ask for the resource of the bucket, which takes the permission storage.buckets.get."""
         with translated("asking for the settings of", self.where):
-            found = self._call("GET", "b/{}", json_out=True, fields=GCS_FIELDS, timeout=PATIENCE)
+            found = self._call(
+                "GET", "b/{}", json_out=True, fields=GCS_FIELDS, timeout=BRIEF_SECONDS
+            )
             return of_gcs(found)
 
     def noncurrent(self, prefix: str) -> Iterator[Sequence[Version]]:
@@ -149,7 +159,7 @@ class GcsKeys(AnyKeys):
         while True:
             with translated("listing the versions in", self.where):
                 found = self._call(
-                    "GET", "b/{}/o", json_out=True, timeout=PATIENCE, versions="true",
+                    "GET", "b/{}/o", json_out=True, timeout=BRIEF_SECONDS, versions="true",
                     prefix=prefix, maxResults=_PAGE, **more,
                 )  # fmt: skip
             yield [
@@ -180,19 +190,42 @@ def _entry(item: Mapping[str, Any]) -> Entry:
 @opener("gs", "gcs")
 def open_gcs(opening: Opening) -> ObjectStore:
     """Open a location of a bucket with application default credentials, or as the options say."""
-    bucket, _, prefix = opening.path.partition("/")
-    if not bucket:
-        raise OSError(errno.EINVAL, "name a bucket: gs://BUCKET/PATH", opening.url)
+    bucket, prefix = sound_bucket(opening.path, "gs")
     options = {key: value for key, value in typed(opening.options).items() if key != "engine"}
     if options.pop("anon", False):
         options["token"] = "anon"  # noqa: S105 - gcsfs's word for none
+    refuse_unknown(options, _NAMES)
     where = f"gs://{bucket}"
-    endpoint = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST")
-    if isinstance(endpoint, str):
+    endpoint = _endpoint(options.pop("endpoint_url", None))
+    if endpoint:
+        options["endpoint_url"] = endpoint
         where += f" at {host_of(endpoint)}"
-    with translated("opening", where):
+    with translated("finding credentials for", where):
+        token = options.get("token")
+        if token is None and not endpoint and os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            options["token"] = _named()
+        elif isinstance(token, str) and "/" in token and not os.path.exists(token):
+            raise FileNotFoundError(token)  # gcsfs would send the path as a token
         fs = _file_system()(skip_instance_cache=True, use_listings_cache=False, **options)
     return ObjectStore(opening.url, GcsKeys(fs, bucket, where), prefix, opening.max_keys)
+
+
+def _endpoint(said: object) -> str | None:
+    """Return the server named by an option or, like gcsfs, by the emulator's variable."""
+    if said:
+        return sound_endpoint(str(said))
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    return sound_endpoint(emulator, "http") if emulator not in {None, "", "default"} else None
+
+
+def _named() -> Any:  # noqa: ANN401 - the same
+    """Return the credentials of the file that the environment names.
+
+    gcsfs would go on as nobody in particular where that cannot be read.
+    """
+    import google.auth  # noqa: PLC0415 - only who needs it pays
+
+    return google.auth.default(scopes=[_SCOPE])[0]
 
 
 def _file_system() -> Any:  # noqa: ANN401 - gcsfs has no types

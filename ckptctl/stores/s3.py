@@ -11,17 +11,18 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from string import ascii_letters, digits
 from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores._base import Capabilities, Opening, opener
-from ckptctl.stores._errors import PRECONDITION, host_of, refused, seen_in, translated
+from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
+from ckptctl.stores._errors import host_of, refused, seen_in, translated
 from ckptctl.stores._fsspec import entry_of
 from ckptctl.stores._keys import BATCH, Keys, Page
+from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import (
+    S3_NAMES,
     S3Options,
     explicit,
     from_profile,
@@ -30,9 +31,9 @@ from ckptctl.stores._options import (
     s3_options,
     static,
     typed,
-    unknown,
     with_bucket,
 )
+from ckptctl.stores._sound import refuse_unknown, refuse_unsendable, sound_bucket, sound_region
 
 _THREADS = 16
 _RETRY = {
@@ -51,9 +52,6 @@ _CLIENT = {
     "timeout": "10m",  # of a whole request: a large part through a thin line takes long
 }
 
-_BUCKET = frozenset(f"{ascii_letters}{digits}.-_:")
-"""What the names of buckets and the ARNs of access points are made of."""
-
 
 class S3Keys:
     """A bucket through obstore."""
@@ -71,6 +69,9 @@ class S3Keys:
         import obstore  # noqa: PLC0415 - only who needs a bucket waits for it
         from obstore.exceptions import InvalidPathError  # noqa: PLC0415 - the same
 
+        if prefix and not _plain(prefix[:-1]):
+            yield from self._spare().pages(prefix, deep=deep)
+            return
         with translated("listing", self.where):
             try:
                 if deep:
@@ -237,12 +238,13 @@ def _entry(meta: Mapping[str, Any]) -> Entry:
 def open_s3(opening: Opening) -> ObjectStore:
     """Open a location of a bucket with `engine=obstore` (the default) or `engine=fsspec`."""
     options = typed(opening.options)
-    bucket, _, prefix = opening.path.partition("/")
-    if not bucket:
-        raise OSError(errno.EINVAL, "name a bucket: s3://BUCKET/PATH", opening.url)
-    if not _BUCKET.issuperset(bucket):  # obstore panics
-        raise OSError(errno.EINVAL, "no bucket has such a name; check it", opening.url)
+    bucket, prefix = sound_bucket(opening.path, "s3")
     found = s3_options(options, os.environ)
+    refuse_unsendable(
+        key=found.key or os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret=found.secret or os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        token=found.token or os.environ.get("AWS_SESSION_TOKEN"),
+    )
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 
     def spare() -> Keys:
@@ -250,9 +252,9 @@ def open_s3(opening: Opening) -> ObjectStore:
 
     if options.get("engine") == "fsspec":
         return ObjectStore(opening.url, spare(), prefix, opening.max_keys)
-    wrong = unknown(options)
-    if wrong or options.get("engine", "obstore") != "obstore":
-        raise OSError(errno.EINVAL, wrong or "engine: obstore or fsspec", opening.url)
+    refuse_unknown(options, S3_NAMES, "; engine=fsspec takes all of s3fs")
+    if options.get("engine", "obstore") != "obstore":
+        raise MistakenError(errno.EINVAL, "there is no such engine; use obstore or fsspec")
     return ObjectStore(
         opening.url, _through_obstore(bucket, found, spare), prefix, opening.max_keys
     )
@@ -266,7 +268,7 @@ def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -
     profile = None if ready else from_profile(found, where)
     use = ready or found
     endpoint = use.endpoint or (profile.endpoint if profile else None)
-    region = use.region or (profile.region if profile else None)
+    region = sound_region(use.region or (profile.region if profile else None))
     # What is said here goes before obstore's own reading of the environment.
     config: dict[str, Any] = {
         "region": region or ("us-east-1" if endpoint else region_of(bucket)),
