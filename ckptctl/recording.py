@@ -28,6 +28,7 @@ from ckptctl.stores.local import LocalStore
 LOCK = "records.lock"
 _LIFE_NS = 60 * NS  # a writer holds the lock for as long as a few small writes take
 _PATIENCE_NS = 20 * NS
+_SHORTEST, _LONGEST = 0.02, 0.5  # seconds between two attempts
 
 Change = Callable[[Record], Record]
 
@@ -50,16 +51,19 @@ class Recorder:
         clock: Clock,
         seconds: Callable[[], float],
         sleep: Callable[[float], None],
-        wait_ns: int = 0,
+        wait_ns: int | None = None,
     ) -> Self:
-        """Open the state of a run, made if need be.  Raises UnreadableError, UsageError."""
+        """Open the state of a run, made if need be.  Raises UnreadableError, UsageError.
+
+        `wait_ns` is how long other writers are waited for; None: as long as a few of them take.
+        """
         try:
             state = open_state(run, dirs)
         except OSError as error:
             raise _unwritable(run, error.strerror or str(error)) from error
         if state is None:
             raise _unwritable(run, "no space, inodes or quota left")
-        return cls(state, clock, seconds, sleep, max(wait_ns, _PATIENCE_NS))
+        return cls(state, clock, seconds, sleep, _PATIENCE_NS if wait_ns is None else wait_ns)
 
     def change(self, path: str, change: Change) -> Record:
         """Read a checkpoint's record, change it, write it; return it as it is now.
@@ -102,6 +106,7 @@ class Recorder:
     def _locked(self) -> Iterator[Lock]:
         until = self.seconds() + self.wait_ns / NS
         lock = Lock(self.state, self.clock, file=LOCK, life_ns=_LIFE_NS)
+        pause = _SHORTEST
         while True:
             try:
                 lock.acquire()
@@ -109,7 +114,8 @@ class Recorder:
             except LockedError:
                 if self.seconds() >= until:
                     raise
-                self.sleep(0.02)
+                self.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST)  # a bucket's server is not asked all the time
         try:
             yield lock
         finally:

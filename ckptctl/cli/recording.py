@@ -24,13 +24,14 @@ from ckptctl.survey import path_of, read_run, state_dirs
 @contextmanager
 def recorder_of(session: Session, target: Target) -> Iterator[Recorder]:
     """Open the state of a checkpoint's run for records.  Raises UnreadableError, UsageError."""
+    wait = session.common.lock_wait
     recorder = Recorder.open(
         path_of(target.view, target.found),
         dirs_of(session, target),
         session.clock,
         time.monotonic,
         time.sleep,
-        session.duration("--lock-wait", session.common.lock_wait),
+        None if wait is None else session.duration("--lock-wait", wait),
     )
     with closing(recorder.state):
         yield recorder

@@ -181,6 +181,9 @@ def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
     assert ckptctl(*annotate).code == 0
     living = {**lock, "expires_ns": time.time_ns() + 10**12}
     s3.put(".ckptctl/run/records.lock", json.dumps(living).encode())
+    for impatient in (annotate, ("hold", "step_1", f"{s3.url}/run", *options(s3))):
+        done = ckptctl(*impatient, "--lock-wait", "0s", "--json")
+        assert (done.code, done.json["kind"]) == (3, "locked")
     process = subprocess.Popen(
         [sys.executable, "-m", "ckptctl", *annotate], env=ENV, stderr=subprocess.PIPE,
     )  # fmt: skip
