@@ -24,17 +24,22 @@ from ckptctl.survey import path_of, read_run, state_dirs
 @contextmanager
 def recorder_of(session: Session, target: Target) -> Iterator[Recorder]:
     """Open the state of a checkpoint's run for records.  Raises UnreadableError, UsageError."""
-    wait = session.common.lock_wait
     recorder = Recorder.open(
         path_of(target.view, target.found),
         dirs_of(session, target),
         session.clock,
         time.monotonic,
         time.sleep,
-        None if wait is None else session.duration("--lock-wait", wait),
+        patience(session),
     )
     with closing(recorder.state):
         yield recorder
+
+
+def patience(session: Session) -> int | None:
+    """Return how long other writers of records are waited for; None where nobody said."""
+    said = session.common.lock_wait
+    return None if said is None else session.duration("--lock-wait", said)
 
 
 def dirs_of(session: Session, target: Target) -> StateDirs:

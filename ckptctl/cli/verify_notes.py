@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ckptctl import __version__
-from ckptctl.cli.recording import host_name, user_name
+from ckptctl.cli.recording import host_name, patience, user_name
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, Interrupted, LockedError, UnreadableError
 from ckptctl.hashing import Hashed
@@ -71,7 +71,7 @@ class Notebook:
                     self._session.clock,
                     time.monotonic,
                     time.sleep,
-                    self._session.duration("--lock-wait", self._session.common.lock_wait),
+                    patience(self._session),
                 )
             except CkptctlError as error:
                 self._cannot_write(error)

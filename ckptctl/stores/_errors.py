@@ -39,6 +39,9 @@ _PLACES = {
     "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, or --storage-option key=... secret=...",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, or --storage-option token=...",
 }
+_ROLES = {
+    "s3": ", and role_arn, source_profile, web identity or SSO account of the profile, and the role's policy"
+}
 _ENDPOINTS = {
     "s3": " (AWS_ENDPOINT_URL, endpoint_url)",
     "gs": " (STORAGE_EMULATOR_HOST, endpoint_url)",
@@ -126,7 +129,8 @@ def _words(seen: Seen, meanings: tuple[Meaning, ...], name: str, where: str) -> 
     text = text.replace("!", f" ({seen.code or seen.status or name})", 1)
     scheme = where.partition(":")[0]
     text = text.replace("@", _PLACES.get(scheme, "--storage-option"))
-    return number, text.replace("%", _ENDPOINTS.get(scheme, "")).replace("#", seen.protected)
+    text = text.replace("%", _ENDPOINTS.get(scheme, "")).replace("^", _ROLES.get(scheme, ""))
+    return number, text.replace("#", seen.protected)
 
 
 def _protection(text: str) -> tuple[str, str]:

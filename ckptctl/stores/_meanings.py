@@ -1,7 +1,7 @@
 """What a failure of a server means: its kind, and words that end with what to check.
 
-"!" is where the code goes, "@" where credentials are looked for, "%" how an endpoint is named, "#"
-what protects an object.
+"!" is where the code goes, "@" where credentials are looked for, "%" how an endpoint is named, "^" what
+else gives credentials, "#" what protects an object.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _EXPIRED = {
 CHAIN = {
     "ProfileNotFound", "CredentialRetrievalError", "ConfigParseError", "InvalidConfigError",
     "InfiniteLoopConfigError", "UnknownCredentialError", "MetadataRetrievalError",
+    "NoRegionError",
 }  # fmt: skip
 KNOWN = _WRONG_KEY | _EXPIRED | CHAIN
 CAUSES = {
@@ -44,6 +45,7 @@ _REGION = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }
+_PROXY = 407
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION = 401, 403, 404, 412
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -105,6 +107,11 @@ MEANINGS: tuple[Meaning, ...] = (
         "the server fails or asks to slow down!; try again later, with fewer --jobs",
     ),
     (
+        lambda seen: seen.status == _PROXY,
+        errno.EACCES,
+        "the proxy wants a login!; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+    ),
+    (
         lambda seen: seen.cause == "no https",
         errno.ECONNREFUSED,
         "the server does not speak https there; check the endpoint: http:// or another port%",
@@ -149,6 +156,11 @@ LOOKING: tuple[Meaning, ...] = (
         "there is no such profile!; check AWS_PROFILE and ~/.aws/config",
     ),
     (
+        lambda seen: seen.code == "NoRegionError",
+        errno.EACCES,
+        "nobody says in which region to assume the role!; set AWS_REGION, or region in ~/.aws/config",
+    ),
+    (
         lambda seen: seen.code == "CredentialRetrievalError",
         errno.EACCES,
         "what is to give them failed!; check AWS_PROFILE, and run credential_process of ~/.aws/config by hand",
@@ -166,7 +178,7 @@ LOOKING: tuple[Meaning, ...] = (
     (
         lambda seen: seen.code in _WRONG_KEY or bool(seen.status),
         errno.EACCES,
-        "they are refused!; check AWS_PROFILE, and role_arn, source_profile, the web identity or SSO account in ~/.aws/config, and the role's policy",
+        "they are refused!; check @^",
     ),
     (
         lambda _: True,

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from ckptctl.stores._errors import translated
+from ckptctl.stores._fsspec import quiet
 from ckptctl.stores._sound import refuse_unsendable, sound_endpoint
 
 Options = Mapping[str, object]
@@ -90,11 +91,11 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
     verify = client.pop("verify", None)
     if verify is None:
         verify = environ.get("AWS_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or True
-    endpoint = _text(options.get("endpoint_url") or client.pop("endpoint_url", None))
-    if endpoint and "//" not in endpoint and options.get("use_ssl") is False:
-        endpoint = f"http://{endpoint}"
+    named = _text(options.get("endpoint_url", client.pop("endpoint_url", None)))
+    if named is not None:
+        named = sound_endpoint(named, "http" if options.get("use_ssl") is False else "https")
     endpoint = (
-        endpoint
+        named
         or environ.get("AWS_ENDPOINT_URL_S3")
         or environ.get("AWS_ENDPOINT_URL")
         or environ.get("AWS_ENDPOINT")
@@ -174,8 +175,11 @@ def from_profile(found: S3Options, where: str) -> Profile:
     import botocore.config  # noqa: PLC0415 - takes 0.1 s, and only who needs it pays
     import botocore.session  # noqa: PLC0415 - the same
 
+    quiet("botocore", "urllib3")  # it shows what STS says, with a traceback
     with translated("finding credentials for", where):
         session = botocore.session.Session(profile=found.profile)
+        if found.region:  # botocore does not read AWS_REGION, and STS has to be somewhere
+            session.set_config_variable("region", found.region)
         session.set_default_client_config(botocore.config.Config(**PATIENCE))  # of STS and SSO
         scoped = session.get_scoped_config()
         credentials = None if found.anon or found.key else session.get_credentials()

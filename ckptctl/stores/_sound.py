@@ -52,7 +52,7 @@ def sound_endpoint(endpoint: str, scheme: str = "https") -> str:
     if not sound or not whole.isprintable() or " " in whole:
         raise MistakenError(
             errno.EINVAL,
-            "the endpoint is no address of a server; write http(s)://HOST[:PORT], without spaces",
+            "the endpoint is no server's address; write http(s)://HOST[:PORT], without spaces",
         )
     return whole.rstrip("/")
 

@@ -163,10 +163,12 @@ def _meant(scheme: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, AttributeError, ImportError) as error:
-        more = f" ({error})" if isinstance(error, ImportError) else ""
+        if isinstance(error, ImportError):
+            text = f"{scheme}:// cannot be opened; install what it needs: {error}"
+            raise MistakenError(errno.EPROTONOSUPPORT, text) from None
         raise MistakenError(
             errno.EPROTONOSUPPORT,
-            f"{scheme}:// cannot be opened by an address alone{more}; give what fsspec's file system of that name needs by --storage-option",
+            f"{scheme}:// cannot be opened by an address alone; give what fsspec's file system of that name needs by --storage-option",
         ) from None
 
 

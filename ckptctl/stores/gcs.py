@@ -200,6 +200,12 @@ def open_gcs(opening: Opening) -> ObjectStore:
     if endpoint:
         options["endpoint_url"] = endpoint
         where += f" at {host_of(endpoint)}"
+    # Else aiohttp knows no HTTPS_PROXY.
+    session = options.get("session_kwargs")
+    options["session_kwargs"] = {
+        "trust_env": True,
+        **(session if isinstance(session, dict) else {}),
+    }
     with translated("finding credentials for", where):
         token = options.get("token")
         if token is None and not endpoint and os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
@@ -212,7 +218,7 @@ def open_gcs(opening: Opening) -> ObjectStore:
 
 def _endpoint(said: object) -> str | None:
     """Return the server named by an option or, like gcsfs, by the emulator's variable."""
-    if said:
+    if said is not None:
         return sound_endpoint(str(said))
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     return sound_endpoint(emulator, "http") if emulator not in {None, "", "default"} else None
