@@ -99,6 +99,13 @@ class Folder:
         for name, folder in self.folders.items():
             yield from folder.walk(f"{prefix}{name}/")
 
+    def paths(self, prefix: str = "") -> Iterator[str]:
+        """Yield the path of every regular file below: of many that takes less than their entries."""
+        for name in self.files:
+            yield prefix + name
+        for name, folder in self.folders.items():
+            yield from folder.paths(f"{prefix}{name}/")
+
     def tree(self, prefix: str = "") -> Iterator[tuple[str, Folder]]:
         """Yield this folder and every one below, as a path relative to this one ("" first)."""
         yield prefix.rstrip("/"), self

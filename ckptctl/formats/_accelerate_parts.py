@@ -84,7 +84,7 @@ def read_parts(inside: Folder) -> Parts:
 def _gaps(inside: Folder, ranks: frozenset[str]) -> Iterator[str]:
     """Yield what is not there, the plainest first."""
     yield from _folder_gaps(inside)
-    if not any(is_tensor(path) and not _is_state(path) for path, _ in inside.walk()):
+    if not any(is_tensor(path) and not _is_state(path) for path in inside.paths()):
         yield "no weights"
     if gap := missing_alone(inside):
         yield gap

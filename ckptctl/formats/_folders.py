@@ -27,7 +27,7 @@ def is_tensor(path: str) -> bool:
 
 def holds_tensors(folder: Folder) -> bool:
     """Whether a folder holds tensor files, at any depth."""
-    return any(is_tensor(path) for path, _ in folder.walk())
+    return any(is_tensor(path) for path in folder.paths())
 
 
 def key_of(folder: Folder) -> str | None:
@@ -38,7 +38,7 @@ def key_of(folder: Folder) -> str | None:
     """
     best: tuple[int, int, str] | None = None
     alike: list[str] = []
-    for path, _ in folder.walk():
+    for path in folder.paths():
         parent, _, name = path.rpartition("/")
         rank = _importance(name), path.count("/"), parent
         if best is None or rank < best:
@@ -69,7 +69,7 @@ def _importance(name: str) -> int:
 
 def parts_of(folder: Folder) -> Iterator[Part]:
     """Yield the rank and shard files of a folder; the rank may be that of a folder below."""
-    for path, _ in folder.walk():
+    for path in folder.paths():
         if is_tensor(path) and (part := _part(path)) is not None:
             yield part
 

@@ -121,7 +121,7 @@ def leftover(one: Step, owner: Owner) -> Claim:
         kind=Kind.DIRECTORY,
         name=one.name,
         members=(one.name,),
-        key_file=f"{one.name}/{min(path for path, _ in one.inside.walk())}",
+        key_file=f"{one.name}/{min(one.inside.paths())}",
         family=one.family,
         step=one.step,
         counts=Unit.STEP,

@@ -52,7 +52,7 @@ def items_of(inside: Folder) -> dict[str, Folder]:
     found = {
         folder: item
         for folder, item in inside.folders.items()
-        if ".orbax-checkpoint-tmp" not in folder and any(True for _ in item.walk())
+        if ".orbax-checkpoint-tmp" not in folder and any(True for _ in item.paths())
     }
     return {"": inside} if is_tree(inside) else found
 

@@ -135,7 +135,7 @@ def _missing(folder: Folder, files: list[_File], world: int) -> str | None:
 
 def _directory(name: str, found: re.Match[str], inside: Folder) -> Claim:
     commit = read_commit(inside.files)
-    below = [f"{part}/{path}" for part, deep in inside.folders.items() for path, _ in deep.walk()]
+    below = [f"{part}/{path}" for part, deep in inside.folders.items() for path in deep.paths()]
     return Claim(
         format=Composer.name,
         kind=Kind.DIRECTORY,

@@ -85,7 +85,7 @@ def _ones(folder: Folder, reader: Reader) -> list[_One]:
             files[name] = found[1]
     for name, inside in folder.folders.items():
         found = _NAME.fullmatch(name) if name.startswith("checkpoint_") else None
-        if found and found[2] == ARRAYS and any(True for _ in inside.walk()):
+        if found and found[2] == ARRAYS and any(True for _ in inside.paths()):
             arrays[name.removesuffix(ARRAYS)] = found[1]
         elif found and not found[2] and is_tree(inside):
             folders[name] = found[1]
@@ -162,7 +162,7 @@ def _key(one: _One, folder: Folder) -> str:
     if one.name in folder.files:
         return one.name
     name = one.name if one.main else one.name + ARRAYS
-    return f"{name}/{min(path for path, _ in folder.folders[name].walk())}"
+    return f"{name}/{min(folder.folders[name].paths())}"
 
 
 def _missing(one: _One, folder: Folder, inside: Folder | None) -> str | None:
@@ -178,7 +178,7 @@ def _leftovers(folder: Folder) -> Iterator[Claim]:
     """Yield what a save that was cut off left: a file and its arrays, and directories of Orbax."""
     arrays = STAGED + ARRAYS
     inside = folder.folders.get(arrays)
-    first = min((path for path, _ in inside.walk()), default=None) if inside else None
+    first = min(inside.paths(), default=None) if inside else None
     members = [name for name in (STAGED,) if name in folder.files]
     members += [arrays] if first else []
     if members:
@@ -188,7 +188,7 @@ def _leftovers(folder: Folder) -> Iterator[Claim]:
     for name, deep in folder.folders.items():
         found = _NAME.fullmatch(name) if name.startswith("checkpoint_") else None
         if found and found[2] and found[2] != ARRAYS and not found[1].isdecimal():
-            for path in sorted(path for path, _ in deep.walk())[:1]:
+            for path in sorted(deep.paths())[:1]:
                 yield _leftover(name, Kind.DIRECTORY, [name], f"{name}/{path}")
 
 

@@ -67,7 +67,7 @@ class HfTrainer(Format):
                 continue
             if STATE not in inside.files and is_llama_factory(name, inside, reader):
                 continue
-            parts = read_parts(tuple(path for path, _ in inside.walk()))
+            parts = read_parts(tuple(inside.paths()))
             if parts.trainers:
                 step = int(found[1]) if found[1] else None
                 staged = NAME.fullmatch(name) is None

@@ -81,7 +81,7 @@ class Levanter(Format):
 
 def _claim(name: str, step: int, inside: Folder) -> Claim:
     marker = f"{name}/{COMMIT}" if COMMIT in inside.files else None
-    first = min(path for path, _ in inside.walk())
+    first = min(inside.paths())
     return Claim(
         format=Levanter.name,
         kind=Kind.DIRECTORY,

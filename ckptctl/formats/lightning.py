@@ -76,7 +76,7 @@ def _claim(kind: Kind, shown: str, member: str, key_file: str, name: Name) -> Cl
 
 def _leaves(inside: Folder) -> list[str]:
     """Return the checkpoint files of such a directory; none where it holds anything else."""
-    paths = [path for path, _ in inside.walk() if not path.endswith(".json")]
+    paths = [path for path in inside.paths() if not path.endswith(".json")]
     fits = all(path.endswith(SUFFIX) and "=" in path for path in paths)
     return sorted(paths) if fits and inside.error is None else []
 

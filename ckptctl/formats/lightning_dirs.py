@@ -88,7 +88,7 @@ def _directories(
         stem = directory.removesuffix(SUFFIX)
         if stem == directory or not fits(inside) or (name := _name(stem)) is None:
             continue
-        paths = sorted(path for path, _ in inside.walk())
+        paths = sorted(inside.paths())
         if paths:
             marked = last in inside.files
             yield Claim(

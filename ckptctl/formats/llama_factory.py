@@ -115,7 +115,7 @@ def _gaps(inside: Folder) -> Iterator[str]:
     if METADATA not in inside.files:
         yield f"no {METADATA}"
     weights = [inside.folders[name] for name in ("model", _TAG) if name in inside.folders]
-    if not any(is_tensor(path) for folder in weights for path, _ in folder.walk()):
+    if not any(is_tensor(path) for folder in weights for path in folder.paths()):
         yield "no weights in model/"
     for name in ("model", "optimizer"):
         folder = inside.folders.get(name, Folder(name))

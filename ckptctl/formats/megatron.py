@@ -179,7 +179,7 @@ def _claim(name: str, inside: Folder, own: _Own) -> Claim:
         layout = _core(inside)
     else:
         commit = read_commit(inside.files)
-        covered = tuple(path for path, _ in inside.walk() if not is_dcp_file(path))
+        covered = tuple(path for path in inside.paths() if not is_dcp_file(path))
         layout = _Layout(commit.missing or behind, commit.marker, commit.key, covered, marks=True)
     return Claim(
         format=Megatron.name,
@@ -217,7 +217,7 @@ def _core(inside: Folder) -> _Layout:
     """
     data = read_commit(inside.files)
     uncovered = tuple(
-        path for path, _ in inside.walk() if not is_dcp_file(path) and path not in {_COMMON, CONFIG}
+        path for path in inside.paths() if not is_dcp_file(path) and path not in {_COMMON, CONFIG}
     )
     if CONFIG not in inside.files:
         return _Layout(f"no {CONFIG}, which is written last", None, data.key, marks=True)

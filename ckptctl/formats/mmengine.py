@@ -174,7 +174,7 @@ def _missing(inside: Folder) -> str | None:
         absent = next(rank for rank in range(len(seen) + 1) if rank not in seen)
         return f"no rank{absent}.pth" if seen and absent < max(seen) else None
     model = inside.folders.get("model")
-    if model is None or not any(True for _ in model.walk()):
+    if model is None or not any(True for _ in model.paths()):
         return "no model states"
     return None if _META in inside.files else f"no {_META}, which is written last"
 
@@ -186,7 +186,7 @@ def _resumable(inside: Folder) -> bool | None:
     if _ranks(inside):
         return None
     optimizer = inside.folders.get("optimizer")
-    return optimizer is not None and any(True for _ in optimizer.walk())
+    return optimizer is not None and any(True for _ in optimizer.paths())
 
 
 def _lost(found: Mapping[str, Name], folder: Folder, vouched: str | None) -> dict[str, str]:

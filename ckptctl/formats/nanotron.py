@@ -65,7 +65,7 @@ class Nanotron(Format):
             if name.isdecimal() and name.isascii() and _is_nanotrons(inside)
         }
         lost = lost_parts(
-            Saved(int(name), name, frozenset(path for path, _ in inside.walk() if "/" in path))
+            Saved(int(name), name, frozenset(path for path in inside.paths() if "/" in path))
             for name, inside in found.items()
         )
         for name, inside in found.items():
@@ -105,7 +105,7 @@ def _is_nanotrons(inside: Folder) -> bool:
 
 def _claim(name: str, inside: Folder) -> Claim:
     marked = MODEL_CONFIG in inside.files
-    paths = sorted(path for path, _ in inside.walk())
+    paths = sorted(inside.paths())
     weights = [path for path in paths if path.startswith("model/")]
     optimizer = inside.folders.get("optimizer")
     return Claim(

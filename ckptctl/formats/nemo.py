@@ -104,7 +104,7 @@ def _directories(folder: Folder) -> Iterator[Claim]:
         second = "weights" in inside.folders or "context" in inside.folders
         if not second and not (is_nemos(directory) and _is_core(inside)):
             continue
-        paths = sorted(path for path, _ in inside.walk())
+        paths = sorted(inside.paths())
         if not paths:
             continue
         weights = _second(inside) if second else _commit(inside, "")

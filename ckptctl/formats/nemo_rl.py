@@ -122,7 +122,7 @@ def _parts(inside: Folder) -> frozenset[str]:
 
 def _claim(name: str, said: re.Match[str], inside: Folder) -> Claim:
     unfinished = said[1] == "tmp_"
-    paths = sorted(path for path, _ in inside.walk())
+    paths = sorted(inside.paths())
     on_disk = any(entry.inode for _, entry in inside.walk())  # in a bucket nothing is renamed
     return Claim(
         format=NemoRl.name,

@@ -93,7 +93,7 @@ def _claim(one: Step) -> Claim:
     tops = {DCP, *_LOCAL}
     uncovered = [
         path
-        for path, _ in inside.walk()
+        for path in inside.paths()
         if (path.split("/")[0] not in tops if "/" in path else path not in known)
     ]
     return Claim(
@@ -101,7 +101,7 @@ def _claim(one: Step) -> Claim:
         kind=Kind.DIRECTORY,
         name=one.name,
         members=(one.name,),
-        key_file=f"{one.name}/{CONFIG if marked else min(path for path, _ in inside.walk())}",
+        key_file=f"{one.name}/{CONFIG if marked else min(inside.paths())}",
         family=one.family,
         step=one.step,
         counts=Unit.STEP,

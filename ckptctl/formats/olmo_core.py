@@ -88,7 +88,7 @@ def _claim(one: Step) -> Claim:
         marker=f"{one.name}/{CORE_COMMIT}" if marked else None,
         expects_marker=True,
         uncovered=tuple(
-            f"{one.name}/{path}" for path, _ in inside.walk() if path.split("/")[0] not in covered
+            f"{one.name}/{path}" for path in inside.paths() if path.split("/")[0] not in covered
         ),
     )
 
@@ -100,7 +100,7 @@ def _key(inside: Folder) -> str:
     deep = inside.folders.get(DCP)
     if deep is not None and deep.files:
         return f"{DCP}/{read_commit(deep.files).key}"
-    return min(path for path, _ in inside.walk())
+    return min(inside.paths())
 
 
 def _missing(inside: Folder) -> str | None:

@@ -181,7 +181,7 @@ def _key(inside: Folder) -> str:
     for name in (COMMITTED, STEP_METADATA):
         if name in inside.files:
             return name
-    paths = sorted(path for path, _ in inside.walk())
+    paths = sorted(inside.paths())
     trees = (path for path in paths if path.rpartition("/")[2] in {"_METADATA", "manifest.ocdbt"})
     return next(trees, paths[0])
 
@@ -213,4 +213,4 @@ def _family(name: str) -> str:
 
 
 def _first(inside: Folder) -> str | None:
-    return min((path for path, _ in inside.walk()), default=None)
+    return min(inside.paths(), default=None)

@@ -78,7 +78,7 @@ def _is_adapter(folder: Folder) -> bool:
 def _claim(name: str, said: names.Name, inside: Folder, adapters: Mapping[str, Folder]) -> Claim:
     first = min(adapters)
     key = key_of(adapters[first])
-    states = any("optim" in path.lower() for path, _ in inside.walk())
+    states = any("optim" in path.lower() for path in inside.paths())
     return Claim(
         format=Peft.name,
         kind=Kind.DIRECTORY,

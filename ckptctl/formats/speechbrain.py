@@ -92,7 +92,7 @@ def _saved(name: str, inside: Folder) -> Saved:
     said = names.parse(name, file=False).saved_ns if _DATED.fullmatch(name) else None
     meta = inside.files.get(_META)
     time = said if said is not None else inside.mtime_ns if meta is None else meta.mtime_ns
-    return Saved(time, name, frozenset(path for path, _ in inside.walk() if path != _META))
+    return Saved(time, name, frozenset(path for path in inside.paths() if path != _META))
 
 
 def _claim(name: str, inside: Folder, lost: str | None) -> Claim:
@@ -121,6 +121,6 @@ def _missing(inside: Folder, lost: str | None) -> str | None:
     for file, entry in inside.files.items():
         if not entry.size and (file == _META or file.endswith(_SUFFIX)):
             return f"{file} is empty"
-    if not any(file != _META for file, _ in inside.walk()):
+    if not any(file != _META for file in inside.paths()):
         return f"nothing but {_META}, which is written first"
     return unlike(f"no {lost}, which the checkpoints around it have") if lost else None

@@ -79,5 +79,5 @@ def _is_dump(name: str, inside: Folder) -> bool:
     So it is for `dgrads` and `activations`; a checkpoint has folders for its ranks, or `.distcp`.
     """
     return _ITERATION.fullmatch(name) is not None and all(
-        _DUMP.fullmatch(path) for path, _ in inside.walk()
+        _DUMP.fullmatch(path) for path in inside.paths()
     )

@@ -64,7 +64,7 @@ class Torchtune(Format):
         for unit, several in found.items():
             if older or any(_is_ours(inside) for *_, inside in several):
                 for name, number, inside in several:
-                    if any(is_tensor(path) for path, _ in inside.walk()):
+                    if any(is_tensor(path) for path in inside.paths()):
                         yield _claim(name, Unit(unit), number, inside, older=older)
 
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
@@ -100,7 +100,7 @@ def _claim(name: str, unit: Unit, number: int, inside: Folder, *, older: bool) -
             missing=f"adapter_model/: {inner.missing}" if inner.missing else None,
         )
     marker = commit.marker if commit else None
-    covered = {marker, *(path for path, _ in inside.walk() if path.endswith(".distcp"))}
+    covered = {marker, *(path for path in inside.paths() if path.endswith(".distcp"))}
     return Claim(
         format=Torchtune.name,
         kind=Kind.DIRECTORY,
@@ -114,7 +114,7 @@ def _claim(name: str, unit: Unit, number: int, inside: Folder, *, older: bool) -
         missing=(commit.missing if commit else None) or next(_gaps(inside), None),
         marker=f"{name}/{marker}" if marker else None,
         expects_marker=commit is not None,
-        uncovered=tuple(f"{name}/{path}" for path, _ in inside.walk() if path not in covered)
+        uncovered=tuple(f"{name}/{path}" for path in inside.paths() if path not in covered)
         if commit
         else (),
         resumable=_resumes(inside, older=older, through_dcp=dcp),
@@ -139,7 +139,7 @@ def _key(inside: Folder) -> str:
 
 def _gaps(inside: Folder) -> Iterator[str]:
     """Yield what is not there by names and sizes: weights, a shard, the index of several."""
-    paths = [path for path, _ in inside.walk()]
+    paths = list(inside.paths())
     if not any(is_tensor(path) and path != RECIPE for path in paths):
         yield "no weights"
     if gap := missing_alone(inside):

@@ -105,7 +105,7 @@ def _read(inside: Folder) -> dict[str, Ranks]:
 
 def _is_husk(inside: Folder) -> bool:
     """Whether the state of the data is all that is left."""
-    return not any(path for path, _ in inside.walk() if not _DATA.fullmatch(path)) and bool(
+    return not any(path for path in inside.paths() if not _DATA.fullmatch(path)) and bool(
         inside.files
     )
 
@@ -193,4 +193,4 @@ def _key(inside: Folder, roles: Mapping[str, Ranks]) -> str:
         for file in ("metadata.json", ".metadata"):
             if inside.find(f"{place}{_DIST}/{file}"):
                 return f"{place}{_DIST}/{file}"
-    return min((path for path, _ in inside.walk()), default="")
+    return min(inside.paths(), default="")
