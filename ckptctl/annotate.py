@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from ckptctl.completeness import Fact, state_of
 from ckptctl.decision import Context
+from ckptctl.gathered import gathered
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
 from ckptctl.logs import Log
 from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.merge import Sources, checkpoint_of
-from ckptctl.model import Checkpoint, Entry, Folder, Metadata, Problem, Run, State
+from ckptctl.model import Checkpoint, Folder, Metadata, Problem, Run, State
 from ckptctl.names import split_suffix
 from ckptctl.pace import in_order
 from ckptctl.pointing import last_part, links_of, named_by, naming_their_best, targets
@@ -100,14 +101,13 @@ def annotate(
 def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sources:
     """Read what lies beside and in one checkpoint, and find what is said of it elsewhere."""
     claim = item.claim
-    own_files: dict[str, Entry] = {}
-    folders: list[str] = []
-    for member in claim.members:
-        if (inside := folder.inside(member)) is not None:
-            own_files.update((f"{member}/{path}", entry) for path, entry in inside.walk())
-            folders += [f"{member}/{path}".rstrip("/") for path, _ in inside.tree()]
-        else:
-            own_files[member] = folder.files[member]
+    own_files = gathered(folder, claim.members)
+    folders = [
+        f"{part}/{path}".rstrip("/")
+        for part in claim.members
+        if (inside := folder.inside(part)) is not None
+        for path, _ in inside.tree()
+    ]
     beside = sidecars_of(claim, folder)
     inner = inner_sidecars(claim, folder)
     failed: list[str] = []
@@ -127,9 +127,12 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         manifest_unread = str(error)
     except OSError as error:
         failed.append(f"{error.filename or member}: {error.strerror or error}")
-    times = [entry.mtime_ns for path, entry in own_files.items() if path not in inner] or [
-        inside.mtime_ns for part in claim.members if (inside := folder.inside(part))
-    ]
+    changed_ns = max(
+        (entry.mtime_ns for path, entry in own_files.items() if path not in inner), default=None
+    )
+    if changed_ns is None:
+        parts = map(folder.inside, claim.members)
+        changed_ns = max((inside.mtime_ns for inside in parts if inside), default=0)
     return Sources(
         item=item,
         member=member,
@@ -137,7 +140,7 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         sidecar_files={path: folder.files[path] for path in beside},
         inner=tuple(inner),
         folders=tuple(sorted(folders, key=lambda path: -path.count("/"))),
-        changed_ns=max(times, default=0),
+        changed_ns=changed_ns,
         sidecars=tuple(read),
         own=own,
         failed=tuple(failed),

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ckptctl.completeness import Fact
 from ckptctl.decision import Context
+from ckptctl.gathered import less, plus
 from ckptctl.group import Item
 from ckptctl.manifest import Manifest
 from ckptctl.model import Checkpoint, Entry, Kind, Metadata, Problem, State
@@ -45,7 +46,7 @@ class Sources:
         """The files that a commit marker covers: all of its own but sidecars."""
         if not self.inner:
             return self.own_files
-        return {path: entry for path, entry in self.own_files.items() if path not in self.inner}
+        return less(self.own_files, self.inner)
 
     @property
     def noted(self) -> Metadata:
@@ -79,7 +80,7 @@ def checkpoint_of(
 ) -> Checkpoint:
     """Return the checkpoint; `pointers` are the links and trackers that name it."""
     item, claim = sources.item, sources.item.claim
-    files = {**sources.own_files, **sources.sidecar_files}
+    files = plus(sources.own_files, sources.sidecar_files)
     fitting = [record for record in sources.records if record.fits(sources.own_files)]
     stale = [record for record in sources.records if record not in fitting]
     said = (*sources.sidecars, sources.own)
@@ -146,7 +147,7 @@ def checkpoint_of(
         epoch=epoch,
         saved_ns=saved_ns,
         stated=sources.stated_ns is not None,
-        bytes=_bytes(files.values()),
+        bytes=_bytes(entry for _, entry in files.items()),
         files=files,
         changed_ns=sources.changed_ns,
         folders=sources.folders if claim.kind is Kind.DIRECTORY else (),

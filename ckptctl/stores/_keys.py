@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ckptctl.model import Entry, Folder
+from ckptctl.packed import Packed, joined, packed, without
 from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
 from ckptctl.stores._past import Past
 
@@ -16,6 +17,12 @@ ODD = frozenset({"", ".", ".."})
 
 BATCH = 1000
 """Keys that one request of S3 deletes."""
+
+_MANY = 50_000
+"""Keys of a listing after which small folders are packed as well: up to then speed counts."""
+
+_LARGE, _SMALL = 2_048, 64
+"""Files of a folder that are worth packing, in a small listing and in a large one."""
 
 
 class Page(NamedTuple):
@@ -75,16 +82,29 @@ class Keys(Protocol):
 class _Node:
     """A prefix while its keys come in."""
 
-    files: dict[str, Entry]
-    children: dict[str, None]
-    others: list[str]
+    files: dict[str, Entry] = field(default_factory=dict)
+    packed: list[Packed] = field(default_factory=list)  # files that came before those
+    children: dict[str, None] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     error: str | None = None
     unlisted: bool = False  # what lies below was not asked for
 
     @property
     def bare(self) -> bool:
         """Whether nothing but a marker says that it is a folder."""
-        return not (self.files or self.children or self.others or self.unlisted)
+        return not (self.files or self.packed or self.children or self.others or self.unlisted)
+
+    def pack(self) -> None:
+        """Keep the files that are there by now in little memory."""
+        self.packed.append(packed(sorted(self.files.items())))
+        self.files = {}
+
+    def all_files(self) -> Mapping[str, Entry]:
+        """Return the files in the order of their names."""
+        if not self.packed:
+            return dict(sorted(self.files.items()))
+        self.pack()
+        return joined(self.packed)
 
 
 class Tree:
@@ -99,7 +119,8 @@ class Tree:
 
     def _begin(self) -> None:
         self._count = 0
-        self._nodes = {"": _Node({}, {}, [])}
+        self._nodes = {"": _Node()}
+        self._at = self._nodes[""]  # where the last file went
 
     def fill(self, keys: Keys, pages: Iterable[Page]) -> None:
         """Take in a listing.  Raises TooManyKeysError, or OSError where a page fails."""
@@ -159,6 +180,12 @@ class Tree:
                 node.others.append(name or "/")
             return
         node.files[name] = entry
+        if node is not self._at:
+            if self._count > _MANY and len(self._at.files) >= _SMALL:
+                self._at.pack()
+            self._at = node
+        elif len(node.files) >= _LARGE:
+            node.pack()
 
     def _node(self, path: str) -> _Node:
         """Return the node of a sane path, made with its parents; or the deepest that is allowed."""
@@ -171,38 +198,32 @@ class Tree:
                 return node
             parent = self._node(above)
             parent.children[name] = None
-            node = self._nodes[path] = _Node({}, {}, [])
+            node = self._nodes[path] = _Node()
         return node
 
     def folder(self, path: str = "") -> Folder:
         """Freeze, once all pages are in."""
         node = self._nodes[path]
-        folders = {}
+        files = node.all_files()
+        folders, lost = {}, set()
         for name in sorted(node.children):
             below = f"{path}/{name}" if path else name
-            if self._settled(node, name, self._nodes[below]):
-                folders[name] = self.folder(below)
-        full = "/".join(part for part in (self._path, path) if part)
+            inside = self._nodes[below]
+            # One of which only the marker is left is none, and so is an empty object no file.
+            if name in files:
+                if inside.bare:
+                    continue
+                lost.add(name)
+                if files[name].size:
+                    node.others.append(name)
+                    inside.error = (
+                        "is an object and a prefix at once, so nobody can tell what it is"
+                    )
+            folders[name] = self.folder(below)
         return Folder(
-            full,
-            dict(sorted(node.files.items())),
+            "/".join(part for part in (self._path, path) if part),
+            without(files, lost) if lost else files,
             folders,
             others=tuple(sorted(node.others)),
             error=node.error,
         )
-
-    def _settled(self, node: _Node, name: str, below: _Node) -> bool:
-        """Settle a key that is an object and a prefix at once; return whether it is a folder.
-
-        A folder of which only the marker is left is none, and so is an empty object no file.
-        """
-        entry = node.files.get(name)
-        if entry is None:
-            return True
-        if below.bare:
-            return False
-        del node.files[name]
-        if entry.size:
-            node.others.append(name)
-            below.error = "is an object and a prefix at once, so nobody can tell what it is"
-        return True
