@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import ClassVar
@@ -80,16 +81,16 @@ class Bucket:
 
     def __init__(self, count: int, shape: str) -> None:
         self.asked: Counter[str] = Counter()
-        self._keys = enumerate(keys(count, shape))
+        self._all = partial(keys, count, shape)
+        self._keys = enumerate(self._all())
         self._next = 0
         self._lock = threading.Lock()
-        self._restart = lambda: enumerate(keys(count, shape))
 
     def page(self, start: int) -> tuple[str, int | None]:
         """Return a page from the object of a number on, and the number where the next one begins."""
         with self._lock:
             if start != self._next:
-                self._keys = self._restart()
+                self._keys = enumerate(self._all())
                 next(islice(self._keys, start, start), None)
             found = list(islice(self._keys, PAGE))
             self._next = start + len(found)
