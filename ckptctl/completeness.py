@@ -76,11 +76,24 @@ def _marked(claim: Claim, own: Mapping[str, Entry], context: Context) -> Fact:
     assert claim.marker is not None  # noqa: S101 - the caller has looked
     marker = own[claim.marker].mtime_ns
     uncovered = frozenset(claim.uncovered)
-    covered = ((entry.mtime_ns, path) for path, entry in own.items() if path not in uncovered)
-    newest, path = max(covered)
+    newest, path = max(
+        (entry.mtime_ns, path) for path, entry in own.items() if not _among(path, uncovered)
+    )
     if newest <= marker:
         return Fact(State.COMPLETE)
     text = f"{path} is newer than the commit marker {claim.marker}"
     if unfinished(newest, context) is State.SAVING:
         return Fact(State.SAVING, (Problem("marker-older", text),))
     return Fact(State.COMPLETE, (Problem("marker-older", text),))
+
+
+def _among(path: str, some: frozenset[str]) -> bool:
+    """Whether a file is one of some, or lies in a directory ("a/") that is."""
+    if not some or path in some:
+        return bool(some)
+    parent, slash, _ = path.rpartition("/")
+    while slash:
+        if f"{parent}/" in some:
+            return True
+        parent, slash, _ = parent.rpartition("/")
+    return False

@@ -196,7 +196,7 @@ class Claim:
     marker: str | None = None  # the commit marker that is there, relative to the folder
     expects_marker: bool = False  # the format commits by a marker
     committed: bool = False  # the name itself is the commit: it was renamed into place when whole
-    uncovered: tuple[str, ...] = ()  # files below that the marker does not cover
+    uncovered: tuple[str, ...] = ()  # files, and directories ("a/"), that the marker does not cover
     resumable: bool | None = None
     claims_sidecars: tuple[str, ...] = ()  # metadata.json ... that are the framework's own
     problems: tuple[Problem, ...] = ()

@@ -179,8 +179,9 @@ def _claim(name: str, inside: Folder, own: _Own) -> Claim:
         layout = _core(inside)
     else:
         commit = read_commit(inside.files)
-        covered = tuple(path for path in inside.paths() if not is_dcp_file(path))
-        layout = _Layout(commit.missing or behind, commit.marker, commit.key, covered, marks=True)
+        layout = _Layout(
+            commit.missing or behind, commit.marker, commit.key, _others(inside), marks=True
+        )
     return Claim(
         format=Megatron.name,
         kind=Kind.DIRECTORY,
@@ -210,15 +211,21 @@ class _Layout(NamedTuple):
     marks: bool = False  # it commits by a marker
 
 
+def _others(inside: Folder) -> tuple[str, ...]:
+    """Return the files, and the directories, that are none of DCP's."""
+    return (
+        *(file for file in inside.files if not is_dcp_file(file)),
+        *(f"{d}/" for d in inside.folders),
+    )
+
+
 def _core(inside: Folder) -> _Layout:
     """Return what Megatron Core's layout says: `metadata.json` is written after all the rest.
 
     `integrity.json` comes later still, and so may a tokenizer's files.
     """
     data = read_commit(inside.files)
-    uncovered = tuple(
-        path for path in inside.paths() if not is_dcp_file(path) and path not in {_COMMON, CONFIG}
-    )
+    uncovered = tuple(path for path in _others(inside) if path not in {_COMMON, CONFIG})
     if CONFIG not in inside.files:
         return _Layout(f"no {CONFIG}, which is written last", None, data.key, marks=True)
     missing = None if _is_zarr(inside) else data.missing

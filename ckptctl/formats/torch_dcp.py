@@ -104,5 +104,6 @@ def _claim(name: str, found: names.Name, commit: Commit, inside: Folder) -> Clai
 
 def _uncovered(name: str, inside: Folder, beside: tuple[str, ...]) -> tuple[str, ...]:
     """Return the paths that no marker of DCP covers: what others put beside or below its files."""
-    below = [f"{folder}/{path}" for folder, deep in inside.folders.items() for path in deep.paths()]
-    return tuple(f"{name}/{path}" for path in (*beside, *below))
+    return tuple(
+        f"{name}/{path}" for path in (*beside, *(f"{folder}/" for folder in inside.folders))
+    )
