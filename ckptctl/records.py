@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ckptctl.model import Entry, Hold
+from ckptctl.pace import in_order
 from ckptctl.reading import NOT_UNDERSTOOD, SIDECAR_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 
@@ -141,17 +142,18 @@ def read_all(store: Store) -> list[Record]:
         names = store.listing(FOLDER, deep=False).files
     except FileNotFoundError:
         return []
-    found = []
-    for name in names:
-        if not name.endswith(".json"):
-            continue  # what a writer that died left beside the real ones
+
+    def one(name: str) -> Record | None:
         try:
-            found.append(parse(store.read(f"{FOLDER}/{name}", SIDECAR_LIMIT)))
+            return parse(store.read(f"{FOLDER}/{name}", SIDECAR_LIMIT))
         except VanishedError:
-            continue
+            return None
         except RecordError as error:
             raise RecordError(f"{FOLDER}/{name} {error}") from error
-    return found
+
+    # A writer that died leaves other names beside the real ones.
+    found = in_order(one, [name for name in names if name.endswith(".json")])
+    return [record for record in found if record is not None]
 
 
 def by_path(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
