@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ckptctl.stores._base import STORES, Opening, Store
 
@@ -21,10 +22,11 @@ class Access:
 
     options: Mapping[str, object] = field(default_factory=dict)  # under fsspec's names
     max_keys: int = MAX_KEYS
+    _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, location: str) -> Store:
-        """Open a location so.  Raises OSError."""
-        return open_store(location, self.options, max_keys=self.max_keys)
+        """Open a location so: what a bucket takes to be reached is found out once.  Raises OSError."""
+        return open_store(location, self.options, max_keys=self.max_keys, shared=self._shared)
 
 
 def scheme_of(location: str) -> str:
@@ -45,7 +47,11 @@ def told(location: str, said: str, on_disk: str) -> tuple[str, str]:
 
 
 def open_store(
-    location: str, options: Mapping[str, object] | None = None, *, max_keys: int = MAX_KEYS
+    location: str,
+    options: Mapping[str, object] | None = None,
+    *,
+    max_keys: int = MAX_KEYS,
+    shared: dict[str, Any] | None = None,
 ) -> Store:
     """Open a path or URL; `options` are storage options under fsspec's names.
 
@@ -58,6 +64,7 @@ def open_store(
 
         return LocalStore(location)
     scheme, path = found[1].lower(), found[2]
-    opening = Opening(f"{scheme}://{path.rstrip('/')}", path, options or {}, max_keys)
+    url = f"{scheme}://{path.rstrip('/')}"
+    opening = Opening(url, path, options or {}, max_keys, {} if shared is None else shared)
     known = scheme if scheme in STORES.names() else "*"
     return STORES[known](opening)

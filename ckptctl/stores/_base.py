@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Reader
@@ -166,6 +166,7 @@ class Opening(NamedTuple):
     path: str  # what follows "://"
     options: Mapping[str, object]  # under fsspec's names
     max_keys: int  # a listing with more is given up
+    shared: dict[str, Any]  # by bucket: its credentials, region and connections, found out before
 
 
 STORES: Registry[Callable[[Opening], Store]] = Registry("ckptctl.stores")

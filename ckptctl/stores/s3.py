@@ -239,6 +239,13 @@ def open_s3(opening: Opening) -> ObjectStore:
     """Open a location of a bucket with `engine=obstore` (the default) or `engine=fsspec`."""
     options = typed(opening.options)
     bucket, prefix = sound_bucket(opening.path, "s3")
+    keys = opening.shared.get(bucket)
+    if keys is None:
+        keys = opening.shared[bucket] = _keys_of(bucket, options)
+    return ObjectStore(opening.url, keys, prefix, opening.max_keys)
+
+
+def _keys_of(bucket: str, options: Mapping[str, object]) -> Keys:
     found = s3_options(options, os.environ)
     refuse_unsendable(
         key=found.key or os.environ.get("AWS_ACCESS_KEY_ID"),
@@ -251,13 +258,11 @@ def open_s3(opening: Opening) -> ObjectStore:
         return S3fsKeys(bucket, found, options)
 
     if options.get("engine") == "fsspec":
-        return ObjectStore(opening.url, spare(), prefix, opening.max_keys)
+        return spare()
     refuse_unknown(options, S3_NAMES, "; engine=fsspec takes all of s3fs")
     if options.get("engine", "obstore") != "obstore":
         raise MistakenError(errno.EINVAL, "there is no such engine; use obstore or fsspec")
-    return ObjectStore(
-        opening.url, _through_obstore(bucket, found, spare), prefix, opening.max_keys
-    )
+    return _through_obstore(bucket, found, spare)
 
 
 def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -> S3Keys:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Place:
     options: dict[str, object]
     put: Callable[[str, bytes], None] = field(repr=False)  # below the location, any key
 
-    def open(self, **more: int) -> Store:
+    def open(self, **more: Any) -> Store:
         return open_store(self.url, self.options, **more)
 
 
