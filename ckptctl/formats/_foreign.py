@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ckptctl import names
@@ -41,8 +42,13 @@ def _other(name: str, step: float | None, epoch: float | None, *, file: bool) ->
     """
     if not names.has_number_word(name):
         return False
+    return differs(_said(name, file=file), (step, epoch))
+
+
+@functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
+def _said(name: str, *, file: bool) -> Number:
     said = names.parse(names.split_suffix(name)[0] if file else name, file=file)
-    return differs((said.step, said.epoch), (step, epoch))
+    return said.step, said.epoch
 
 
 def differs(said: Number, own: Number) -> bool:

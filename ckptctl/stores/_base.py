@@ -166,7 +166,7 @@ class Opening(NamedTuple):
     path: str  # what follows "://"
     options: Mapping[str, object]  # under fsspec's names
     max_keys: int  # a listing with more is given up
-    shared: dict[str, Any]  # by bucket: its credentials, region and connections, found out before
+    shared: dict[str, Any]  # by bucket: credentials, region and connections, found out before
 
 
 STORES: Registry[Callable[[Opening], Store]] = Registry("ckptctl.stores")

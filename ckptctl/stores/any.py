@@ -214,7 +214,10 @@ def open_any(opening: Opening) -> ObjectStore:
     with translated("opening", where), _meant(scheme):
         given = kind._get_kwargs_from_urls(opening.url)  # noqa: SLF001 - fsspec's own way to host and user
         more = {} if kind.cachable is False else {"skip_instance_cache": scheme != "memory"}
-        fs = make(**{**given, **more, **options, "use_listings_cache": False})
+        fs = opening.shared.get(f"{scheme} {given}")
+        if fs is None:
+            fs = make(**{**given, **more, **options, "use_listings_cache": False})
+            opening.shared[f"{scheme} {given}"] = fs
         path = str(kind._strip_protocol(opening.url))  # noqa: SLF001 - the same
     lead = "/" if path.startswith("/") else ""
     return ObjectStore(opening.url, AnyKeys(fs, where, lead), path.strip("/"), opening.max_keys)

@@ -206,14 +206,20 @@ def open_gcs(opening: Opening) -> ObjectStore:
         "trust_env": True,
         **(session if isinstance(session, dict) else {}),
     }
+    keys = opening.shared.get(where)
+    if keys is None:
+        keys = opening.shared[where] = GcsKeys(_opened(options, endpoint, where), bucket, where)
+    return ObjectStore(opening.url, keys, prefix, opening.max_keys)
+
+
+def _opened(options: dict[str, object], endpoint: str | None, where: str) -> Any:  # noqa: ANN401 - gcsfs has no types
     with translated("finding credentials for", where):
         token = options.get("token")
         if token is None and not endpoint and os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
             options["token"] = _named()
         elif isinstance(token, str) and "/" in token and not os.path.exists(token):
             raise FileNotFoundError(token)  # gcsfs would send the path as a token
-        fs = _file_system()(skip_instance_cache=True, use_listings_cache=False, **options)
-    return ObjectStore(opening.url, GcsKeys(fs, bucket, where), prefix, opening.max_keys)
+        return _file_system()(skip_instance_cache=True, use_listings_cache=False, **options)
 
 
 def _endpoint(said: object) -> str | None:

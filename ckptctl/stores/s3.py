@@ -11,13 +11,14 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import host_of, refused, seen_in, translated
-from ckptctl.stores._fsspec import entry_of
+from ckptctl.stores._fsspec import nanoseconds
 from ckptctl.stores._keys import BATCH, Keys, Page
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._objects import ObjectStore
@@ -231,7 +232,9 @@ def _page(found: Sequence[Mapping[str, Any]], prefix: str, below: Sequence[str] 
 
 
 def _entry(meta: Mapping[str, Any]) -> Entry:
-    return entry_of(meta["size"], meta["last_modified"], meta["e_tag"])
+    size = meta["size"]
+    etag = (meta["e_tag"] or "").strip('"')
+    return Entry(size, nanoseconds(meta["last_modified"]), allocated=size, etag=etag)
 
 
 @opener("s3", "s3a")
@@ -254,6 +257,7 @@ def _keys_of(bucket: str, options: Mapping[str, object]) -> Keys:
     )
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 
+    @cache
     def spare() -> Keys:
         return S3fsKeys(bucket, found, options)
 
