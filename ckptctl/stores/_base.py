@@ -100,6 +100,12 @@ class Store(Reader, Protocol):
     def stat(self, path: str) -> Entry | None:
         """Return the entry of a regular file as it is now; None where there is none."""
 
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return what the server itself says that whole files hash to: see ckptctl/algorithms.py.
+
+        By path, only of those that are what their entries say; nothing where it cannot be asked.
+        """
+
     def identity(self, path: str) -> tuple[int, int] | None:
         """Return (device, inode) of whatever has this name now; None where nothing has.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ckptctl.model import NS, Entry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_ONCE = 32
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -36,3 +39,27 @@ def nanoseconds(when: object) -> int:
     if isinstance(when, int | float):
         return int(when * NS)
     return 0
+
+
+def answers(
+    fs: Any,  # noqa: ANN401 - fsspec has no types
+    ask: Callable[[str], Awaitable[Any]],
+    keys: Sequence[str],
+) -> dict[str, Any]:
+    """Return what a server answers of each key, many asked at once; none after some that fail."""
+    from fsspec.asyn import sync  # noqa: PLC0415 - only who asks pays
+
+    async def every(batch: Sequence[str]) -> list[Any]:
+        import asyncio  # noqa: PLC0415 - the same
+
+        return await asyncio.gather(*map(ask, batch), return_exceptions=True)
+
+    found: dict[str, Any] = {}
+    for first in range(0, len(keys), _AT_ONCE):
+        batch = keys[first : first + _AT_ONCE]
+        told = dict(zip(batch, sync(fs.loop, every, batch), strict=True))
+        found |= {key: one for key, one in told.items() if not isinstance(one, BaseException)}
+        failed = [one for one in told.values() if isinstance(one, BaseException)]
+        if not all(isinstance(one, FileNotFoundError) for one in failed):
+            break
+    return found

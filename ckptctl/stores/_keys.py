@@ -50,6 +50,9 @@ class Keys(Protocol):
     def head(self, key: str) -> Entry | None:
         """Return what is said of an object; None where there is none."""
 
+    def checksums(self, entries: Mapping[str, Entry]) -> dict[str, dict[str, str]]:
+        """Return, by key, what the server says that whole objects of these very versions hash to."""
+
     def whole(self, key: str, limit: int) -> bytes:
         """Return an object.  Raises VanishedError, TooLargeError where it is above the limit."""
 

@@ -136,6 +136,13 @@ class ObjectStore:
         """Return the entry of an object as it is now; None where there is none."""
         return self.keys.head(self._key(path))
 
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return what the server says that whole objects hash to, asked of many at once."""
+        if not self.able.checksum or not files:
+            return {}
+        found = self.keys.checksums({self._key(path): entry for path, entry in files.items()})
+        return {path: found[key] for path in files if (key := self._key(path)) in found}
+
     def identity(self, path: str) -> tuple[int, int] | None:
         """Return a pair that is another one after each save of an object; None where nothing is.
 

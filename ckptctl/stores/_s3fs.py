@@ -12,8 +12,9 @@ from typing import Any
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities
+from ckptctl.stores._checksums import checksums_of_s3
 from ckptctl.stores._errors import host_of, refusal, refused, seen_in, translated
-from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._fsspec import answers, entry_of, quiet
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, Page
 from ckptctl.stores._meanings import PRECONDITION
@@ -126,6 +127,25 @@ class S3fsKeys:
                 return _entry(self._call("head_object", Key=key))
         except VanishedError:
             return None
+
+    def checksums(self, entries: Mapping[str, Entry]) -> dict[str, dict[str, str]]:
+        """Return what a HEAD says that whole objects of these versions hash to."""
+
+        async def ask(key: str) -> Any:  # noqa: ANN401 - S3's answers have no types
+            return await self._fs._call_s3(  # noqa: SLF001 - many at once
+                "head_object",
+                Bucket=self._bucket,
+                Key=key,
+                ChecksumMode="ENABLED",
+                **self._fs.req_kw,
+            )
+
+        heads = answers(self._fs, ask, list(entries))
+        return {
+            key: checksums_of_s3(head)
+            for key, head in heads.items()
+            if (_entry(head).etag, _entry(head).size) == (entries[key].etag, entries[key].size)
+        }
 
     def whole(self, key: str, limit: int) -> bytes:
         """Return an object, or as much of it as shows that it is too large."""

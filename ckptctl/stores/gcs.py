@@ -15,8 +15,9 @@ from typing import Any
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, Opening, opener
+from ckptctl.stores._checksums import checksums_of_gcs
 from ckptctl.stores._errors import host_of, refused, translated
-from ckptctl.stores._fsspec import entry_of, quiet
+from ckptctl.stores._fsspec import answers, entry_of, quiet
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
@@ -26,6 +27,7 @@ from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_endpoint
 from ckptctl.stores.any import AnyKeys
 
 _FIELDS = "name,size,updated,generation"
+_CHECKSUMS = "generation,crc32c,md5Hash,contentEncoding"
 _PAGE = 5000
 _FIRST_TRIES = 4  # with gcsfs's own backoff some 9 s, and looking for credentials takes 13
 _AT_ONCE = 32
@@ -78,6 +80,21 @@ class GcsKeys(AnyKeys):
                 return _entry(self._call("GET", "b/{}/o/{}", key, json_out=True, fields=_FIELDS))
         except VanishedError:
             return None
+
+    def checksums(self, entries: Mapping[str, Entry]) -> dict[str, dict[str, str]]:
+        """Return what the metadata say that whole objects of these versions hash to."""
+
+        async def ask(key: str) -> Any:  # noqa: ANN401 - JSON
+            return await self._fs._call(  # noqa: SLF001 - many at once
+                "GET", "b/{}/o/{}", self._bucket, key, json_out=True, fields=_CHECKSUMS
+            )
+
+        items = answers(self._fs, ask, list(entries))
+        return {
+            key: checksums_of_gcs(item)
+            for key, item in items.items()
+            if str(item["generation"]) == entries[key].etag
+        }
 
     def whole(self, key: str, limit: int) -> bytes:
         """Return an object; its size is looked at before its bytes come."""

@@ -148,6 +148,10 @@ class LocalStore(KeepsNothing):
             if fd != self.fd:
                 os.close(fd)
 
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return nothing: a file system keeps none."""
+        return {}
+
     def identity(self, path: str) -> tuple[int, int] | None:
         """Return (device, inode) of whatever has this name now; None where nothing has."""
         try:

@@ -19,7 +19,7 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import host_of, refused, seen_in, translated
 from ckptctl.stores._fsspec import nanoseconds
-from ckptctl.stores._keys import BATCH, Keys, Page
+from ckptctl.stores._keys import BATCH, ODD, Keys, Page
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import (
@@ -63,7 +63,8 @@ class S3Keys:
         self._store = store
         self.where = where
         self._spare = spare
-        self.past = lambda: spare().past()  # obstore has no calls for it
+        self.past = lambda: spare().past()  # obstore has no calls for it, nor for these
+        self.checksums = lambda entries: spare().checksums(entries)
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing; from one by s3fs where a key is odd."""
@@ -150,7 +151,7 @@ class S3Keys:
                 return bytes(obstore.get(self._store, key, options=options).bytes())
             except Exception as error:
                 if seen_in(error).status == PRECONDITION:
-                    raise _anew(key) from None
+                    raise VanishedError(errno.ESTALE, "it was saved anew meanwhile", key) from None
                 raise
 
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
@@ -210,14 +211,9 @@ class S3Keys:
             return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
 
 
-def _anew(key: str) -> OSError:
-    return VanishedError(errno.ESTALE, "it was saved anew while it was read", key)
-
-
 def _plain(key: str) -> bool:
     """Whether obstore can spell a key."""
-    parts = key.split("/")
-    return not ("" in parts or "." in parts or ".." in parts) and key.isprintable()
+    return ODD.isdisjoint(key.split("/")) and key.isprintable()
 
 
 def _page(found: Sequence[Mapping[str, Any]], prefix: str, below: Sequence[str] = ()) -> Page:
@@ -257,7 +253,7 @@ def _keys_of(bucket: str, options: Mapping[str, object]) -> Keys:
     )
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 
-    @cache
+    @cache  # it looks for credentials and connects anew
     def spare() -> Keys:
         return S3fsKeys(bucket, found, options)
 

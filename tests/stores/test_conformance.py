@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import botocore.exceptions
 import pytest
 
+from ckptctl.algorithms import agrees, hasher, quickest
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import ChangedError, Store, TooManyKeysError
@@ -338,3 +339,25 @@ def test_stores_can_be_used_by_many_threads(server: Place) -> None:
     read: Callable[[int], bytes] = lambda n: store.read(f"run/{n}", 100)  # noqa: E731 - typed
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(read, range(40))) == [b"run/%d" % n for n in range(40)]
+
+
+def test_a_server_says_what_a_version_hashes_to(anywhere: Place) -> None:
+    content = b"whole and sound"
+    for path in ("run/a", "run/b", "run/c"):
+        anywhere.put(path, content)
+    store = anywhere.open()
+    entries = dict(store.listing("run").files)
+    anywhere.put("run/b", b"quite another one")  # since it was listed
+    store.remove_file("run/c")
+    told = store.below("run").checksums(entries)
+    assert set(told) == ({"a"} if store.able.checksum else set())
+    for held in told.values():
+        (quick,) = quickest(held)
+        sums = {}
+        for name in {quick, "md5"}:
+            made = hasher(name)
+            made.update(memoryview(content))
+            sums[name] = made.hexdigest()
+        assert agrees(held, sums)
+        assert agrees(held, {quick: "00"}) is False
+    assert store.checksums({}) == {}
