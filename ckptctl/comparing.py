@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ckptctl.algorithms import agrees
 from ckptctl.formats._base import Digest
 from ckptctl.hashing import Hashed
 from ckptctl.manifest import ALGORITHM, Manifest
@@ -131,6 +132,7 @@ def by_digests(noted: Expected, hashed: Iterable[Hashed]) -> list[Finding]:
             found.append(Finding(file.path, "changed", "changed while it was looked at"))
         else:
             found += _by_framework(noted, file)
+            found += _by_server(file)
             found += [Finding(file.path, "crc", f"{text}{_CRC}") for text in file.warnings]
             seen = noted.manifest.files.get(file.path) if noted.manifest else None
             if seen is None or seen.digest in {None, file.digests[ALGORITHM]}:
@@ -153,6 +155,13 @@ def _by_framework(noted: Expected, file: Hashed) -> Iterable[Finding]:
     # A digest that may be of something else proves damage only where a checksum agrees.
     if said.sure or file.warnings:
         text = f"its bytes are not those whose {said.algorithm} {said.said_by} holds"
+        yield Finding(file.path, "digest", text)
+
+
+def _by_server(file: Hashed) -> Iterable[Finding]:
+    wrong = [name for name in file.held if agrees({name: file.held[name]}, file.digests) is False]
+    if wrong:
+        text = f"its bytes are not those that were stored, whose {wrong[0]} the server holds"
         yield Finding(file.path, "digest", text)
 
 

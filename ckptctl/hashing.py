@@ -8,10 +8,11 @@ read by another thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ckptctl.algorithms import hasher
 from ckptctl.containers import Checksums
 from ckptctl.manifest import ALGORITHM
 from ckptctl.model import Entry
@@ -38,14 +39,18 @@ class Source(Reader, Protocol):
     def stat(self, path: str) -> Entry | None:
         """Return the entry of a regular file as it is now; None where there is none."""
 
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return what the server itself says that files hash to; see Store."""
+
 
 class Wanted(NamedTuple):
     """A file to be read whole."""
 
     path: str
     entry: Entry  # as it was listed
-    also: frozenset[str] = frozenset()  # algorithms of hashlib beside BLAKE3
+    also: frozenset[str] = frozenset()  # algorithms beside BLAKE3; see `hasher`
     checksums: bool = False  # of a ZIP: compare those in its directory too
+    held: Mapping[str, str] = {}  # what the server says that it hashes to
 
 
 class Hashed(NamedTuple):
@@ -57,6 +62,7 @@ class Hashed(NamedTuple):
     bytes_read: int = 0
     warnings: tuple[str, ...] = ()  # checksums within it that do not fit
     error: OSError | None = None
+    held: Mapping[str, str] = {}  # what the server says that it hashes to
 
 
 class Stopped(Exception):  # noqa: N818 - nothing failed
@@ -110,16 +116,14 @@ def _batches(files: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 
 def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Hashed:
-    import hashlib  # noqa: PLC0415 - only who reads bytes needs these
-
-    import blake3  # noqa: PLC0415
+    import blake3  # noqa: PLC0415 - only who reads bytes needs it
 
     read = 0
     try:
         with source.open(wanted.path) as blob:
             threads = blake3.blake3.AUTO if blob.size >= _BLOCK else 1
             own = blake3.blake3(max_threads=threads)
-            others = {name: hashlib.new(name, usedforsecurity=False) for name in wanted.also}
+            others = {name: hasher(name) for name in wanted.also}
             checks = Checksums(blob) if wanted.checksums else None
             warnings: list[str] = []
             with closing(_blocks(blob)) as blocks:
@@ -138,7 +142,12 @@ def _hash(wanted: Wanted, source: Source, advanced: Advanced, stop: Stop) -> Has
         after = source.stat(wanted.path)
         same = _is(wanted.entry, after) and wanted.entry.size == read
         return Hashed(
-            wanted.path, after if same else None, digests, read, tuple(warnings[:_WARNINGS])
+            wanted.path,
+            after if same else None,
+            digests,
+            read,
+            tuple(warnings[:_WARNINGS]),
+            held=wanted.held,
         )
     except OSError as error:
         return Hashed(wanted.path, bytes_read=read, error=error)

@@ -46,6 +46,7 @@ class Noted(NamedTuple):
     link: str | None = None
     hardlink: str | None = None  # an earlier file of the manifest that is the same inode
     sidecar: bool = False  # it may change, or go, without the checkpoint
+    checksums: Mapping[str, str] | None = None  # of the same bytes, by which a server knows them
 
     def fits(self, entry: Entry) -> bool:
         """Whether a file has the size and time that were noted."""
@@ -164,9 +165,16 @@ def _noted(value: Mapping[str, Any]) -> Noted:
     said = {key: value.get(key) for key in Noted._fields}
     said["inode"] = said["inode"] or 0
     said["sidecar"] = said["sidecar"] is True
+    told = said["checksums"]
+    if not (told is None or (isinstance(told, dict) and all(map(_is_text, told.values())))):
+        raise ManifestError("holds checksums of a wrong type")
     numbers = all(type(said[key]) is int for key in ("bytes", "mtime_ns", "inode"))
     texts = all(isinstance(said[key], str | None) for key in ("digest", "etag", "link", "hardlink"))
     either = (said["digest"] is None) is not (said["link"] is None)  # a file, or a link
     if not numbers or not texts or not either or value["bytes"] < 0:
         raise ManifestError("holds a file whose size, time or digest is of a wrong type")
     return Noted(**said)  # type: ignore[arg-type] # each type has been looked at
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

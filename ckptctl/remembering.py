@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ckptctl.algorithms import worth_noting
 from ckptctl.comparing import HARMLESS, MISSING
 from ckptctl.hashing import Hashed
 from ckptctl.looking import Looked, links_in
@@ -41,7 +42,12 @@ def manifest_of(
             if file.entry is None:
                 return None
             seen = Noted(
-                entry.size, entry.mtime_ns, file.digests[ALGORITHM], entry.inode, entry.etag or None
+                entry.size,
+                entry.mtime_ns,
+                file.digests[ALGORITHM],
+                entry.inode,
+                entry.etag or None,
+                checksums=worth_noting(file.held, _others(file.digests)),
             )
         if seen is None or not seen.is_same(entry):
             return None
@@ -62,6 +68,10 @@ def manifest_of(
         created_ns=author.now_ns,
         created_by=author.by,
     )
+
+
+def _others(digests: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in digests.items() if name != ALGORITHM}
 
 
 def _own_folders(checkpoint: Checkpoint, folder: Folder) -> Iterator[tuple[str, Folder]]:

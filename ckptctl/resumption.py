@@ -43,7 +43,7 @@ class Resumption:
         lines = next(filter(None, map(self._lines_in, places)), {})
         self._goes_on = bool(lines)
         found: dict[str, Hashed] = {}
-        for path, entry, also, _ in wanted:
+        for path, entry, also, *_ in wanted:
             line = lines.get(path)
             if line is None or line.get("seen") != _seen(entry):
                 continue

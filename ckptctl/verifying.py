@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
+from ckptctl.algorithms import agrees, quickest
 from ckptctl.comparing import by_digests
 from ckptctl.hashing import Advanced, Hashed, Source, Stop, Wanted, hash_all
 from ckptctl.looking import How, Looked, Other, look, lost_by_medium, unreadable
@@ -15,6 +16,7 @@ from ckptctl.model import Checkpoint, State
 from ckptctl.pace import in_order
 from ckptctl.reading import Finding, VanishedError
 from ckptctl.verdicts import Level, Result, Status, remembered, status_of
+from ckptctl.vouching import may_spare, on_one_side, stands_for
 
 Chosen = Callable[[Sequence[Wanted]], set[str]]
 """Which of the files that are to be read shall be."""
@@ -46,31 +48,50 @@ def read_all(
 ) -> Generator[tuple[Result, tuple[Hashed, ...]]]:
     """Yield each checkpoint's result, with what its files hashed to.
 
-    `known` are files that an interrupted verification has read, `heard` gets each that was read
-    here.  Raises Stopped once `stop()` is true.  Close it before what it reads from: up to then
+    `known` are files that an interrupted verification has read or a server vouches for, `heard`
+    gets each that was read here.  Raises Stopped once `stop()` is true.  Close it before what it reads from: up to then
     threads read ahead.
     """
     wanted = [each for one in looked for each in one.wanted]
-    fresh = [each for each in wanted if each.path not in known]
-    copied = _copied(wanted, how.other) if how.other and how.level is Level.DIGEST else {}
+    copied = _copied(wanted, how) if how.other and how.level is Level.DIGEST else {}
+    by_word, copies_by_word = on_one_side(wanted, copied, known, how)
+    fresh = [
+        each._replace(also=each.also | quickest(copied[each.path].held))
+        if each.path in copies_by_word
+        else each
+        for each in wanted
+        if each.path not in known and each.path not in by_word
+    ]
     elsewhere = how.other.source if how.other else how.source
-    with (
-        closing(_each_inode_once(fresh, how.source, how.jobs, advanced, stop)) as here,
-        closing(
-            _each_inode_once(list(copied.values()), elsewhere, how.jobs, advanced, stop)
-        ) as there,
-    ):
+
+    def reading(files: Sequence[Wanted], source: Source) -> closing[Generator[Hashed]]:
+        return closing(_each_inode_once(files, source, how.jobs, advanced, stop))
+
+    def read_now(file: Wanted, source: Source) -> Hashed:
+        with reading([file], source) as read:
+            return next(read)
+
+    eager = [copy for path, copy in copied.items() if path not in copies_by_word]
+    with reading(fresh, how.source) as here, reading(eager, elsewhere) as there:
         for one in looked:
+            noted = one.noted.manifest.files if one.noted.manifest else {}
             files, copies = [], {}
             for each in one.wanted:
-                if each.path in known:
-                    file = known[each.path]
+                path = each.path
+                if path in copied and path not in copies_by_word:
+                    copies[path] = next(there)
+                if path in known:
+                    file = known[path]
+                elif path in by_word:
+                    same = stands_for(each, copies[path], noted.get(path))
+                    file = same or read_now(each, how.source)
                 else:
                     file = next(here)
                     heard(file)
                 files.append(file)
-                if each.path in copied:
-                    copies[each.path] = next(there)
+                if path in copies_by_word:
+                    copy = copied[path]
+                    copies[path] = stands_for(copy, file, None) or read_now(copy, elsewhere)
             yield _result(one, files, copies, how), tuple(files)
 
 
@@ -107,18 +128,28 @@ def _each_inode_once(
                 yield linked[same[each.path]]._replace(path=each.path, bytes_read=0)
 
 
-def _copied(wanted: Sequence[Wanted], other: Other) -> dict[str, Wanted]:
+def _copied(wanted: Sequence[Wanted], how: How) -> dict[str, Wanted]:
     """Return the files that the copy has too, at the same size, as they are to be read there."""
+    assert how.other is not None  # noqa: S101 - the caller has looked
     there = {
         path: entry
-        for copy in other.checkpoints.values()
+        for copy in how.other.checkpoints.values()
         if copy.state is not State.SAVING
         for path, entry in copy.files.items()
     }
+    both = [
+        each for each in wanted if each.path in there and there[each.path].size == each.entry.size
+    ]
+    asking = {each.path: there[each.path] for each in both} if may_spare(how) else {}
+    held = how.other.source.checksums(asking)
     return {
-        each.path: Wanted(each.path, there[each.path])
-        for each in wanted
-        if each.path in there and there[each.path].size == each.entry.size
+        each.path: Wanted(
+            each.path,
+            there[each.path],
+            each.also | quickest(each.held),
+            held=held.get(each.path, {}),
+        )
+        for each in both
     }
 
 
@@ -141,9 +172,14 @@ def _result(one: Looked, files: Sequence[Hashed], copies: Mapping[str, Hashed], 
     findings += _differing(one, read, copies, how.other)
     own = [file for file in files if file.path not in checkpoint.sidecars]
     compared = bool(own) and all(
-        file.path in copies and copies[file.path].entry is not None for file in own
+        file.path in copies
+        and copies[file.path].entry is not None
+        and agrees(copies[file.path].digests, file.digests) is not None
+        for file in own
     )
-    covered = one.noted.covered or compared
+    confirmed = {file.path for file in read if agrees(file.held, file.digests)}
+    must = one.noted.uncovered or [file.path for file in own]
+    covered = one.noted.covered or compared or (bool(own) and confirmed.issuperset(must))
     if one.noted.manifest is not None and how.level is Level.DIGEST and not how.record:
         new = one.noted.uncovered
         more = f", nor are {len(new) - 1} more" if len(new) > 1 else ""
@@ -187,9 +223,9 @@ def _differing(
         elif copy.error is None and copy.entry is None:
             text = f"changed in {other.location} meanwhile, so it was not compared"
             yield Finding(file.path, "absent", text)
-        elif copy.error is None and copy.digests[ALGORITHM] != file.digests[ALGORITHM]:
+        elif copy.error is None and agrees(copy.digests, file.digests) is False:
             text = f"its bytes are not those in {other.location}"
             seen = one.noted.manifest.files.get(file.path) if one.noted.manifest else None
-            if seen is not None and seen.digest == file.digests[ALGORITHM]:
+            if seen is not None and seen.digest == file.digests.get(ALGORITHM):
                 text += "; here they are as they were recorded"
             yield Finding(file.path, "differs", text)

@@ -43,6 +43,8 @@ def wrong_files() -> Iterator[Any]:
     for key in ("digest", "etag", "link", "hardlink"):
         for odd in texts:
             yield {key: odd}
+    for odd in ([], 0, "md5", {"md5": 1}, {"md5": None}):
+        yield {"checksums": odd}
     yield {"digest": None}  # it would pass for compared
     for path in ("../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\0b", None, 1):
         yield {"path": path}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.algorithms import quickest
 from ckptctl.comparing import Expected, by_digests
 from ckptctl.formats.torch_file import TorchFile
 from ckptctl.hashing import Hashed, Wanted, hash_all
@@ -62,6 +63,28 @@ def test_a_sample_of_sidecars_alone_proves_nothing(tmp_path: Path, store: LocalS
         known={}, heard=lambda _: None, advanced=lambda _: None, stop=lambda: False,
     )  # fmt: skip
     assert result.status is Status.UNRECORDED
+
+
+@pytest.mark.parametrize(
+    ("held", "status"),
+    [
+        ({"crc32": "352441c2"}, Status.OK),
+        ({"crc32": "352441c3"}, Status.DAMAGED),
+        ({"etag": "0" * 32}, Status.UNRECORDED),  # which need not be an MD5
+        ({"crc64nvme": "0" * 16}, Status.UNRECORDED),  # which cannot be computed here
+    ],
+)
+def test_bytes_that_are_not_what_the_server_was_sent_are_damage(
+    held: dict[str, str], status: Status, tmp_path: Path, store: LocalStore
+) -> None:
+    checkpoint = checkpoint_in(tmp_path)
+    wanted = Wanted(FILE, checkpoint.files[FILE], quickest(held), held=held)
+    how = How(source=store, formats={}, manifest=lambda _: None, level=Level.DIGEST)
+    ((result, _),) = read_all(
+        [Looked(Expected(checkpoint), wanted=(wanted,))], how,
+        known={}, heard=lambda _: None, advanced=lambda _: None, stop=lambda: False,
+    )  # fmt: skip
+    assert result.status is status
 
 
 def test_an_interruption_does_not_lose_a_checksum_that_did_not_fit(

@@ -58,7 +58,8 @@ class VerifyOptions:
     reread: Annotated[
         bool,
         typer.Option(
-            "--reread", help="With --record: read unchanged files again, rather than trust digests."
+            "--reread",
+            help="Read unchanged files again, rather than trust digests and checksums of a server.",
         ),
     ] = False
     sample: Annotated[
@@ -85,10 +86,8 @@ class VerifyOptions:
         if self.level not in set(Level):
             raise UsageError(f"--level: {self.level!r} is none of {', '.join(Level)}")
         level = Level(self.level)
-        if self.reread and not self.record:
-            raise UsageError(
-                "--reread goes with --record", "--level digest reads every byte by itself"
-            )
+        if self.reread and not self.record and level is not Level.DIGEST:
+            raise UsageError("--reread goes with --record or --level digest")
         if self.sample is not None and (level is not Level.DIGEST or self.record):
             raise UsageError("--sample goes with --level digest, and not with --record")
         return Wish(

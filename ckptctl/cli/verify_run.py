@@ -26,6 +26,7 @@ from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
 from ckptctl.verdicts import BAD, Level, Result
 from ckptctl.verifying import look_at_all, read_all
+from ckptctl.vouching import vouched, with_checksums
 
 if TYPE_CHECKING:
     from ckptctl.cli.verify_notes import Notebook
@@ -123,11 +124,12 @@ class VerifyRun:
         )
         self._progress.started(f"{self._read.name}: looking at headers and indexes")
         chosen = None if wish.percent is None else self._sampled
-        looked = look_at_all(checkpoints, how, chosen, self._session.late)
+        looked = with_checksums(look_at_all(checkpoints, how, chosen, self._session.late), how)
         wanted = [each for one in looked for each in one.wanted]
         resumes = wish.scope is not None and not dirs.remote
         resumption = Resumption(f"{wish.level}, {wish.scope}", self._session.clock(), self._state)
         known = resumption.known(dirs.existing, wanted) if resumes else {}
+        known |= vouched(looked, how)
         self._progress.started(
             f"{self._read.name}: reading",
             of_bytes=sum(each.entry.size for each in wanted if each.path not in known),
