@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from ckptctl.stores import open_store
 from ckptctl.stores._base import Store
-from tests.servers import fake_gcs, seaweed
+from tests.servers import fake_gcs, faulty, seaweed
 
 KINDS = ("local", "memory", "s3-obstore", "s3-fsspec", "gcs")
 OBJECTS = KINDS[1:]
@@ -30,6 +30,15 @@ class Place:
 
     def open(self, **more: Any) -> Store:
         return open_store(self.url, self.options, **more)
+
+    @property
+    def port(self) -> int:
+        """That of its server, on this host."""
+        return int(str(self.options["endpoint_url"]).rpartition(":")[2])
+
+    def through(self, proxy: faulty.Proxy, **more: object) -> Place:
+        """The same location, reached through a proxy."""
+        return replace(self, options={**self.options, "endpoint_url": proxy.endpoint, **more})
 
 
 def place(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
@@ -61,6 +70,25 @@ def place(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
             ),
         )
         client.close()
+
+
+def public(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A location that is read without credentials, so that requests may be rewritten on the way."""
+    if kind == "gcs":
+        yield from place(kind, request)
+        return
+    name = uuid.uuid4().hex[:8]
+    weed: seaweed.Seaweed = request.getfixturevalue("seaweedfs")
+    client = weed.client()
+    yield Place(
+        kind,
+        f"s3://{seaweed.PUBLIC}/{name}",
+        {"endpoint_url": weed.endpoint, "anon": True, "engine": kind[3:]},
+        lambda key, content: client.put_object(
+            Bucket=seaweed.PUBLIC, Key=f"{name}/{key}", Body=content
+        ),
+    )
+    client.close()
 
 
 def _write(path: Path, content: bytes) -> None:
