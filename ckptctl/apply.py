@@ -15,7 +15,7 @@ from typing import Self
 
 from ckptctl.asking import Answer, Asking
 from ckptctl.deletion._base import Aftermath, Deleter, Done, Grace, Surroundings
-from ckptctl.deletion.deleters import deleter_of
+from ckptctl.deletion.deleters import deleter_of, recorder_of
 from ckptctl.errors import CkptctlError, LockedError, RefusedError
 from ckptctl.lock import Lock, lock_folder
 from ckptctl.model import NS
@@ -72,7 +72,7 @@ class Applier:
         if state is None:
             return
         self._state = state
-        lock = Lock(self._state, self._world.clock)
+        lock = Lock(self._state, self._world.clock, needed=self._world.needs_lock)
         try:
             lock.acquire()
         except OSError as error:
@@ -109,7 +109,7 @@ class Applier:
 
     def recorder(self) -> Recorder:
         """Return what changes records in the open state directory."""
-        return Recorder(self.state(), self._world.clock, self._world.seconds, self._world.sleep)
+        return recorder_of(self.state(), self._world)
 
     def use(self, plan_id: str) -> None:
         """Note that a plan from a file is carried out now.  RefusedError where it was already."""

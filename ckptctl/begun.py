@@ -75,7 +75,7 @@ def begin(state: Store, number: str, removals: Sequence[Removal]) -> None:
             for removal in removals
         ],
     }
-    state.create(f"{FOLDER}/{number}.json", json.dumps(value).encode())
+    state.replace(f"{FOLDER}/{number}.json", json.dumps(value).encode())
 
 
 def end(state: Store, number: str) -> None:

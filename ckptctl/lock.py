@@ -64,12 +64,21 @@ class Lock:
     """The lock of one run, in its state directory (`store`); under another name, of its records."""
 
     def __init__(
-        self, store: Store, clock: Clock, *, file: str = FILE, life_ns: int = LIFE_NS
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        file: str = FILE,
+        life_ns: int = LIFE_NS,
+        needed: bool = True,
     ) -> None:
+        """A lock that is not `needed` is done without on a store that cannot hold one."""
         self._store = store
         self._clock = clock
         self._file = file
         self._life_ns = life_ns
+        self._needed = needed
+        self._had = True
         self._token = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,9 +94,13 @@ class Lock:
                 self._take_over()
                 continue
             except IgnoredConditionError as error:
+                if not self._needed:
+                    self._had = False
+                    return
                 raise RefusedError(
                     f"{self._store.root}: no lock can be had there ({error.strerror or error}); "
-                    "nothing was changed"
+                    "nothing was changed",
+                    "where nobody else works on this run, --no-lock goes on without",
                 ) from error
             except PermissionError as error:
                 said, check = told(
@@ -188,6 +201,8 @@ class Lock:
 
     def check(self) -> None:
         """Prove that the lock is still ours.  LockedError where another process has it."""
+        if not self._had:
+            return
         holder = self._holder()
         if holder is None or holder.get("token") != self._token:
             raise LockedError(
@@ -201,6 +216,8 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, if it is still ours."""
+        if not self._had:
+            return
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

@@ -42,6 +42,7 @@ class Recorder:
     seconds: Callable[[], float]
     sleep: Callable[[float], None]
     wait_ns: int = _PATIENCE_NS
+    needs_lock: bool = True
 
     @classmethod
     def open(
@@ -52,6 +53,8 @@ class Recorder:
         seconds: Callable[[], float],
         sleep: Callable[[float], None],
         wait_ns: int | None = None,
+        *,
+        needs_lock: bool = True,
     ) -> Self:
         """Open the state of a run, made if need be.  Raises UnreadableError, UsageError.
 
@@ -63,7 +66,8 @@ class Recorder:
             raise _unwritable(run, error.strerror or str(error)) from error
         if state is None:
             raise _unwritable(run, "no space, inodes or quota left")
-        return cls(state, clock, seconds, sleep, _PATIENCE_NS if wait_ns is None else wait_ns)
+        wait_ns = _PATIENCE_NS if wait_ns is None else wait_ns
+        return cls(state, clock, seconds, sleep, wait_ns, needs_lock)
 
     def change(self, path: str, change: Change) -> Record:
         """Read a checkpoint's record, change it, write it; return it as it is now.
@@ -105,7 +109,7 @@ class Recorder:
     @contextmanager
     def _locked(self) -> Iterator[Lock]:
         until = self.seconds() + self.wait_ns / NS
-        lock = Lock(self.state, self.clock, file=LOCK, life_ns=_LIFE_NS)
+        lock = Lock(self.state, self.clock, file=LOCK, life_ns=_LIFE_NS, needed=self.needs_lock)
         pause = _SHORTEST
         while True:
             try:

@@ -113,6 +113,13 @@ class Common:
             "--lock-wait", metavar="D", help="Wait that long for the lock (default 0), then exit 3."
         ),
     ] = None
+    no_lock: Annotated[
+        bool,
+        typer.Option(
+            "--no-lock",
+            help="Go on without a lock on a store that cannot hold one; then never two at once.",
+        ),
+    ] = False
     timeout: Annotated[
         str | None,
         typer.Option(

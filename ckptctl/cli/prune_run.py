@@ -269,6 +269,7 @@ def surroundings_of(session: Session) -> Surroundings:
         clock=session.clock,
         seconds=time.monotonic,
         sleep=time.sleep,
+        needs_lock=not session.common.no_lock,
         lock_wait_ns=session.duration("--lock-wait", session.common.lock_wait),
         stopped=session.signals.stopped,
         late=session.late,

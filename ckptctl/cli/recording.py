@@ -31,6 +31,7 @@ def recorder_of(session: Session, target: Target) -> Iterator[Recorder]:
         time.monotonic,
         time.sleep,
         patience(session),
+        needs_lock=not session.common.no_lock,
     )
     with closing(recorder.state):
         yield recorder

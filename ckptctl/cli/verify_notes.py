@@ -72,6 +72,7 @@ class Notebook:
                     time.monotonic,
                     time.sleep,
                     patience(self._session),
+                    needs_lock=not self._session.common.no_lock,
                 )
             except CkptctlError as error:
                 self._cannot_write(error)

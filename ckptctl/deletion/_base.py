@@ -20,6 +20,7 @@ class Surroundings:
     seconds: Callable[[], float]  # monotonic
     sleep: Callable[[float], None]
     lock_wait_ns: int = 0
+    needs_lock: bool = True  # also on a store that cannot hold one
     stopped: Callable[[], bool]  # a signal arrived: settle names, leave bytes
     late: Callable[[], bool]  # --timeout has passed: begin nothing new
 

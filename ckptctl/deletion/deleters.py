@@ -23,9 +23,14 @@ def deleter_of(
 ) -> Deleter:
     """Return what deletes checkpoints on the store that the run lies on."""
     if isinstance(run, ObjectStore) and state is not None:
-        recorder = Recorder(state, world.clock, world.seconds, world.sleep)
-        return BucketDeleter(run, recorder, world.stopped, number)
+        return BucketDeleter(run, recorder_of(state, world), world.stopped, number)
     return DiskDeleter(run, state, world.stopped, number, settled)
+
+
+def recorder_of(state: Store, world: Surroundings) -> Recorder:
+    """Return what changes records in an open state directory."""
+    needs = world.needs_lock
+    return Recorder(state, world.clock, world.seconds, world.sleep, needs_lock=needs)
 
 
 def pending(run: Store, dirs: StateDirs, world: Surroundings) -> bool:

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ckptctl.formats._samples import safetensors, torch_zip
 from tests.cli.test_buckets import call, options, upload
 from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
-from tests.servers import seaweed
+from tests.servers import fake_gcs, faulty, seaweed
 from tests.stores.places import OBJECTS, Place, place
 
 
@@ -248,6 +249,26 @@ def test_a_lock_that_lives_is_respected(s3: Place, ckptctl: Ckptctl) -> None:
     s3.put(".ckptctl/run/lock", json.dumps({**living, "expires_ns": 1}).encode())
     assert prune(ckptctl, s3, "--keep-last", "1").code == 0
     assert steps(s3) == ["step_3"]
+
+
+def test_a_store_that_ignores_conditions_is_refused_unless_no_lock_is_asked_for(
+    ckptctl: Ckptctl, request: pytest.FixtureRequest
+) -> None:
+    (there,) = place("gcs", request)
+    fill(there, 3)
+    server: fake_gcs.FakeGcs = request.getfixturevalue("gcs")
+    with faulty.before(server.port) as proxy:
+        proxy.rewrite = lambda target: target.replace("ifGenerationMatch=0", "")
+        ignoring = replace(there, options={**there.options, "endpoint_url": proxy.endpoint})
+        refused = prune(ckptctl, ignoring, "--keep-last", "1")
+        assert (refused.code, len(steps(there))) == (4, 3), refused.stderr
+        assert "--no-lock" in refused.stderr
+        scheduled = prune(ckptctl, ignoring, "--keep-last", "2", "--grace", "1h", "--no-lock")
+        assert (scheduled.code, len(steps(there))) == (0, 3), scheduled.stderr
+        done = prune(ckptctl, ignoring, "--keep-last", "1", "--no-lock", "--json")
+        assert (done.code, steps(there)) == (0, ["step_1", "step_3"]), done.stderr
+    assert set(state(there)) == {"", "records"}
+    assert state(there)[""] == []
 
 
 @BOTH
