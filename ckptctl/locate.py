@@ -41,18 +41,21 @@ def usable(location: str, state_dir: str | None) -> str:
     """Return a location, if its URL and --state-dir are ones that may be used.
 
     UsageError for a URL that holds a secret, which would get into each output, record and log; and
-    for --state-dir in or for a bucket: its records would lie where nobody looks for them.
+    for --state-dir in a bucket for a run that is not, or the other way round: no lock on a disk
+    keeps other hosts away from a bucket.
     """
     if holds_secret(location):
         raise UsageError(
             f"{scheme_of(location)}://: the location holds a password or a signature; nothing was touched",
             "give secrets by the environment, or by --storage-option KEY=VALUE",
         )
-    if state_dir is not None and not (is_local(location) and is_local(state_dir)):
+    if state_dir is not None and is_local(location) != is_local(state_dir):
         raise UsageError(
-            "--state-dir: not for buckets yet; nothing was touched",
-            "what ckptctl notes of a run in a bucket lies beside it, in .ckptctl/",
+            "--state-dir: for a run in a bucket it is a URL, for one on a disk a path; nothing was touched",
+            "without it the records of a run lie beside it, in .ckptctl/",
         )
+    if state_dir is not None and holds_secret(state_dir):
+        raise UsageError("--state-dir: it holds a password or a signature; nothing was touched")
     return location
 
 

@@ -208,6 +208,21 @@ def test_metrics_come_from_a_log_in_the_run(bucket: Place, ckptctl: Ckptctl) -> 
     assert (missing.code, len(steps(bucket))) == (7, 3)
 
 
+@BOTH
+def test_the_state_lies_where_it_is_wanted(bucket: Place, ckptctl: Ckptctl) -> None:
+    fill(bucket, 3)
+    wanted = ("--state-dir", f"{bucket.url}/notes")
+    url = f"{bucket.url}/run"
+    assert ckptctl("annotate", "step_1", "--pin", "--in", url, *options(bucket), *wanted).code == 0
+    assert prune(ckptctl, bucket, "--keep-last", "1", *wanted).code == 0
+    assert steps(bucket) == ["step_1", "step_3"]
+    assert state(bucket) == {}
+    (folder,) = bucket.open().listing("notes").folders
+    assert folder.startswith("run~")
+    assert prune(ckptctl, bucket, "--keep-last", "1").code == 0  # the pin lies elsewhere
+    assert steps(bucket) == ["step_3"]
+
+
 def test_thousands_go_in_batches(s3: Place, ckptctl: Ckptctl) -> None:
     client = s3.open()
     for step in range(1, 1304):
