@@ -85,6 +85,9 @@ class Folder:
     mtime_ns: int = 0
     error: str | None = None
     forbidden: bool = False  # the error was a lack of permission
+    noted: bool = (
+        False  # in a bucket: ckptctl's own records of it lie in it, of which nothing is here
+    )
     called: str = ""  # the name of a location itself, whose path is ""; "" where nobody said
 
     @property

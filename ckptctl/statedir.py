@@ -67,10 +67,11 @@ def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -
     return StateDirs(tuple(existing), tuple(fresh), tuple(passed_over), wanted is not None, forbids)
 
 
-def remote_state(run: str, access: Access, option: str | None = None) -> StateDirs:
+def remote_state(run: str, access: Access, option: str | None, *, noted: bool) -> StateDirs:
     """Return where the state of a run in a bucket lies.  Raises OSError.
 
-    In order: below the URL that `--state-dir` names, beside the run, in it.
+    In order: below the URL that `--state-dir` names, beside the run, in it.  `noted` says whether
+    some lies in it, which the listing of the run has told already.
     """
     parent, _, name = run.rpartition("/")
     inside = f"{run}/{STATE_NAME}"
@@ -79,7 +80,7 @@ def remote_state(run: str, access: Access, option: str | None = None) -> StateDi
     wanted = f"{option.rstrip('/')}/{name}~{_short(run)}" if option else beside
     existing = []
     folders: set[str] = set()
-    for place in dict.fromkeys((wanted, beside, inside)):
+    for place in dict.fromkeys((wanted, beside, inside) if noted else (wanted, beside)):
         with closing(access.open(place)) as store, suppress(FileNotFoundError):
             folders |= store.listing(deep=False).folders.keys()
             existing.append(place)

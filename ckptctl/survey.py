@@ -132,7 +132,7 @@ def state_dirs(view: Survey, found: Found, option: str | None, uid: int) -> Stat
     scanner = next((i.format.name for i in found.items if i.format.scans_everything), None)
     path = path_of(view, found)
     if view.access is not None:
-        return remote_state(path, view.access, option)
+        return remote_state(path, view.access, option, noted=found.folder.noted)
     if option is not None:
         _refuse_inside(os.path.realpath(option), os.path.realpath(path), found, scanner)
     return find_state(path, option=option, uid=uid, forbids=scanner)

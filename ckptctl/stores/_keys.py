@@ -124,6 +124,7 @@ class Tree:
         self._count = 0
         self._nodes = {"": _Node()}
         self._at = self._nodes[""]  # where the last file went
+        self._noted: set[str] = set()  # paths of those that hold ckptctl's own records
 
     def fill(self, keys: Keys, pages: Iterable[Page]) -> None:
         """Take in a listing.  Raises TooManyKeysError, or OSError where a page fails."""
@@ -143,10 +144,12 @@ class Tree:
                 self._add(key[self._skip :], entry)
             for key in page.prefixes:
                 name = key[self._skip :]
-                if name not in ODD and name != STATE_NAME:
-                    self._node(name).unlisted = True
-                elif name != STATE_NAME:
+                if self._is_ours(name.split("/")):
+                    continue
+                if name in ODD:
                     self._nodes[""].others.append(f"{name}/")
+                else:
+                    self._node(name).unlisted = True
             for key in page.others:
                 parent, _, name = key[self._skip :].rpartition("/")
                 self._node(parent).others.append(name)
@@ -170,7 +173,7 @@ class Tree:
         node = None if slash and name and not parent else self._nodes.get(parent)
         if node is None:
             parts = parent.split("/")
-            if STATE_NAME in parts:
+            if self._is_ours(parts):
                 return
             sane = next((i for i, part in enumerate(parts) if part in ODD), None)
             if sane is not None:
@@ -189,6 +192,13 @@ class Tree:
             self._at = node
         elif len(node.files) >= _LARGE:
             node.pack()
+
+    def _is_ours(self, parts: Sequence[str]) -> bool:
+        """Whether a path is that of records of ours, or lies below; remember where they lie."""
+        if STATE_NAME not in parts:
+            return False
+        self._noted.add("/".join(parts[: parts.index(STATE_NAME)]))
+        return True
 
     def _node(self, path: str) -> _Node:
         """Return the node of a sane path, made with its parents; or the deepest that is allowed."""
@@ -229,4 +239,5 @@ class Tree:
             folders,
             others=tuple(sorted(node.others)),
             error=node.error,
+            noted=path in self._noted,
         )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ckptctl.formats._samples import safetensors, torch_zip
+from ckptctl.records import Record, dump, file_name
 from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
 from tests.saved import save
@@ -151,6 +152,16 @@ def test_a_changed_byte_is_found_there(bucket: Place, ckptctl: Ckptctl) -> None:
     assert (done.code, [r["status"] for r in done.json["results"]]) == (6, ["ok", "damaged"])
     listed = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
     assert [c["state"] for c in listed] == ["complete", "damaged"]
+
+
+def test_records_that_came_along_in_a_run_count(s3: Place, ckptctl: Ckptctl) -> None:
+    for step in (1, 2):
+        s3.put(f"run/step_{step}.pt", torch_zip())
+    pinned = Record(path="step_1.pt", pinned=True)
+    s3.put(f"run/.ckptctl/records/{file_name('step_1.pt')}", dump(pinned))
+    for below in ("", "run"):
+        found = checkpoints(call(ckptctl, "list", s3, "--json", below=below)).values()
+        assert {c["name"]: c["pinned"] for c in found} == {"step_1": True, "step_2": False}
 
 
 def test_many_that_record_at_once_lose_nothing(s3: Place, ckptctl: Ckptctl) -> None:

@@ -94,6 +94,11 @@ def test_names_of_all_kinds_are_listed_read_and_removed(anywhere: Place) -> None
 def test_state_of_ours_is_not_listed_but_can_be_opened(anywhere: Place) -> None:
     store = filled(anywhere, "run/x", ".ckptctl/run/lock", "run/.ckptctl/lock")
     assert listed(store) == ["run/x"]
+    top = store.listing()
+    assert not top.folders["run"].folders
+    if not store.able.folders:
+        assert (top.noted, top.folders["run"].noted) == (True, True)
+        assert not filled(anywhere, "plain/x").listing("plain").noted
     assert listed(store.below(".ckptctl/run")) == ["lock"]
     assert store.below(".ckptctl").read("run/lock", 100) == b".ckptctl/run/lock"
 
