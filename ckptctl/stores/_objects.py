@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -308,4 +307,6 @@ def _encodable(text: str) -> bool:
 
 
 def _number(text: str) -> int:
+    import hashlib  # noqa: PLC0415 - takes as long to import as ten other modules; a listing needs none
+
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())
