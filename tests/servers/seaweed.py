@@ -19,10 +19,17 @@ CLOSED = "others-only"
 PUBLIC = "for-everybody"
 VERSIONED = "keeps-versions"
 LOCKED = "keeps-versions-locked"  # by Object Lock, for 30 days
+KEPT = "nothing-goes"  # whoever you are, you delete nothing there
+STATELESS = "no-state"  # the same for writing below a .ckptctl/
+_DENIED = {
+    KEPT: (["s3:DeleteObject", "s3:DeleteObjectVersion"], f"arn:aws:s3:::{KEPT}/*"),
+    STATELESS: (["s3:PutObject"], f"arn:aws:s3:::{STATELESS}/*.ckptctl/*"),
+}
 
 ADMIN = ("AKIATESTADMIN", "the-secret-of-the-admin")
 GUEST = ("AKIATESTGUEST", "the-secret-of-the-guest")  # may do all in most, nothing in CLOSED
 READER = ("AKIATESTREADER", "the-secret-of-the-reader")  # may list and read BUCKET
+BLIND = ("AKIATESTBLIND", "the-secret-of-the-blind")  # may read and write BUCKET, but not list it
 WRONG = ("AKIATESTADMIN", "a-secret-that-is-wrong")
 
 
@@ -56,10 +63,11 @@ def command(folder: Path, ports: list[int]) -> Sequence[str]:
     (folder / "data").mkdir()
     (folder / "who.json").write_text(json.dumps({"identities": [
         _identity("admin", ADMIN, ["Admin"]),
-        _identity("guest", GUEST, [f"{may}:{bucket}" for bucket in (BUCKET, VERSIONED, LOCKED)
+        _identity("guest", GUEST, [f"{may}:{bucket}" for bucket in (BUCKET, VERSIONED, LOCKED, KEPT, STATELESS)
                                    for may in ("Read", "Write", "List")]),
         {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]},
         _identity("reader", READER, [f"{may}:{BUCKET}" for may in ("Read", "List")]),
+        _identity("blind", BLIND, [f"{may}:{BUCKET}" for may in ("Read", "Write")]),
     ]}))  # fmt: skip
     s3, master, volume, filer = ports
     return [
@@ -87,6 +95,7 @@ def ready(port: int) -> None:
             _make(client, bucket)
             client.put_object(Bucket=bucket, Key="ready", Body=b"")
         _keeping(client)
+        _denying(client)
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise OSError(str(error)) from error
     finally:
@@ -98,6 +107,15 @@ def _make(client: Any, bucket: str, **more: object) -> None:
         client.create_bucket(Bucket=bucket, **more)
     except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
         pass  # made by an attempt before
+
+
+def _denying(client: Any) -> None:
+    """Make the buckets in which something is denied to everybody."""
+    for bucket, (actions, where) in _DENIED.items():
+        _make(client, bucket)
+        denied = {"Effect": "Deny", "Principal": "*", "Action": actions, "Resource": where}
+        policy = {"Version": "2012-10-17", "Statement": [denied]}
+        client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
 
 def _keeping(client: Any) -> None:
