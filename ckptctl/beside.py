@@ -13,9 +13,11 @@ from ckptctl.begun import FOLDER as JOURNAL
 from ckptctl.begun import half_gone
 from ckptctl.locate import local_path
 from ckptctl.logs import Log, joined, parse_log
+from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import manifests_in
 from ckptctl.model import Folder, Problem
 from ckptctl.reading import FRAMEWORK_LIMIT
+from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs
 from ckptctl.stores._base import Store
@@ -42,7 +44,7 @@ def read_beside(
     records = _records(dirs, unread, problems)
     manifest = manifests_in(())
     try:
-        manifest = manifests_in(dirs.existing, dirs.open)
+        manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)
     except OSError as error:
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     halves = _half_gone(folder, dirs, unread)
@@ -66,7 +68,7 @@ def _records(dirs: StateDirs, unread: list[str], problems: list[Problem]) -> lis
         text = f"{place}: {reason}; of it only pins, tags and holds count"
         problems.append(Problem("state-passed-over", text))
         records += _keeping(place)
-    for place in dirs.existing:
+    for place in dirs.holding(RECORDS):
         try:
             with closing(dirs.open(place)) as store:
                 records += read_all(store)
@@ -89,7 +91,7 @@ def _keeping(place: str) -> list[Record]:
 
 def _half_gone(folder: Folder, dirs: StateDirs, unread: list[str]) -> frozenset[str]:
     halves: frozenset[str] = frozenset()
-    for place in dirs.existing if JOURNAL in dirs.folders else ():
+    for place in dirs.holding(JOURNAL) if dirs.remote else ():
         try:
             with closing(dirs.open(place)) as store:
                 halves |= half_gone(store, folder)

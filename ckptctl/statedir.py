@@ -38,6 +38,10 @@ class StateDirs:
     remote: bool = False  # in a bucket
     folders: frozenset[str] = frozenset()  # what those in a bucket hold
 
+    def holding(self, folder: str) -> tuple[str, ...]:
+        """Return those that exist and, as far as that was seen, have such a folder."""
+        return self.existing if not self.remote or folder in self.folders else ()
+
 
 def find_state(run: str, *, option: str | None, uid: int, forbids: str | None) -> StateDirs:
     """Return where the state of a run lies or could lie; changes nothing.

@@ -23,6 +23,8 @@ from ckptctl.locate import (
     open_location,
 )
 from ckptctl.model import Layout, Problem, Run
+from ckptctl.reading import Reader
+from ckptctl.recalling import Memory, Recalling
 from ckptctl.statedir import StateDirs, find_state, remote_state
 from ckptctl.stores import Access
 from ckptctl.stores._base import Store
@@ -39,6 +41,7 @@ class Survey:
     problems: tuple[Problem, ...] = ()
     only: str | None = None  # the location is this one checkpoint of the run
     access: Access | None = None  # of a location that is not local
+    memory: Memory | None = None  # of small files, for who reads its runs more than once
 
     @property
     def by_name(self) -> Mapping[str, Format]:
@@ -161,8 +164,11 @@ def read_run(view: Survey, found: Found, reading: Reading) -> Run:
     path = path_of(view, found)
     dirs = state_dirs(view, found, reading.state_dir, reading.uid)
     logs = _logs(view, found, reading.metrics_from)
+    reader: Reader = view.store
+    if view.memory is not None:
+        reader = Recalling(view.store, found.folder, view.memory)
     beside = read_beside(path, found.folder, dirs, logs, asked=reading.logs_asked)
-    run = annotate(found, name_of(view, found), path, view.store, beside, reading.context)
+    run = annotate(found, name_of(view, found), path, reader, beside, reading.context)
     if view.only is not None:
         run = replace(
             run,

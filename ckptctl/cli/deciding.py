@@ -11,6 +11,7 @@ from ckptctl.config import Config, policy_for
 from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import UnreadableError
 from ckptctl.group import Found
+from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import manifests_in
 from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
@@ -67,7 +68,7 @@ def noted_of(session: Session, view: Survey, found: Found) -> Manifests:
     """Return what gives the manifests of a run.  Raises UnreadableError."""
     dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
     try:
-        return manifests_in(dirs.existing, dirs.open)
+        return manifests_in(dirs.holding(MANIFESTS), dirs.open)
     except OSError as error:
         path = path_of(view, found)
         said, check = told(

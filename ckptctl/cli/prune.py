@@ -19,6 +19,7 @@ from ckptctl.config import Config
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.planfile import PlanFile, dump, parse
 from ckptctl.reading import FRAMEWORK_LIMIT
+from ckptctl.recalling import Memory
 from ckptctl.report import Report
 from ckptctl.survey import (
     Survey,
@@ -99,6 +100,7 @@ def prune(
         recursive = common.recursive if plan is None else plan.recursive
         access = access_of(common, config, where)
         view = survey(where, config.formats if config else (), deep=recursive, access=access)
+        view = replace(view, memory=Memory() if view.access else None)
         refuse_by_place(view, recursive=recursive)
         runs = [PruneRun(session, named, flags, view, found) for found in view.found]
         if plan is not None:

@@ -35,7 +35,6 @@ from ckptctl.stores.local import LocalStore
 from ckptctl.survey import (
     Survey,
     again,
-    look_again,
     name_of,
     path_of,
     read_run,
@@ -167,13 +166,14 @@ class PruneRun:
                 self.session.signals.noted(),
                 Applier(root, self._state(), surroundings_of(self.session)) as applier,
             ):
-                if applier.waited or self._changed(root):
-                    run = self._afresh()
+                seen = None if isinstance(root, LocalStore) else again(self.view, self.found)
+                if applier.waited or self._changed(root, seen):
+                    run = self._afresh(seen)
                 if run.error is not None or run.plan is None or not run.plan.actions:
                     return replace(run, outcomes=tuple(outcomes))
                 if self.planned is not None:
                     applier.use(self.plan_id)
-                for outcome in run._logged(run._apply(applier, root)):  # noqa: SLF001 - of its own class
+                for outcome in run._logged(run._apply(applier, root, seen)):  # noqa: SLF001 - of its own class
                     outcomes.append(outcome)  # noqa: PERF402 - what was done is told even if the rest fails
                 hidden = applier.aftermath.hidden
                 self.session.warnings += applier.aftermath.words
@@ -183,30 +183,36 @@ class PruneRun:
             return replace(run, outcomes=tuple(outcomes), error=_gone(self.path, error))
         return replace(run, outcomes=tuple(outcomes), hidden_bytes=hidden)
 
-    def _changed(self, root: Store) -> bool:
+    def _changed(self, root: Store, seen: Found | None) -> bool:
         """Whether anything came or went since the run was listed.  Raises OSError."""
         if isinstance(root, LocalStore):
             return os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns
-        return again(self.view, self.found).folder != self.found.folder
+        return seen is None or seen.folder != self.found.folder
 
-    def _afresh(self) -> PruneRun:
+    def _afresh(self, seen: Found | None) -> PruneRun:
         """Decide anew, for a run that another process may have changed; never more than was planned."""
         nothing = replace(self, plan=None, policy=None, decisions=(), error=None)
-        fresh = replace(nothing, found=again(self.view, self.found)).decided()
+        fresh = replace(nothing, found=seen or again(self.view, self.found)).decided()
         if fresh.error is not None or fresh.plan is None or self.plan is None:
             return fresh
         agreed = {action.checkpoint.member for action in self.plan.actions}
         actions = tuple(a for a in fresh.plan.actions if a.checkpoint.member in agreed)
         return replace(fresh, plan=replace(fresh.plan, actions=actions))
 
-    def _apply(self, applier: Applier, root: Store) -> Iterator[Outcome]:
+    def _apply(self, applier: Applier, root: Store, seen: Found | None) -> Iterator[Outcome]:
         if self.plan is None or self.policy is None:
             return
         session, policy, dirs = self.session, self.policy, self._state()
+        seen_first = [] if seen is None else [seen]  # that is fresh enough for the first look
+
+        def look() -> Run:
+            found = seen_first.pop() if seen_first else again(self.view, self.found)
+            return read_run(self.view, found, reading_of(session, policy))
+
         asking = Asking(
             self.plan,
             sight_of(self.plan, root, (*dirs.existing, *dirs.fresh), time.monotonic),
-            look=lambda: look_again(self.view, self.found, reading_of(session, policy)),
+            look=look,
             metrics=self.planned.metrics if self.planned else metrics_asked(policy.keep),
             context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
         )

@@ -34,6 +34,7 @@ from ckptctl.stores._options import (
     typed,
     with_bucket,
 )
+from ckptctl.stores._past import NoPast, Past
 from ckptctl.stores._sound import refuse_unknown, refuse_unsendable, sound_bucket, sound_region
 
 _THREADS = 16
@@ -63,7 +64,8 @@ class S3Keys:
         self._store = store
         self.where = where
         self._spare = spare
-        self.past = lambda: spare().past()  # obstore has no calls for it, nor for these
+        # Of each object that was written: None where the bucket never had versions.
+        self._versions: set[str | None] = set()
         self.checksums = lambda entries: spare().checksums(entries)
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
@@ -163,7 +165,8 @@ class S3Keys:
 
         mode: Any = "create" if new else {"e_tag": f'"{if_match}"'} if if_match else "overwrite"
         try:
-            obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+            done = obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+            self._versions |= {done.get("version")}
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
 
@@ -184,6 +187,13 @@ class S3Keys:
                 there = self.real(plain)
                 left |= self._one_by_one([key for key in plain if key in there])
         return left
+
+    def past(self) -> Past:
+        """Return who can be asked what is kept: s3fs, which is slow to start, where anything may be.
+
+        A bucket with versions, or that once had them, tells that of each object that is written.
+        """
+        return NoPast("off") if self._versions == {None} else self._spare().past()
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories, which obstore cannot spell."""
