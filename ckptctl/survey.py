@@ -25,7 +25,8 @@ from ckptctl.locate import (
 from ckptctl.model import Layout, Problem, Run
 from ckptctl.reading import Reader
 from ckptctl.recalling import Memory, Recalling
-from ckptctl.statedir import StateDirs, find_state, remote_state
+from ckptctl.remotestate import remote_state
+from ckptctl.statedir import StateDirs, find_state
 from ckptctl.stores import Access
 from ckptctl.stores._base import Store
 

@@ -30,6 +30,7 @@ from ckptctl.reading import Below
 from ckptctl.report import Outcome, RunReport
 from ckptctl.sight import sight_of
 from ckptctl.statedir import StateDirs
+from ckptctl.stores import told
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import (
@@ -263,9 +264,9 @@ def refuse_by_place(view: Survey, *, recursive: bool) -> None:
 
 
 def _gone(path: str, error: OSError) -> UnreadableError:
+    said, check = told(path, error.strerror or str(error), "try again")
     return UnreadableError(
-        f"{path}: cannot be read ({error.strerror or error}); nothing more of it was deleted",
-        "try again",
+        f"{path}: cannot be read ({said}); nothing more of it was deleted", check
     )
 
 

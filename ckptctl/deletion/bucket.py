@@ -175,7 +175,8 @@ class BucketDeleter:
                     freed = sum(entry.size for path, entry in mine.items() if path not in left)
                     yield Finished(removal.name, removal.member, Removed(freed, texts))
             if not left:
-                journal.end(state, number)
+                with suppress(OSError):  # it says nothing that is still to be done
+                    journal.end(state, number)
 
     def expired(self, now_ns: int) -> Iterator[tuple[TrashEntry, Removed]]:
         """Yield nothing: what is past its grace is part of the plan, and asked about again."""

@@ -11,7 +11,6 @@ from ckptctl.reading import Blob
 from ckptctl.stores._base import (
     Capabilities,
     IgnoredConditionError,
-    MistakenError,
     Removed,
     Stop,
     Store,
@@ -20,6 +19,7 @@ from ckptctl.stores._base import (
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
 from ckptctl.stores._past import asked
+from ckptctl.stores._sound import sound_path
 
 HEAD_BYTES = 64 * 1024
 """What is asked for at least, since a request costs more than these bytes."""
@@ -69,13 +69,7 @@ class ObjectStore:
         """
         self.root = root.rstrip("/")
         self.keys = keys
-        self.prefix = prefix.rstrip("/")
-        if self.prefix and not ODD.isdisjoint(self.prefix.split("/")):
-            raise MistakenError(errno.EINVAL, "its path holds //, . or ..; name one without", root)
-        if not _encodable(self.prefix):
-            raise MistakenError(
-                errno.EINVAL, "its path is no UTF-8, which all keys are; check it", root
-            )
+        self.prefix = sound_path(prefix.rstrip("/"))
         self.max_keys = max_keys
         self._obeys = False  # whether the server was seen to obey a condition
 
@@ -296,14 +290,6 @@ def _tops(keys: Iterable[str], tops: Collection[str]) -> Iterator[str]:
                 yield key[: at + 1]
                 break
             at = key.find("/", at + 1)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _number(text: str) -> int:

@@ -84,7 +84,8 @@ def _typed(value: object) -> object:
 def s3_options(options: Options, environ: Environ) -> S3Options:
     """Return how to reach a bucket by the options and, where they are silent, the environment.
 
-    What only ~/.aws knows is asked for later: see `from_profile`.
+    What only ~/.aws knows is asked for later: see `from_profile`.  MistakenError, PermissionError
+    where something of it can be of no use.
     """
     client = _mapping(options.get("client_kwargs"))
     config = _mapping(options.get("config_kwargs"))
@@ -100,7 +101,7 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
         or environ.get("AWS_ENDPOINT_URL")
         or environ.get("AWS_ENDPOINT")
     )
-    return S3Options(
+    made = S3Options(
         endpoint=sound_endpoint(endpoint) if endpoint else None,
         region=_text(
             options.get("region") or options.get("region_name") or client.pop("region_name", None)
@@ -126,6 +127,12 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
         client=client,
         config=config,
     )
+    refuse_unsendable(
+        key=made.key or environ.get("AWS_ACCESS_KEY_ID"),
+        secret=made.secret or environ.get("AWS_SECRET_ACCESS_KEY"),
+        token=made.token or environ.get("AWS_SESSION_TOKEN"),
+    )
+    return made
 
 
 def _mapping(value: object) -> dict[str, Any]:

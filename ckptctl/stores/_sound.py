@@ -11,6 +11,7 @@ from string import ascii_letters, digits
 from urllib.parse import urlsplit
 
 from ckptctl.stores._base import MistakenError
+from ckptctl.stores._keys import ODD
 
 _BUCKET = frozenset(f"{ascii_letters}{digits}.-_:")
 """What the names of buckets and the ARNs of access points are made of."""
@@ -26,6 +27,24 @@ def sound_bucket(path: str, scheme: str) -> tuple[str, str]:
     if not _BUCKET.issuperset(bucket):
         raise MistakenError(errno.EINVAL, "no bucket has such a name; check it for a typo")
     return bucket, key
+
+
+def sound_path(path: str) -> str:
+    """Return a path within a bucket.  MistakenError where not all commands could spell it."""
+    if path and not ODD.isdisjoint(path.split("/")):
+        raise MistakenError(errno.EINVAL, "its path holds //, . or ..; name one without")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise MistakenError(
+            errno.EINVAL, "its path is no UTF-8, which all keys are; check it"
+        ) from None
+    return path
+
+
+def spelt(key: str) -> bool:
+    """Whether obstore can spell a key."""
+    return ODD.isdisjoint(key.split("/")) and key.isprintable()
 
 
 def refuse_unknown(options: Mapping[str, object], known: Collection[str], more: str = "") -> None:

@@ -19,7 +19,7 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import host_of, refused, seen_in, translated
 from ckptctl.stores._fsspec import nanoseconds
-from ckptctl.stores._keys import BATCH, ODD, Keys, Page
+from ckptctl.stores._keys import BATCH, Keys, Page
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import (
@@ -35,7 +35,7 @@ from ckptctl.stores._options import (
     with_bucket,
 )
 from ckptctl.stores._past import NoPast, Past
-from ckptctl.stores._sound import refuse_unknown, refuse_unsendable, sound_bucket, sound_region
+from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_region, spelt
 
 _THREADS = 16
 _RETRY = {
@@ -73,7 +73,7 @@ class S3Keys:
         import obstore  # noqa: PLC0415 - only who needs a bucket waits for it
         from obstore.exceptions import InvalidPathError  # noqa: PLC0415 - the same
 
-        if prefix and not _plain(prefix[:-1]):
+        if prefix and not spelt(prefix[:-1]):
             yield from self._spare().pages(prefix, deep=deep)
             return
         with translated("listing", self.where):
@@ -101,7 +101,7 @@ class S3Keys:
 
     def head(self, key: str) -> Entry | None:
         """Return what is said of an object; None where there is none."""
-        if not _plain(key):
+        if not spelt(key):
             return self._spare().head(key)
         import obstore  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ class S3Keys:
 
     def whole(self, key: str, limit: int) -> bytes:
         """Return an object; its size is looked at before its bytes come."""
-        if not _plain(key):
+        if not spelt(key):
             return self._spare().whole(key, limit)
         import obstore  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ class S3Keys:
 
     def start(self, key: str, length: int) -> tuple[Entry, bytes]:
         """Return what is said of an object, and its first bytes, by one request."""
-        if not _plain(key):
+        if not spelt(key):
             return self._spare().start(key, length)
         import obstore  # noqa: PLC0415
 
@@ -143,7 +143,7 @@ class S3Keys:
 
     def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
         """Return bytes of the version that was opened."""
-        if not _plain(key):
+        if not spelt(key):
             return self._spare().part(key, offset, length, etag)
         import obstore  # noqa: PLC0415
 
@@ -158,7 +158,7 @@ class S3Keys:
 
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
         """Write an object whole by one request."""
-        if not _plain(key):
+        if not spelt(key):
             self._spare().put(key, content, new=new, if_match=if_match)
             return
         import obstore  # noqa: PLC0415
@@ -174,9 +174,9 @@ class S3Keys:
         """Delete by one request; where something of it fails, find out what is still there."""
         import obstore  # noqa: PLC0415
 
-        odd = [key for key in keys if not _plain(key)]
+        odd = [key for key in keys if not spelt(key)]
         left = self._spare().delete(odd) if odd else {}
-        plain = [key for key in keys if _plain(key)]
+        plain = [key for key in keys if spelt(key)]
         with translated("deleting from", self.where):
             try:
                 if plain:
@@ -221,11 +221,6 @@ class S3Keys:
             return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
 
 
-def _plain(key: str) -> bool:
-    """Whether obstore can spell a key."""
-    return ODD.isdisjoint(key.split("/")) and key.isprintable()
-
-
 def _page(found: Sequence[Mapping[str, Any]], prefix: str, below: Sequence[str] = ()) -> Page:
     """Return a page; of an empty object nobody knows whether a "/" was cut off at its end."""
     objects = [(item["path"], _entry(item)) for item in found]
@@ -256,11 +251,6 @@ def open_s3(opening: Opening) -> ObjectStore:
 
 def _keys_of(bucket: str, options: Mapping[str, object]) -> Keys:
     found = s3_options(options, os.environ)
-    refuse_unsendable(
-        key=found.key or os.environ.get("AWS_ACCESS_KEY_ID"),
-        secret=found.secret or os.environ.get("AWS_SECRET_ACCESS_KEY"),
-        token=found.token or os.environ.get("AWS_SESSION_TOKEN"),
-    )
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 
     @cache  # it looks for credentials and connects anew
