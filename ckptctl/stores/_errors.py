@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._again import GarbledError, garbled
 from ckptctl.stores._base import ChangedError, MistakenError
 from ckptctl.stores._meanings import (
     CAUSES,
@@ -33,7 +34,13 @@ _CREDENTIALS = "credentials for"
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z]{1,60})(?:</Code>|\))")
 _WORD = re.compile(r"[A-Za-z]{1,60}")
-_OURS = (VanishedError, TooLargeError, ChangedError, MistakenError)
+_OURS = (VanishedError, TooLargeError, ChangedError, GarbledError, MistakenError)
+_GARBLED = {"ResponseParserError", "JSONDecodeError"}
+_BROKEN = re.compile(
+    r"Got invalid \w+ response|Error getting list response body|Unable to extract metadata"
+    r"|non-partial response|Requested range .* got"
+)
+_CUT = re.compile("Connect|ClientOSError|ClientPayloadError")
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError)  # ours, not a server's
 _PLACES = {
     "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, or --storage-option key=... secret=...",
@@ -75,9 +82,10 @@ def seen_in(error: BaseException) -> Seen:
         protecting or code or next((n for n in names.split() if n in KNOWN), ""),
         cause=next((cause for cause, words in CAUSES.items() if any(w in text for w in words)), ""),
         slow=not status and ("Timeout" in names or "kind: Timeout" in text),
-        cut=not status
-        and ("Connect" in names or "ClientOSError" in names or "HttpError {" in text),
         protected=protected,
+        cut=not status and (_CUT.search(names) is not None or "HttpError {" in text),
+        garbled=any(kind.__name__ in _GARBLED for kind in type(error).__mro__)
+        or (not status and _BROKEN.search(text) is not None),
     )
 
 
@@ -95,7 +103,8 @@ def _one(error: BaseException) -> tuple[int, str]:
         code = str(response.get("Error", {}).get("Code", ""))
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return int(status), code if _WORD.fullmatch(code) else ""
-    number = getattr(error, "code", None)
+    # aiohttp says that it is 400 where a body broke off.
+    number = None if type(error).__module__.startswith("aiohttp") else getattr(error, "code", None)
     if isinstance(number, int | str) and str(number).isdecimal():
         return int(number), ""
     text = str(error)
@@ -110,6 +119,8 @@ def told(error: BaseException, doing: str, where: str, key: str = "") -> OSError
     seen = seen_in(error)
     if seen.status == NOT_FOUND and key and seen.code != "NoSuchBucket":
         return VanishedError(errno.ENOENT, "it is gone", key)
+    if seen.garbled and not doing.endswith(_CREDENTIALS):
+        return garbled(doing, where, key)
     meanings = LOOKING if doing.endswith(_CREDENTIALS) or seen.code in CHAIN else MEANINGS
     number, text = _words(seen, meanings, type(error).__name__, where)
     return OSError(number, f"{doing} {where}: {text}", key or None)
@@ -144,11 +155,13 @@ def _meaning(seen: Seen, meanings: tuple[Meaning, ...]) -> tuple[int, str]:
 
 
 @contextmanager
-def translated(doing: str, where: str, key: str = "") -> Iterator[None]:
-    """Raise whatever a library raises as an OSError of the right kind; see `told`."""
+def translated(
+    doing: str, where: str, key: str = "", passing: type[Exception] = ChangedError
+) -> Iterator[None]:
+    """Raise whatever a library raises as an OSError of the right kind, see `told`; but not `passing`."""
     try:
         yield
-    except (*_OURS, *_MISTAKES):
+    except (*_OURS, *_MISTAKES, passing):
         raise
     except Exception as error:  # noqa: BLE001 - libraries raise what they like
         raise told(error, doing, where, key) from None
@@ -156,7 +169,7 @@ def translated(doing: str, where: str, key: str = "") -> Iterator[None]:
         if type(error).__name__ != "PanicException":  # obstore's, whose module cannot be imported
             raise
         text = "no request can be made; check bucket, endpoint and credentials for spaces and line breaks"
-        raise OSError(errno.EIO, f"{doing} {where}: {text}", key or None) from None
+        raise OSError(errno.EPROTO, f"{doing} {where}: {text}", key or None) from None
 
 
 def refused(error: Exception, where: str, key: str, *, new: bool, if_match: str) -> OSError:

@@ -60,6 +60,7 @@ class Seen:
     slow: bool = False  # no answer in time
     cut: bool = False  # no connection, or one that broke
     protected: str = ""  # by what: a hold, a lock, a retention policy
+    garbled: bool = False  # an answer that broke off, or that nobody can read
 
 
 Meaning = tuple[Callable[[Seen], bool], int, str]
@@ -134,16 +135,16 @@ MEANINGS: tuple[Meaning, ...] = (
     (
         lambda seen: seen.cut,
         errno.ECONNREFUSED,
-        "no connection; check the network, the proxy and the endpoint%",
+        "no connection, or it breaks off; check the network, the proxy and the endpoint%",
     ),
     (
         lambda seen: bool(seen.status or seen.code),
-        errno.EIO,
+        errno.EPROTO,
         "the server refuses!; check the bucket and the endpoint%",
     ),
     (
         lambda _: True,
-        errno.EIO,
+        errno.EPROTO,  # not EIO, which says that a medium lost it
         "it failed!; check the bucket, the options, the credentials and the endpoint%",
     ),
 )

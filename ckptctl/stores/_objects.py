@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 from ckptctl.model import Entry, Folder
 from ckptctl.reading import Blob
+from ckptctl.stores._again import again
 from ckptctl.stores._base import (
+    STATE_NAME,
     Capabilities,
     IgnoredConditionError,
     Removed,
@@ -16,47 +18,13 @@ from ckptctl.stores._base import (
     Store,
     never,
 )
+from ckptctl.stores._blob import ObjectBlob
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
 from ckptctl.stores._past import asked
 from ckptctl.stores._sound import sound_path
 
-HEAD_BYTES = 64 * 1024
-"""What is asked for at least, since a request costs more than these bytes."""
-
 _AT_ONCE = 4  # batches that are deleted: a server takes up to a second for each
-
-
-class _ObjectBlob:
-    """An object of which parts are read; small reads near each other are one request."""
-
-    def __init__(self, keys: Keys, key: str) -> None:
-        entry, self._window = keys.start(key, HEAD_BYTES)
-        self._at = 0
-        self._keys = keys
-        self._key = key
-        self._etag = entry.etag
-        self.size = entry.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset`."""
-        length = max(0, min(length, self.size - offset))
-        inside = offset - self._at
-        if length and not 0 <= inside <= inside + length <= len(self._window):
-            wanted = min(max(length, HEAD_BYTES), self.size - offset)
-            self._window = self._keys.part(self._key, offset, wanted, self._etag)
-            self._at, inside = offset, 0
-        return self._window[inside : inside + length] if length else b""
-
-    def readinto(self, offset: int, buffer: memoryview) -> int:
-        """Fill a buffer from `offset`; return how many bytes it got."""
-        length = max(0, min(len(buffer), self.size - offset))
-        if length > HEAD_BYTES:
-            content = self._keys.part(self._key, offset, length, self._etag)
-        else:
-            content = self.read(offset, length)
-        buffer[: len(content)] = content
-        return len(content)
 
 
 class ObjectStore:
@@ -104,8 +72,11 @@ class ObjectStore:
         base = self._prefix(path)
         tree = Tree(path, base, self.max_keys)
         tree.fill(self.keys, self.keys.pages(base, deep=deep))
-        if base and tree.empty():
-            if self.keys.head(base[:-1]) is not None:
+        if tree.empty():  # which a login page would seem to be as well, were this not asked
+            found = self._head(base[:-1] or STATE_NAME)
+            if not base:
+                return tree.folder()
+            if found is not None:
                 raise OSError(
                     errno.ENOTDIR, "is an object, no prefix; name what lies above it", path
                 )
@@ -118,16 +89,19 @@ class ObjectStore:
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole small file by one request."""
-        return self.keys.whole(self._key(path), limit)
+        return again(lambda: self.keys.whole(self._key(path), limit))
 
     @contextmanager
     def open(self, path: str) -> Iterator[Blob]:
         """Open an object for ranged reads; all come from the version that is there now."""
-        yield _ObjectBlob(self.keys, self._key(path))
+        yield ObjectBlob(self.keys, self._key(path))
 
     def stat(self, path: str) -> Entry | None:
         """Return the entry of an object as it is now; None where there is none."""
-        return self.keys.head(self._key(path))
+        return self._head(self._key(path))
+
+    def _head(self, key: str) -> Entry | None:
+        return again(lambda: self.keys.head(key))
 
     def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
         """Return what the server says that whole objects hash to, asked of many at once."""
@@ -142,7 +116,7 @@ class ObjectStore:
         That of a prefix only tells that there is one.
         """
         key = self._key(path)
-        found = self.keys.head(key)
+        found = self._head(key)
         if found is not None:
             return 1, _number(f"{found.etag} {found.size} {found.mtime_ns}")
         below = any(
@@ -154,7 +128,7 @@ class ObjectStore:
     def create(self, path: str, content: bytes) -> None:
         """Write an object that must not exist yet, and see that the server obeys that."""
         key = self._key(path)
-        if not self._obeys and self.keys.head(key) is not None:
+        if not self._obeys and self._head(key) is not None:
             raise FileExistsError(errno.EEXIST, "already there", path)
         self.keys.put(key, content, new=True)
         if self._obeys:
@@ -173,7 +147,11 @@ class ObjectStore:
 
     def replace(self, path: str, content: bytes, *, if_match: str = "") -> None:
         """Write an object whole, over another of its name."""
-        self.keys.put(self._key(path), content, if_match=if_match)
+        key = self._key(path)
+        if if_match:
+            self.keys.put(key, content, if_match=if_match)
+        else:
+            again(lambda: self.keys.put(key, content))
 
     def append(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Refuse: objects do not grow."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ckptctl.stores._errors import translated
 from ckptctl.stores._fsspec import quiet
+from ckptctl.stores._patience import PATIENCE
 from ckptctl.stores._sound import refuse_unsendable, sound_endpoint
 
 Options = Mapping[str, object]
@@ -25,13 +26,6 @@ S3_NAMES = frozenset({
     "requester_pays", "use_ssl", "client_kwargs", "config_kwargs", "region", "region_name",
 })  # fmt: skip
 """The options that `s3://` knows."""
-
-PATIENCE: Mapping[str, Any] = {
-    "connect_timeout": 5,
-    "read_timeout": 20,
-    "retries": {"mode": "standard", "max_attempts": 5},  # some 15 s at most
-}
-"""What botocore is told, with which a server that is not there is known within 30 s."""
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -61,6 +55,7 @@ class S3Options:
     verify: bool | str = True  # or the file of those who sign certificates
     client: Mapping[str, object] = field(default_factory=dict, repr=False)  # the rest, for botocore
     config: Mapping[str, object] = field(default_factory=dict)
+    attempts: int | None = None  # how often at most a request is made
 
 
 def typed(options: Options) -> dict[str, object]:
@@ -126,6 +121,7 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
         verify=verify if isinstance(verify, bool | str) else True,
         client=client,
         config=config,
+        attempts=_attempts(_mapping(config.get("retries")), environ),
     )
     refuse_unsendable(
         key=made.key or environ.get("AWS_ACCESS_KEY_ID"),
@@ -133,6 +129,16 @@ def s3_options(options: Options, environ: Environ) -> S3Options:
         token=made.token or environ.get("AWS_SESSION_TOKEN"),
     )
     return made
+
+
+def _attempts(retries: Mapping[str, object], environ: Environ) -> int | None:
+    """Return how often at most a request is made, as botocore's settings say it."""
+    total = retries.get("total_max_attempts") or environ.get("AWS_MAX_ATTEMPTS")
+    again = retries.get("max_attempts")
+    given = total if again is None else f"{again}"
+    if given is None or not str(given).isdecimal():
+        return None
+    return int(str(given)) + (again is not None)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _PAGES = 50  # that are looked at for noncurrent versions
 _LISTINGS = 16  # more places than that are looked for in what they have in common
 _DOUBTS: Mapping[int | None, Doubt] = {
     errno.EACCES: "refused",
-    errno.EIO: "unsupported",
+    errno.EPROTO: "unsupported",
     errno.ENOENT: "unsupported",  # the bucket is there: something was deleted in it
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import Capabilities
 from ckptctl.stores._checksums import checksums_of_s3
 from ckptctl.stores._errors import host_of, refusal, refused, seen_in, translated
@@ -18,8 +19,9 @@ from ckptctl.stores._fsspec import answers, entry_of, quiet
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import BATCH, Page
 from ckptctl.stores._meanings import PRECONDITION
-from ckptctl.stores._options import PATIENCE, S3_NAMES, S3Options
+from ckptctl.stores._options import S3_NAMES, S3Options
 from ckptctl.stores._past import BRIEF_SECONDS, Past, Version, of_s3
+from ckptctl.stores._patience import PATIENCE
 
 
 class S3fsKeys:
@@ -41,6 +43,9 @@ class S3fsKeys:
         more = {name: value for name, value in options.items() if name not in S3_NAMES}
         if found.profile:
             more["profile"] = found.profile
+        retries = dict(PATIENCE["retries"])
+        if found.attempts:
+            retries["total_max_attempts"] = found.attempts
         with translated("opening", self.where):
             self._fs: Any = s3fs.S3FileSystem(
                 anon=found.anon,
@@ -50,12 +55,12 @@ class S3fsKeys:
                 endpoint_url=found.endpoint,
                 requester_pays=found.requester_pays,
                 client_kwargs=client,
-                config_kwargs={**PATIENCE, **found.config},
+                config_kwargs={**PATIENCE, **found.config, "retries": retries},
                 skip_instance_cache=True,
                 use_listings_cache=False,
                 **more,
             )
-        self._fs.retries = 2  # of botocore's own retries
+        self._fs.retries = 1  # botocore repeats what is refused, `again` what is garbled
 
     def past(self) -> Past:
         """Return itself."""
@@ -106,8 +111,7 @@ class S3fsKeys:
         """Yield all below a prefix from one listing, in pages of 1000."""
         more: dict[str, str] = {} if deep else {"Delimiter": "/"}
         while True:
-            with translated("listing", self.where):
-                found = self._call("list_objects_v2", Prefix=prefix, **more)
+            found = again(lambda: self._list(Prefix=prefix, **more))
             yield Page(
                 [(item["Key"], _entry(item)) for item in found.get("Contents", ())],
                 [item["Prefix"].removesuffix("/") for item in found.get("CommonPrefixes", ())],
@@ -115,6 +119,17 @@ class S3fsKeys:
             if not found.get("IsTruncated"):
                 return
             more["ContinuationToken"] = found["NextContinuationToken"]
+
+    def _list(self, **arguments: str) -> dict[str, Any]:
+        """Return one page, once it is a page and has all that it says it has."""
+        with translated("listing", self.where):
+            found: dict[str, Any] = self._call("list_objects_v2", **arguments)
+        count = len(found.get("Contents", ())) + len(found.get("CommonPrefixes", ()))
+        if "Name" not in found or count < found.get("KeyCount", 0):
+            raise garbled("listing", self.where)
+        if found.get("IsTruncated") and "NextContinuationToken" not in found:
+            raise garbled("listing", self.where)
+        return found
 
     def real(self, keys: Collection[str]) -> set[str]:
         """Return all: here keys are as they are."""
@@ -124,7 +139,7 @@ class S3fsKeys:
         """Return what is said of an object; None where there is none."""
         try:
             with translated("looking at an object in", self.where, key):
-                return _entry(self._call("head_object", Key=key))
+                return self._entry(self._call("head_object", Key=key), key)
         except VanishedError:
             return None
 
@@ -150,35 +165,47 @@ class S3fsKeys:
     def whole(self, key: str, limit: int) -> bytes:
         """Return an object, or as much of it as shows that it is too large."""
         found, content = self._get(key, Range=f"bytes=0-{limit}")
-        if len(content) > limit or _size(found) > limit:
+        entry = self._entry(found, key)
+        if entry.size > limit:
             raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
+        if len(content) != entry.size:
+            raise garbled("reading from", self.where, key)
         return content
 
     def start(self, key: str, length: int) -> tuple[Entry, bytes]:
         """Return what is said of an object, and its first bytes, by one request."""
         found, content = self._get(key, Range=f"bytes=0-{length - 1}")
-        return _entry(found)._replace(size=_size(found), allocated=_size(found)), content
+        return self._entry(found, key), content
 
     def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
         """Return bytes of the version that was opened."""
         return self._get(key, Range=f"bytes={offset}-{offset + length - 1}", IfMatch=f'"{etag}"')[1]
 
+    def _entry(self, found: Mapping[str, Any], key: str) -> Entry:
+        """Return what an answer says of one object."""
+        if "LastModified" not in found:
+            raise garbled("reading from", self.where, key)
+        return _entry(found)._replace(size=_size(found), allocated=_size(found))
+
     def _get(self, key: str, **arguments: str) -> tuple[dict[str, Any], bytes]:
-        """Return an answer with its body; a body that breaks off is asked for again."""
-        from s3fs.core import _error_wrapper, sync  # noqa: PLC0415 - see above
+        """Return an answer with its body."""
+        from fsspec.asyn import sync  # noqa: PLC0415 - see above
 
         async def fetch() -> tuple[dict[str, Any], bytes]:
             found = await self._fs._call_s3(  # noqa: SLF001 - the public one cannot read the body
                 "get_object", Bucket=self._bucket, Key=key, **self._fs.req_kw, **arguments
             )
             async with found["Body"] as body:
-                return found, await body.read()
+                try:
+                    return found, await body.read()
+                except Exception as error:
+                    if seen_in(error).slow:
+                        raise
+                    raise garbled("reading from", self.where, key) from None
 
         with translated("reading from", self.where, key):
             try:
-                found: tuple[dict[str, Any], bytes] = sync(
-                    self._fs.loop, _error_wrapper, fetch, retries=self._fs.retries + 1
-                )
+                found: tuple[dict[str, Any], bytes] = sync(self._fs.loop, fetch)
             except Exception as error:
                 seen = seen_in(error)
                 if seen.status == PRECONDITION:
@@ -194,19 +221,25 @@ class S3fsKeys:
         """Write an object whole by one request."""
         more = {"IfNoneMatch": "*"} if new else {"IfMatch": f'"{if_match}"'} if if_match else {}
         try:
-            self._call("put_object", Key=key, Body=content, **more)
+            found = self._call("put_object", Key=key, Body=content, **more)
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
+        if "ETag" not in found:
+            raise garbled("writing to", self.where)
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete by one request; return the errors that the answer holds."""
         with translated("deleting from", self.where):
-            objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            objects = {"Objects": [{"Key": key} for key in keys], "Quiet": False}
             found = self._call("delete_objects", Delete=objects)
+        gone = {item["Key"] for item in found.get("Deleted", ())}
+        failed = {item["Key"]: item for item in found.get("Errors", ())}
         return {
-            item["Key"]: refusal(item.get("Code", ""), item.get("Message", ""), self.where)
-            for item in found.get("Errors", ())
-            if item.get("Code") != "NoSuchKey"
+            key: refusal(failed[key].get("Code", ""), failed[key].get("Message", ""), self.where)
+            if key in failed
+            else "the answer does not confirm it"
+            for key in keys
+            if key not in gone and failed.get(key, {}).get("Code") != "NoSuchKey"
         }
 
     def delete_markers(self, markers: Sequence[str]) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores._base import Capabilities, Opening, opener
+from ckptctl.stores._again import again, garbled
+from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._checksums import checksums_of_gcs
 from ckptctl.stores._errors import host_of, refused, translated
-from ckptctl.stores._fsspec import answers, entry_of, quiet
+from ckptctl.stores._fsspec import answers, entry_of
+from ckptctl.stores._gcsfs import file_system, patience
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
@@ -29,15 +31,17 @@ from ckptctl.stores.any import AnyKeys
 _FIELDS = "name,size,updated,generation"
 _CHECKSUMS = "generation,crc32c,md5Hash,contentEncoding"
 _PAGE = 5000
-_FIRST_TRIES = 4  # with gcsfs's own backoff some 9 s, and looking for credentials takes 13
+_NO_CONTENT = frozenset({b"", b"{}", b"null"})
+"""How servers confirm a deletion; Google's by nothing."""
+
 _AT_ONCE = 32
 _SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
 _NAMES = frozenset({
     "project", "access", "token", "block_size", "consistency", "cache_timeout", "secure_serialize",
     "check_connection", "requests_timeout", "requester_pays", "session_kwargs", "timeout",
-    "endpoint_url", "default_location", "version_aware", "anon", "batch_size",
+    "endpoint_url", "default_location", "version_aware", "anon", "batch_size", "retries",
 })  # fmt: skip
-"""The options that gcsfs 2026 reads (gcsfs/core.py); it ignores others without a word."""
+"""The options that gcsfs 2026 reads (gcsfs/core.py), and `retries`; it ignores others without a word."""
 
 
 class GcsKeys(AnyKeys):
@@ -56,15 +60,14 @@ class GcsKeys(AnyKeys):
         """Yield all below a prefix from one listing, in pages of 5000."""
         more: dict[str, object] = {
             "maxResults": _PAGE,
-            "fields": f"items({_FIELDS}),prefixes,nextPageToken",
+            "fields": f"kind,items({_FIELDS}),prefixes,nextPageToken",
         }
         if prefix:
             more["prefix"] = prefix
         if not deep:
             more["delimiter"] = "/"
         while True:
-            with translated("listing", self.where):
-                found = self._call("GET", "b/{}/o", json_out=True, **more)
+            found = again(lambda: self._list(more))
             yield Page(
                 [(item["name"], _entry(item)) for item in found.get("items", ())],
                 [name.removesuffix("/") for name in found.get("prefixes", ())],
@@ -73,11 +76,26 @@ class GcsKeys(AnyKeys):
                 return
             more["pageToken"] = found["nextPageToken"]
 
+    def _list(self, wanted: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return one page, once it is one."""
+        with translated("listing", self.where):
+            found = self._call("GET", "b/{}/o", json_out=True, **wanted)
+        if not isinstance(found, Mapping) or found.get("kind") != "storage#objects":
+            raise garbled("listing", self.where)
+        return found
+
+    def _entry(self, found: Any, key: str) -> Entry:  # noqa: ANN401 - JSON
+        """Return what an answer says of one object."""
+        if not isinstance(found, Mapping) or not found.keys() >= {"updated", "generation"}:
+            raise garbled("reading from", self.where, key)
+        return _entry(found)
+
     def head(self, key: str) -> Entry | None:
         """Return what is said of an object; None where there is none."""
         try:
             with translated("looking at an object in", self.where, key):
-                return _entry(self._call("GET", "b/{}/o/{}", key, json_out=True, fields=_FIELDS))
+                found = self._call("GET", "b/{}/o/{}", key, json_out=True, fields=_FIELDS)
+                return self._entry(found, key)
         except VanishedError:
             return None
 
@@ -101,7 +119,10 @@ class GcsKeys(AnyKeys):
         entry, _ = self.start(key, 0)
         if entry.size > limit:
             raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
-        return self.part(key, 0, entry.size, entry.etag) if entry.size else b""
+        content = self.part(key, 0, entry.size, entry.etag) if entry.size else b""
+        if len(content) != entry.size:
+            raise garbled("reading from", self.where, key)
+        return content
 
     def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
         """Return bytes of the version that was opened."""
@@ -121,16 +142,19 @@ class GcsKeys(AnyKeys):
         ).encode() + b"%b\n--%b--" % (content, edge.encode())
         more = {"ifGenerationMatch": "0" if new else if_match} if new or if_match else {}
         try:
-            self._call(
+            found = self._call(
                 "POST",
                 f"{self._fs._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - as gcsfs itself does
                 uploadType="multipart",
                 headers={"Content-Type": f'multipart/related; boundary="{edge}"'},
                 data=body,
+                json_out=True,
                 **more,
             )
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
+        if not isinstance(found, Mapping) or "generation" not in found:
+            raise garbled("writing to", self.where)
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete objects, many at once, and see what became of each."""
@@ -189,6 +213,8 @@ class GcsKeys(AnyKeys):
             more["pageToken"] = found["nextPageToken"]
 
     def _why(self, answer: object, key: str) -> str:
+        if isinstance(answer, tuple) and bytes(answer[1]).strip() not in _NO_CONTENT:
+            answer = garbled("deleting from", self.where, key)
         if not isinstance(answer, Exception):
             return ""
         try:
@@ -212,6 +238,8 @@ def open_gcs(opening: Opening) -> ObjectStore:
     if options.pop("anon", False):
         options["token"] = "anon"  # noqa: S105 - gcsfs's word for none
     refuse_unknown(options, _NAMES)
+    if not str(options.get("retries", 1)).isdecimal():
+        raise MistakenError(errno.EINVAL, "retries: say how often at most a request is made")
     where = f"gs://{bucket}"
     endpoint = _endpoint(options.pop("endpoint_url", None))
     if endpoint:
@@ -236,7 +264,10 @@ def _opened(options: dict[str, object], endpoint: str | None, where: str) -> Any
             options["token"] = _named()
         elif isinstance(token, str) and "/" in token and not os.path.exists(token):
             raise FileNotFoundError(token)  # gcsfs would send the path as a token
-        return _file_system()(skip_instance_cache=True, use_listings_cache=False, **options)
+        tries = options.pop("retries", None)
+        made = file_system(None if tries is None else max(1, int(str(tries))))
+        given = {"requests_timeout": patience(), **options}
+        return made(skip_instance_cache=True, use_listings_cache=False, **given)
 
 
 def _endpoint(said: object) -> str | None:
@@ -255,22 +286,3 @@ def _named() -> Any:  # noqa: ANN401 - the same
     import google.auth  # noqa: PLC0415 - only who needs it pays
 
     return google.auth.default(scopes=[_SCOPE])[0]
-
-
-def _file_system() -> Any:  # noqa: ANN401 - gcsfs has no types
-    """Return gcsfs's class, made to give up sooner before the first answer: see the 30 s of exit 7."""
-    # Else gcsfs asks an API of its own for the kind of each bucket, and waits a minute for it.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    quiet("gcsfs", "fsspec", "google", "google.auth", "asyncio")
-    from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - takes most of a second
-    from gcsfs.retry import retry_request  # noqa: PLC0415 - the same
-
-    patient = GCSFileSystem._request  # noqa: SLF001 - gcsfs has no setting for its retries
-    hasty = retry_request(retries=_FIRST_TRIES)(patient.__wrapped__)
-
-    async def request(self: Any, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - the same
-        answer = await (patient if self.reached else hasty)(self, *given, **named)
-        self.reached = True
-        return answer
-
-    return type("GCSFileSystem", (GCSFileSystem,), {"_request": request, "reached": False})

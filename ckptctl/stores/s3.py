@@ -10,16 +10,16 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from ckptctl.model import Entry
 from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import host_of, refused, seen_in, translated
-from ckptctl.stores._fsspec import nanoseconds
-from ckptctl.stores._keys import BATCH, Keys, Page
+from ckptctl.stores._keys import Keys, Page
+from ckptctl.stores._listing import entry_in, level, listed
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._options import (
@@ -35,24 +35,11 @@ from ckptctl.stores._options import (
     with_bucket,
 )
 from ckptctl.stores._past import NoPast, Past
+from ckptctl.stores._patience import retries, timeouts
 from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_region, spelt
 
 _THREADS = 16
-_RETRY = {
-    # A refused connection is given up after some 10 s: who mistyped the endpoint should not wait.
-    "max_retries": 8,
-    "retry_timeout": timedelta(seconds=25),
-    "backoff": {
-        "init_backoff": timedelta(milliseconds=200),
-        "max_backoff": timedelta(seconds=4),
-        "base": 2,
-    },
-}
-_CLIENT = {
-    "connect_timeout": "5s",
-    "read_timeout": "20s",  # of each piece: a stalled answer is noticed
-    "timeout": "10m",  # of a whole request: a large part through a thin line takes long
-}
+_NO_RANGE = 416
 
 
 class S3Keys:
@@ -70,26 +57,19 @@ class S3Keys:
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing; from one by s3fs where a key is odd."""
-        import obstore  # noqa: PLC0415 - only who needs a bucket waits for it
-        from obstore.exceptions import InvalidPathError  # noqa: PLC0415 - the same
+        from obstore.exceptions import InvalidPathError  # noqa: PLC0415 - only who needs a bucket waits for it
 
         if prefix and not spelt(prefix[:-1]):
             yield from self._spare().pages(prefix, deep=deep)
             return
-        with translated("listing", self.where):
-            try:
-                if deep:
-                    for chunk in obstore.list(self._store, prefix or None, chunk_size=BATCH):
-                        yield _page(chunk, prefix)
-                else:
-                    found = obstore.list_with_delimiter(self._store, prefix or None)
-                    yield _page(found["objects"], prefix, found["common_prefixes"])
-            except InvalidPathError:
-                pass
+        try:
+            if deep:
+                yield from listed(self._store, self.where, prefix, self.head)
             else:
-                return
-        yield Page(afresh=True)
-        yield from self._spare().pages(prefix, deep=deep)
+                yield again(lambda: level(self._store, self.where, prefix))
+        except InvalidPathError:
+            yield Page(afresh=True)
+            yield from self._spare().pages(prefix, deep=deep)
 
     def real(self, keys: Collection[str]) -> set[str]:
         """Return those that are objects by this very key: one HEAD each, many at once."""
@@ -107,7 +87,7 @@ class S3Keys:
 
         try:
             with translated("looking at an object in", self.where, key):
-                return _entry(obstore.head(self._store, key))
+                return self._seen(obstore.head(self._store, key), key)
         except VanishedError:
             return None
 
@@ -115,31 +95,41 @@ class S3Keys:
         """Return an object; its size is looked at before its bytes come."""
         if not spelt(key):
             return self._spare().whole(key, limit)
-        import obstore  # noqa: PLC0415
+        entry, content = self._first(key, limit + 1, limit)
+        if len(content) != entry.size:
+            raise garbled("reading from", self.where, key)
+        return content
 
-        with translated("reading from", self.where, key):
-            found = obstore.get(self._store, key)
-            if found.meta["size"] > limit:
-                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
-            return bytes(found.bytes())
+    def _seen(self, meta: Mapping[str, Any], key: str) -> Entry:
+        """Return what an answer says of one object."""
+        entry = entry_in(meta)
+        if not entry.etag and not entry.mtime_ns:  # S3 always says both
+            raise garbled("reading from", self.where, key)
+        return entry
 
     def start(self, key: str, length: int) -> tuple[Entry, bytes]:
         """Return what is said of an object, and its first bytes, by one request."""
-        if not spelt(key):
-            return self._spare().start(key, length)
+        return self._first(key, length) if spelt(key) else self._spare().start(key, length)
+
+    def _first(self, key: str, length: int, limit: int | None = None) -> tuple[Entry, bytes]:
+        """Return what is said of an object, and its first bytes; TooLargeError before they come."""
         import obstore  # noqa: PLC0415
 
         with translated("reading from", self.where, key):
             try:
                 found = obstore.get(self._store, key, options={"range": (0, length)})
-                return _entry(found.meta), bytes(found.bytes())
-            except FileNotFoundError:
-                raise
-            except Exception:
-                entry = _entry(obstore.head(self._store, key))
+            except Exception as error:
+                seen = seen_in(error)
+                if seen.status != _NO_RANGE and not seen.garbled:
+                    raise
+                entry = self._seen(obstore.head(self._store, key), key)
                 if entry.size:  # else there is no range in it that could be asked for
                     raise
                 return entry, b""
+            entry = self._seen(found.meta, key)
+            if limit is not None and entry.size > limit:
+                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", key)
+            return entry, bytes(found.bytes())
 
     def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
         """Return bytes of the version that was opened."""
@@ -165,7 +155,10 @@ class S3Keys:
 
         mode: Any = "create" if new else {"e_tag": f'"{if_match}"'} if if_match else "overwrite"
         try:
-            done = obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+            done = again(
+                lambda: obstore.put(self._store, key, content, mode=mode, use_multipart=False),
+                _is_lost,
+            )
             self._versions |= {done.get("version")}
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
@@ -180,7 +173,7 @@ class S3Keys:
         with translated("deleting from", self.where):
             try:
                 if plain:
-                    obstore.delete(self._store, plain)
+                    again(lambda: obstore.delete(self._store, plain), _is_lost)
             except Exception as error:
                 if "DeleteFailed {" not in str(error):  # else it is about a single key
                     raise
@@ -221,21 +214,9 @@ class S3Keys:
             return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
 
 
-def _page(found: Sequence[Mapping[str, Any]], prefix: str, below: Sequence[str] = ()) -> Page:
-    """Return a page; of an empty object nobody knows whether a "/" was cut off at its end."""
-    objects = [(item["path"], _entry(item)) for item in found]
-    own = prefix[:-1]
-    return Page(
-        [(key, entry) for key, entry in objects if entry.size],
-        below,
-        [(key, entry) for key, entry in objects if not entry.size and key != own],
-    )
-
-
-def _entry(meta: Mapping[str, Any]) -> Entry:
-    size = meta["size"]
-    etag = (meta["e_tag"] or "").strip('"')
-    return Entry(size, nanoseconds(meta["last_modified"]), allocated=size, etag=etag)
+def _is_lost(error: Exception) -> bool:
+    """Whether a connection broke after which obstore does not repeat by itself what changes something."""
+    return seen_in(error).cut and " retries, max_retries" not in str(error)
 
 
 @opener("s3", "s3a")
@@ -292,7 +273,10 @@ def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -
     provider = static(use) or (profile.credential if profile else None)
     if provider is None and not use.anon:
         raise no_credentials(where)
-    client: dict[str, Any] = {**_CLIENT, "allow_http": bool(endpoint and endpoint[:5] == "http:")}
+    client: dict[str, Any] = {
+        **timeouts(use.config),
+        "allow_http": bool(endpoint and endpoint[:5] == "http:"),
+    }
     if use.verify is False:
         client["allow_invalid_certificates"] = True
     elif isinstance(use.verify, str):
@@ -304,7 +288,7 @@ def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -
             bucket,
             config=config,
             client_options=client,
-            retry_config=_RETRY,
+            retry_config=retries(use.attempts),
             credential_provider=None if use.anon else provider,
         )
     return S3Keys(store, where, spare)
