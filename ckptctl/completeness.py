@@ -53,10 +53,7 @@ def state_of(
     if claim.committed or not last:
         return Fact(State.COMPLETE)
     if claim.kind is Kind.FILE:
-        try:
-            checked = check(claim.key_file, own[claim.key_file], reader)
-        except VanishedError:
-            checked = Check(Verdict.TORN, "it vanished while it was looked at")
+        checked = _checked(claim.key_file, own[claim.key_file], reader)
         if checked.verdict is Verdict.TORN:
             return Fact(
                 unfinished(changed_ns, context),
@@ -69,6 +66,15 @@ def state_of(
             State.SAVING, (Problem("settling", "its files changed within the settle time"),)
         )
     return Fact(State.COMPLETE)
+
+
+def _checked(path: str, entry: Entry, reader: Reader) -> Check:
+    """Look at a file, and once more where it seems torn: perhaps only a transfer was."""
+    try:
+        checked = check(path, entry, reader)
+        return check(path, entry, reader) if checked.verdict is Verdict.TORN else checked
+    except VanishedError:
+        return Check(Verdict.TORN, "it vanished while it was looked at")
 
 
 def _marked(claim: Claim, own: Mapping[str, Entry], context: Context) -> Fact:

@@ -127,7 +127,16 @@ def prove(
 def findings_of(
     checkpoint: Checkpoint, formats: Mapping[str, Format], reader: Reader
 ) -> tuple[Finding, ...]:
-    """Return what is wrong with a checkpoint at structure level.  Raises OSError."""
+    """Return what is wrong with a checkpoint at structure level.  Raises OSError.
+
+    It is looked at once more where something is: a broken transfer is no damage.
+    """
+    return _findings_of(checkpoint, formats, reader) and _findings_of(checkpoint, formats, reader)
+
+
+def _findings_of(
+    checkpoint: Checkpoint, formats: Mapping[str, Format], reader: Reader
+) -> tuple[Finding, ...]:
     try:
         return tuple(formats[checkpoint.format].prove(checkpoint, reader))
     except VanishedError as error:

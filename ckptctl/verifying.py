@@ -92,7 +92,46 @@ def read_all(
                 if path in copies_by_word:
                     copy = copied[path]
                     copies[path] = stands_for(copy, file, None) or read_now(copy, elsewhere)
+            files, copies = _confirmed(one, files, copies, copied, how, stop)
             yield _result(one, files, copies, how), tuple(files)
+
+
+def _confirmed(
+    one: Looked,
+    files: list[Hashed],
+    copies: dict[str, Hashed],
+    copied: Mapping[str, Wanted],
+    how: How,
+    stop: Stop,
+) -> tuple[list[Hashed], dict[str, Hashed]]:
+    """Read again what does not fit and came over a network: a broken transfer is no damage."""
+    read = [file for file in files if file.entry is not None]
+    differing = {found.file for found in _differing(one, read, copies, how.other)}
+    unlike = differing | {found.file for found in by_digests(one.noted, read)}
+    wanted = {each.path: each for each in one.wanted}
+    anew = _anew(wanted, [file for file in read if file.path in unlike], how.source, stop)
+    if how.other is not None:
+        theirs = [copy for path, copy in copies.items() if path in differing]
+        copies = copies | _anew(copied, theirs, how.other.source, stop)
+    return [anew.get(file.path, file) for file in files], copies
+
+
+def _anew(
+    wanted: Mapping[str, Wanted], files: Sequence[Hashed], source: Source, stop: Stop
+) -> dict[str, Hashed]:
+    """Read those files once more that are objects, by the same algorithms: they have no inode."""
+    first = {file.path: file for file in files if not wanted[file.path].entry.inode}
+    if not first:
+        return {}
+    again = [
+        wanted[path]._replace(also=wanted[path].also | file.digests.keys() - {ALGORITHM})
+        for path, file in first.items()
+    ]
+    with closing(hash_all(again, source, jobs=1, advanced=lambda _: None, stop=stop)) as read:
+        return {
+            file.path: file._replace(bytes_read=file.bytes_read + first[file.path].bytes_read)
+            for file in read
+        }
 
 
 def _each_inode_once(
