@@ -12,7 +12,7 @@ from ckptctl.families import oldest_first
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Limits, Policy
 from ckptctl.rules.guards import GUARDS
-from ckptctl.units import format_duration, format_size, format_time
+from ckptctl.units import format_duration, format_size, format_until
 
 
 class Doing(StrEnum):
@@ -92,7 +92,7 @@ def _scheduled(decision: Decision, context: Context) -> Decision:
         return decision
     if until_ns <= context.now_ns:
         return replace(decision, short=("its deletion was scheduled, and its grace is over",))
-    text = f"scheduled: goes with the first prune after {format_time(until_ns)}"
+    text = f"scheduled: goes with the first prune after {format_until(until_ns)}"
     return replace(decision, short=(text,), waits=True)
 
 

@@ -75,6 +75,11 @@ def format_time(ns: int) -> str:
     return f"{moment.isoformat()[:19]}{fraction}Z"  # strftime would not fill up the year 1
 
 
+def format_until(ns: int) -> str:
+    """Return a time until which something lasts, as the first whole second that is not before it."""
+    return format_time(-(-ns // NS) * NS)
+
+
 def format_size(size: int) -> str:
     """Return a size for people, in decimal units with three digits: `1.23 GB`."""
     value = float(size)

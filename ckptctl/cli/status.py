@@ -130,10 +130,11 @@ def _health(session: Session, limits: Limits, read: Read) -> Health:
 
 
 def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
-    """Return what deletions left in the state directories of a run, and which cannot be seen."""
+    """Return what can be brought back of a run or waits to be removed, and what cannot be seen."""
     total = Trash()
     if not is_local(run.location):
-        return total, []  # a bucket has none: what goes there is only scheduled to go
+        doomed = [c for c in (*run.checkpoints, *run.leftovers) if c.doomed_ns is not None]
+        return Trash(len(doomed), words.total_bytes(doomed)), []  # nothing has moved yet
     unseen = []
     try:
         dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)

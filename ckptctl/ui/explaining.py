@@ -10,6 +10,7 @@ from ckptctl.ui import printable, words
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import VERSION, decision_data
 from ckptctl.ui.pruning import why
+from ckptctl.units import format_until
 from ckptctl.why import Change, Explanation, Said
 
 
@@ -62,6 +63,11 @@ def explanation_lines(explanation: Explanation, look: Look) -> Iterator[str]:
     said = "is kept" if kept else "would be deleted"
     shown = printable.name(checkpoint.name)
     yield f"{look.paint(shown, 'bold')} {said}: {printable.name(checkpoint.path)}"
+    if checkpoint.doomed_ns is not None:
+        when = f"  scheduled to go with the first prune after {format_until(checkpoint.doomed_ns)}"
+        yield from words.folded(
+            "", f"{when}: no rule counts it any more; `ckptctl undo` cancels that", look
+        )
     for reason in why(decision) if kept else ():
         yield from words.folded("  because ", printable.text(reason), look)
     yield "rules:"

@@ -14,7 +14,7 @@ from ckptctl.units import format_size
 
 _SAID = {
     ("restore", "done"): "brought back",
-    ("restore", "planned"): "in the trash",
+    ("restore", "planned"): "can come back",
     ("purge", "done"): "freed",
     ("purge", "planned"): "would go",
 }
@@ -72,7 +72,7 @@ def _lines(report: Report, look: Look) -> Iterator[str]:
     done = [outcome for outcome in outcomes if outcome.status in {"done", "planned"}]
     size = format_size(sum(outcome.bytes for outcome in done))
     if not outcomes:
-        yield "nothing in the trash"
+        yield f"nothing to {'free' if report.command == 'purge' else 'bring back'}"
     elif report.command == "undo" and not report.dry_run:
         yield f"brought back {words.count(len(done), 'checkpoint')}, {size}"
     elif report.command == "purge" and not report.dry_run:

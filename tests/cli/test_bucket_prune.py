@@ -120,6 +120,10 @@ def test_a_grace_is_a_schedule(bucket: Place, ckptctl: Ckptctl) -> None:
     assert "ckptctl undo" in done.stderr
     listed = call(ckptctl, "list", bucket, "--json", below="run").json["runs"][0]["checkpoints"]
     assert [bool(c["doomed_at"]) for c in listed] == [True, True, False]
+    (shown,) = call(ckptctl, "status", bucket, "--json", below="run").json["runs"]
+    assert shown["trash"]["entries"] == 2
+    explained = ckptctl("why", "step_1", f"{bucket.url}/run", *options(bucket), "--keep-last", "1")
+    assert "ckptctl undo" in explained.stdout
     # No rule counts them: of two that are asked for only one is there.
     more = prune(ckptctl, bucket, "--keep-last", "2", "--json")
     assert (more.code, outcomes(more), keys(bucket)) == (0, [], before)
