@@ -187,3 +187,44 @@ def test_a_login_page_in_place_of_all_is_told(
         faulty.answer(200, b"<html><body>Log in</body></html>", ("Content-Type", "text/html"))
     )
     unreachable(call(ckptctl, ("list",), own, proxy), own, proxy, "login page")
+
+
+PRUNE = ("prune", "--keep-last", "1")
+
+
+def left(where: Place) -> list[str]:
+    return sorted(path for path, _ in where.open().listing().walk())
+
+
+@EITHER
+@pytest.mark.parametrize("listing", [0, 1])
+def test_nothing_is_deleted_on_a_listing_that_fails(
+    own: Place, proxy: faulty.Proxy, ckptctl: Ckptctl, listing: int
+) -> None:
+    """Neither on the first one nor on that which is made under the lock."""
+    skip = listing if own.kind == "gcs" else 2 * listing  # each is asked for until it is proven
+    error = faulty.gcs_error if own.kind == "gcs" else faulty.s3_error
+    run = own.url.rpartition("/")[2]
+    proxy.rule(error(503, "SlowDown"), f"{LISTING}.*prefix={run}/(&|$| )", skip=skip)
+    done = call(ckptctl, PRUNE, own, proxy)
+    assert done.code == 7, done.stdout
+    assert len(left(own)) == 6
+    assert call(ckptctl, PRUNE, own, faulty.Proxy(own.port)).code == 0
+    assert left(own) == ["step_3.json", "step_3.pt"]
+
+
+@EITHER
+def test_credentials_that_expire_between_two_deletions_leave_a_rest_for_the_next_prune(
+    own: Place, proxy: faulty.Proxy, ckptctl: Ckptctl
+) -> None:
+    if own.kind == "gcs":
+        proxy.rule(faulty.gcs_error(401, "Invalid Credentials"), "^DELETE .*json")
+    else:
+        proxy.rule(faulty.s3_error(403, "ExpiredToken"), "^POST .*delete", skip=1)
+    done = call(ckptctl, PRUNE, own, proxy)
+    assert done.code == 5, done.stdout
+    assert "credentials" in done.stdout
+    assert left(own) == ["step_1.json", "step_2.json", "step_3.json", "step_3.pt"]
+    done = call(ckptctl, PRUNE, own, faulty.Proxy(own.port))
+    assert done.code == 0, done.stdout
+    assert left(own) == ["step_3.json", "step_3.pt"]
