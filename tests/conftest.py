@@ -12,12 +12,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.moments import Moments, every
 from tests.program import Ckptctl, runner
 from tests.servers import fake_gcs, seaweed
 from tests.servers.sharing import shared
 from tests.warm import Warm
 
 PACKED = Path(__file__).parent / "corpus"
+
+
+_STEP = 3
+"""Of so many moments at which something may die one is tried, unless all are asked for."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-moment",
+        action="store_true",
+        help="let what is tested die and fail at every moment, rather than at each third",
+    )
+
+
+@pytest.fixture
+def moments(pytestconfig: pytest.Config) -> Moments:
+    """When a test that lets something die or fail does so."""
+    return every(1 if pytestconfig.getoption("--every-moment") else _STEP)
 
 
 @pytest.fixture(scope="session")

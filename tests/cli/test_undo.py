@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import torch_zip
+from tests.faults.moments import Moments
 from tests.program import Ckptctl
 from tests.saved import names_left, save, steps_left
 from tests.trees import make_tree, read_tree
@@ -183,11 +184,11 @@ def test_grace_with_a_state_directory_elsewhere_leaves_everything(
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("share", range(4))
 def test_a_death_at_any_moment_of_taking_and_of_bringing_back(
-    tmp_path: Path, ckptctl: Ckptctl, share: int
+    tmp_path: Path, ckptctl: Ckptctl, share: int, moments: Moments
 ) -> None:
     expected = read_tree(a_run(tmp_path / "expected", 2))
     for what in ("take", "back"):
-        for nth in range(1 + share, 400, 4):
+        for nth in moments(400, share, 4):
             base = tmp_path / f"{what}{nth}"
             run = a_run(base / "run", 2)
             if what == "back":
@@ -212,7 +213,9 @@ def test_a_death_at_any_moment_of_taking_and_of_bringing_back(
             shutil.rmtree(base)
 
 
-def test_what_was_taken_comes_back_whatever_call_failed(tmp_path: Path, ckptctl: Ckptctl) -> None:
+def test_what_was_taken_comes_back_whatever_call_failed(
+    tmp_path: Path, ckptctl: Ckptctl, moments: Moments
+) -> None:
     """Also where the place beside the run could not be made, and the state went into the run."""
     expected = read_tree(a_run(tmp_path / "expected", 2))
     dying = ("tests.faults.dying",)
@@ -221,7 +224,7 @@ def test_what_was_taken_comes_back_whatever_call_failed(tmp_path: Path, ckptctl:
     )
     calls = int(counted.stderr.rpartition("calls=")[2])
     assert calls > 20
-    for nth in range(1, calls + 1):
+    for nth in moments(calls + 1):
         run = a_run(tmp_path / f"fail{nth}/run", 2)
         ckptctl("fail", str(nth), *LAST, "--grace", "7d", run, module=dying)
         assert ckptctl("undo", run).code == 0

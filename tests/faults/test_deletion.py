@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import torch_zip
+from tests.faults.moments import Moments
 from tests.program import Ckptctl
 from tests.trees import make_tree, read_tree
 
@@ -81,10 +82,12 @@ EXPECTED = (
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("share", range(6))
-def test_at_every_call(tmp_path: Path, ckptctl: Ckptctl, how: str, share: int) -> None:
+def test_at_every_call(
+    tmp_path: Path, ckptctl: Ckptctl, how: str, share: int, moments: Moments
+) -> None:
     calls = count_calls(tmp_path, ckptctl, how)
     assert calls > 50
-    for nth in range(1 + share, calls + 1, 6):
+    for nth in moments(calls + 1, share, 6):
         base = tmp_path / f"at{nth}"
         run = make_run(base / "run")
         before = read_tree(run)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.moments import Moments
 from tests.faults.test_full_disk import in_small_file_system
 from tests.program import Ckptctl
 from tests.saved import save
@@ -29,7 +30,9 @@ def seen(ckptctl: Ckptctl, run: Path) -> dict[str, Any]:
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("command", ["annotate", "hold", "release", "first"])
-def test_at_every_call(tmp_path: Path, ckptctl: Ckptctl, how: str, command: str) -> None:
+def test_at_every_call(
+    tmp_path: Path, ckptctl: Ckptctl, how: str, command: str, moments: Moments
+) -> None:
     arguments: dict[str, tuple[str, ...]] = {
         "annotate": ("annotate", "step_1", "loss=2", "--tag", "new", "--pin", "--in"),
         "first": ("annotate", "step_1", "loss=2", "--tag", "old", "--tag", "new", "--pin", "--in"),
@@ -50,7 +53,7 @@ def test_at_every_call(tmp_path: Path, ckptctl: Ckptctl, how: str, command: str)
     found = re.search(r"calls=(\d+)", counted.stderr)
     assert found
     assert int(found[1]) > 5
-    for nth in range(1, int(found[1]) + 1):
+    for nth in moments(int(found[1]) + 1):
         run = prepared(str(nth))
         done = ckptctl(how, str(nth), *arguments[command], run, module=dying)
         assert done.code in ({-9} if how == "kill" else {0, 7}), (nth, done.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_two_roots import ROOTS, a_run, steps_in
+from tests.faults.moments import Moments
 from tests.program import Ckptctl
 from tests.trees import read_tree
 
@@ -40,10 +41,12 @@ def check(run: Path, before: dict[str, bytes]) -> None:
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("share", range(2))
 @pytest.mark.parametrize("how", ["kill", "fail"])
-def test_at_every_call(tmp_path: Path, ckptctl: Ckptctl, how: str, share: int) -> None:
+def test_at_every_call(
+    tmp_path: Path, ckptctl: Ckptctl, how: str, share: int, moments: Moments
+) -> None:
     calls = calls_of(tmp_path, ckptctl, how)
     assert calls > 20
-    for nth in range(1 + share, calls + 1, 2):
+    for nth in moments(calls + 1, share, 2):
         base = tmp_path / f"at{nth}"
         run = a_run(base / "run", steps=2)
         before = read_tree(run)
@@ -58,11 +61,11 @@ def test_at_every_call(tmp_path: Path, ckptctl: Ckptctl, how: str, share: int) -
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("share", range(3))
 def test_it_comes_back_whole_wherever_a_prune_died(
-    tmp_path: Path, ckptctl: Ckptctl, share: int
+    tmp_path: Path, ckptctl: Ckptctl, share: int, moments: Moments
 ) -> None:
     grace = ("--grace", "1d")
     calls = calls_of(tmp_path, ckptctl, "kill", *grace)
-    for nth in range(1 + share, calls + 1, 3):
+    for nth in moments(calls + 1, share, 3):
         base = tmp_path / f"at{nth}"
         run = a_run(base / "run", steps=2)
         before = read_tree(run)
