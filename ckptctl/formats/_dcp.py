@@ -7,7 +7,7 @@ writes `.metadata.tmp` and renames it; without collectives each rank commits by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ckptctl.model import Entry
@@ -44,25 +44,30 @@ def is_dcp_file(name: str) -> bool:
     return any(kind.fullmatch(name) for kind in (_DATA, _LOCAL, _STAGED)) or name == METADATA
 
 
+def _data(files: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the rank and the name of each data file: there may be a million, so none is kept."""
+    return ((int(found[1]), name) for name in files if (found := _DATA.fullmatch(name)))
+
+
 def read_commit(files: Mapping[str, Entry]) -> Commit:
     """Return what commits the files of a directory, and what is missing.
 
     An empty data file is none that is missing: a rank whose tensors another one saves leaves one.
     """
-    data = sorted((int(found[1]), name) for name in files if (found := _DATA.fullmatch(name)))
+    lowest = min(_data(files), default=None)
     local = {int(found[1]): name for name in files if (found := _LOCAL.fullmatch(name))}
     staged = min((name for name in files if _STAGED.fullmatch(name)), default=None)
-    first = data[0][1] if data else min(files, default="")
+    first = lowest[1] if lowest else min(files, default="")
     if METADATA in files:
         others = tuple(name for name in files if not is_dcp_file(name))
         commit = Commit(None, METADATA, METADATA, others)
     elif local:
-        commit = _of_ranks(files, data, local)
+        commit = _of_ranks(files, sorted(_data(files)), local)
     else:
         return Commit(f"no {METADATA}, which is written last", None, first)
     if staged:
         return commit._replace(missing=f"{staged} is there: a save is under way, or was cut off")
-    if commit.missing is None and not data:
+    if commit.missing is None and lowest is None:
         return commit._replace(missing="no .distcp file")
     if commit.missing is None and any(not files[m].size for m in (commit.key, *commit.ranks)):
         return commit._replace(missing="its commit marker is empty")
