@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import islice
+from itertools import chain, islice
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -84,6 +84,7 @@ class Bucket:
         self._all = partial(keys, count, shape)
         self._keys = enumerate(self._all())
         self._next = 0
+        self._served: list[tuple[int, str]] = []
         self._lock = threading.Lock()
 
     def page(self, start: int) -> tuple[str, int | None]:
@@ -94,10 +95,18 @@ class Bucket:
                 next(islice(self._keys, start, start), None)
             found = list(islice(self._keys, PAGE))
             self._next = start + len(found)
+        self._served = found
         full = len(found) == PAGE
         return "".join(
             _object(number, key) for number, key in found
         ), start + PAGE if full else None
+
+    def after(self, last: str) -> int:
+        """Return the number of the object that follows a key."""
+        if not last:
+            return 0
+        seen = chain(self._served, enumerate(self._all()))
+        return next((number for number, key in seen if key == last), -1) + 1
 
 
 def _object(number: int, key: str) -> str:
@@ -138,7 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         pages, following = "", None
         if re.fullmatch("(run/?)?", prefix) and "delimiter" not in asked:
-            pages, following = self.bucket.page(int(asked.get("continuation-token", ["0"])[0]))
+            token, last = (
+                asked.get(name, [""])[0] for name in ("continuation-token", "start-after")
+            )
+            pages, following = self.bucket.page(int(token) if token else self.bucket.after(last))
         self.bucket.asked[f"LIST {prefix}{' /' if 'delimiter' in asked else ''}"] += 1
         more = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
         self._answer(
