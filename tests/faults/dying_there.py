@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ckptctl.stores.s3 import S3Keys
+from ckptctl.stores._obstore import ObstoreKeys
 
 CHANGING = ("put", "delete")
 
@@ -26,7 +26,7 @@ def main() -> int:
     count = 0
 
     def wrapped(name: str) -> Callable[..., Any]:
-        real = getattr(S3Keys, name)
+        real = getattr(ObstoreKeys, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
@@ -43,7 +43,7 @@ def main() -> int:
         return call
 
     for name in CHANGING:
-        setattr(S3Keys, name, wrapped(name))
+        setattr(ObstoreKeys, name, wrapped(name))
     from ckptctl.cli.app import run  # noqa: PLC0415 - the requests must be wrapped before
 
     code = run(sys.argv[3:])
