@@ -17,7 +17,8 @@ from dataclasses import replace
 
 from ckptctl.decide import decide
 from ckptctl.decision import Context
-from ckptctl.model import NS, Checkpoint, Entry, Kind, Run, State
+from ckptctl.listing import Entry
+from ckptctl.model import NS, Checkpoint, Kind, Run, State
 from ckptctl.rules._base import RULES, Metric, Mode, Rule
 
 NOW = 1_800_000_000 * NS

@@ -14,10 +14,11 @@ from ckptctl.completeness import Fact, state_of
 from ckptctl.decision import Context
 from ckptctl.gathered import gathered
 from ckptctl.group import Found, Item, inner_sidecars, sidecars_of
+from ckptctl.listing import Folder
 from ckptctl.logs import Log
 from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.merge import Sources, checkpoint_of
-from ckptctl.model import Checkpoint, Folder, Metadata, Problem, Run, State
+from ckptctl.model import Checkpoint, Metadata, Problem, Run, State
 from ckptctl.names import split_suffix
 from ckptctl.pace import in_order
 from ckptctl.pointing import last_part, links_of, named_by, naming_their_best, targets

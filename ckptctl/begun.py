@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptctl.model import Checkpoint, Entry, Folder, Version, version_of
+from ckptctl.listing import Entry, Folder, Version, version_of
+from ckptctl.model import Checkpoint
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
 from ckptctl.stores._base import Store
 

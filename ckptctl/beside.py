@@ -11,11 +11,12 @@ from contextlib import closing
 from ckptctl.annotate import Beside
 from ckptctl.begun import FOLDER as JOURNAL
 from ckptctl.begun import half_gone
+from ckptctl.listing import Folder
 from ckptctl.locate import local_path
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import manifests_in
-from ckptctl.model import Folder, Problem
+from ckptctl.model import Problem
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all

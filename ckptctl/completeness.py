@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ckptctl.containers import Check, Verdict, check
 from ckptctl.decision import Context
-from ckptctl.model import Claim, Entry, Inferred, Kind, Problem, State
+from ckptctl.listing import Entry
+from ckptctl.model import Claim, Inferred, Kind, Problem, State
 from ckptctl.reading import Reader, VanishedError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence
 from itertools import chain
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 
 MANY = 2_000
 """Files of one checkpoint that are not copied into a dict of their own: 150 bytes each."""

@@ -13,7 +13,8 @@ from ckptctl import names
 from ckptctl.formats._base import Format, Pointer
 from ckptctl.formats._foreign import foreign
 from ckptctl.known import Formats
-from ckptctl.model import Claim, Folder, Kind, Problem
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Problem
 from ckptctl.reading import Below, Reader, VanishedError
 
 SIDECAR_ENDINGS = (".json", ".meta.json", ".metadata.json")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckptctl.algorithms import hasher
 from ckptctl.containers import Checksums
+from ckptctl.listing import Entry
 from ckptctl.manifest import ALGORITHM
-from ckptctl.model import Entry
 from ckptctl.reading import Blob, Reader
 
 if TYPE_CHECKING:

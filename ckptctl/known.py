@@ -9,7 +9,8 @@ from typing import overload
 from ckptctl.formats import DIRECTORIES
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats.own import OwnLayouts
-from ckptctl.model import Folder, Layout
+from ckptctl.listing import Folder
+from ckptctl.model import Layout
 
 
 class Formats(Sequence[Format]):

@@ -11,7 +11,7 @@ from ckptctl import names
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.group import look
 from ckptctl.known import Formats
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.patterns import later
 from ckptctl.secrecy import holds_secret
 from ckptctl.stores import Access, scheme_of, told

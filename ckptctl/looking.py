@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from ckptctl.comparing import Expected, by_links, by_sizes
 from ckptctl.formats._base import Format
 from ckptctl.hashing import Source, Wanted
+from ckptctl.listing import Folder
 from ckptctl.manifest import Manifest, ManifestError
-from ckptctl.model import Checkpoint, Folder, State
+from ckptctl.model import Checkpoint, State
 from ckptctl.prove import findings_of
 from ckptctl.reading import Finding
 from ckptctl.verdicts import Level, Status, by_names, status_of

@@ -13,7 +13,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ckptctl.model import Entry, Metadata
+from ckptctl.listing import Entry
+from ckptctl.model import Metadata
 from ckptctl.reading import NOT_UNDERSTOOD
 from ckptctl.sidecar import metadata_of
 from ckptctl.units import format_time, parse_time

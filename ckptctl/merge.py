@@ -10,8 +10,9 @@ from ckptctl.completeness import Fact
 from ckptctl.decision import Context
 from ckptctl.gathered import less, plus
 from ckptctl.group import Item
+from ckptctl.listing import Entry
 from ckptctl.manifest import Manifest
-from ckptctl.model import Checkpoint, Entry, Kind, Metadata, Problem, State
+from ckptctl.model import Checkpoint, Kind, Metadata, Problem, State
 from ckptctl.records import Record
 from ckptctl.units import format_time
 

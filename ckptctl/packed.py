@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import Any
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 
 BLOCK = 1024
 """Files that are decoded together."""

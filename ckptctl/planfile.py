@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from ckptctl.decision import Decision
 from ckptctl.errors import UsageError
-from ckptctl.model import Checkpoint, Run, Version, version_of
+from ckptctl.listing import Version, version_of
+from ckptctl.model import Checkpoint, Run
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.rules._base import Metric, Mode
 

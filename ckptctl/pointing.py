@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ckptctl.formats._base import Pointer
-from ckptctl.model import Checkpoint, Folder, State
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, State
 
 _HOPS = 40  # as many links as the kernel follows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from ckptctl.model import Folder, Version
+from ckptctl.listing import Folder, Version
 from ckptctl.reading import Blob, Reader
 
 _MOST = 64 << 20

@@ -12,7 +12,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from ckptctl.model import Entry, Hold
+from ckptctl.listing import Entry
+from ckptctl.model import Hold
 from ckptctl.pace import in_order
 from ckptctl.reading import NOT_UNDERSTOOD, SIDECAR_LIMIT, VanishedError
 from ckptctl.stores._base import Store

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from ckptctl.algorithms import worth_noting
 from ckptctl.comparing import HARMLESS, MISSING
 from ckptctl.hashing import Hashed
+from ckptctl.listing import Folder
 from ckptctl.looking import Looked, links_in
 from ckptctl.manifest import ALGORITHM, Manifest, Noted
-from ckptctl.model import Checkpoint, Folder, Metadata, State
+from ckptctl.model import Checkpoint, Metadata, State
 from ckptctl.verdicts import Level, Result, Status
 
 _PASSING = frozenset({"differs", "unreadable", "recorded-damage"})

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from ckptctl.hashing import Hashed, Wanted
+from ckptctl.listing import Entry
 from ckptctl.manifest import ALGORITHM
-from ckptctl.model import NS, Entry
+from ckptctl.model import NS
 from ckptctl.reading import NOT_UNDERSTOOD
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from ckptctl.model import Checkpoint, Entry
+from ckptctl.listing import Entry
+from ckptctl.model import Checkpoint
 from ckptctl.plan import Plan
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.stores._base import Store

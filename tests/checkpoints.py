@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ckptctl.model import NS, Checkpoint, Entry, Hold, Kind, Run, State
+from ckptctl.listing import Entry
+from ckptctl.model import NS, Checkpoint, Hold, Kind, Run, State
 from ckptctl.names import split_suffix
 from ckptctl.units import parse_duration, parse_time
 

@@ -13,7 +13,8 @@ from ckptctl.formats import DIRECTORIES
 from ckptctl.formats._base import Format, Pointer
 from ckptctl.group import look
 from ckptctl.known import known_formats
-from ckptctl.model import Checkpoint, Claim, Entry, Folder, Metadata, State
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint, Claim, Metadata, State
 from ckptctl.reading import Finding
 from ckptctl.stores.local import LocalStore
 from tests.trees import make_tree

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ckptctl.asking import Asking
 from ckptctl.decision import Context
-from ckptctl.model import Checkpoint, Entry, Hold, Run
+from ckptctl.listing import Entry
+from ckptctl.model import Checkpoint, Hold, Run
 from ckptctl.noting import held
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.recording import Recorder

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ckptctl.cadence import job_ids, observe
-from ckptctl.model import NS, Checkpoint, Entry, Kind
+from ckptctl.listing import Entry
+from ckptctl.model import NS, Checkpoint, Kind
 from tests.checkpoints import HOUR, NOW, checkpoint, run
 
 MINUTE = 60

@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 from ckptctl.containers import Check, Verdict, check
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from tests.test_containers import Memory, OneFile
 
 FLAX = bytes.fromhex(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ckptctl.containers import Check, Verdict, check, prove_file
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.reading import Blob, VanishedError
 from ckptctl.stores.local import LocalStore
 from tests.trees import make_tree

@@ -14,10 +14,11 @@ from ckptctl.algorithms import quickest
 from ckptctl.comparing import Expected, by_digests
 from ckptctl.formats.torch_file import TorchFile
 from ckptctl.hashing import Hashed, Wanted, hash_all
+from ckptctl.listing import Entry
 from ckptctl.looking import How, Looked
 from ckptctl.manifest import ALGORITHM, Manifest
 from ckptctl.manifest import Noted as Seen
-from ckptctl.model import Checkpoint, Entry, Metadata
+from ckptctl.model import Checkpoint, Metadata
 from ckptctl.resumption import Resumption
 from ckptctl.stores.local import LocalStore
 from ckptctl.verdicts import Level, Status

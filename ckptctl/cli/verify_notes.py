@@ -12,9 +12,10 @@ from ckptctl.cli.recording import host_name, patience, user_name
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, Interrupted, LockedError, UnreadableError
 from ckptctl.hashing import Hashed
+from ckptctl.listing import Folder
 from ckptctl.looking import Looked
 from ckptctl.manifest import Manifest
-from ckptctl.model import Checkpoint, Folder, Problem
+from ckptctl.model import Checkpoint, Problem
 from ckptctl.noting import damaged, undamaged
 from ckptctl.recording import Recorder
 from ckptctl.remembering import Author, manifest_of, same

@@ -35,7 +35,7 @@ from ckptctl.containers._streams import check_gzip, check_lz4, check_tar_gzip, c
 from ckptctl.containers._tar import check_tar
 from ckptctl.containers._zip import check_zip
 from ckptctl.containers._zip_crc import Checksums, crc_errors
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.reading import Finding, Reader
 
 __all__ = [

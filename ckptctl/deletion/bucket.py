@@ -16,7 +16,8 @@ from ckptctl.begun import Removal, removal_of
 from ckptctl.deletion._base import Aftermath, Done, Finished, Grace
 from ckptctl.deletion.trash import TrashEntry
 from ckptctl.errors import CkptctlError
-from ckptctl.model import Checkpoint, Entry, Folder
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint
 from ckptctl.noting import scheduled
 from ckptctl.recording import Recorder, read_record
 from ckptctl.records import Doom, RecordError

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from ckptctl.deletion._base import Aftermath, Done, Finished, Grace
 from ckptctl.deletion.journal import Intent, Journal, parts_of, whole
 from ckptctl.deletion.trash import GONE, INFO, TRASH, TrashEntry, discard, entries, folders
-from ckptctl.model import Checkpoint, Version
+from ckptctl.listing import Version
+from ckptctl.model import Checkpoint
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL, Removed, Stop, Store
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ckptctl.model import Checkpoint, Kind, Version, version_of
+from ckptctl.listing import Version, version_of
+from ckptctl.model import Checkpoint, Kind
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
 from ckptctl.stores._base import Store
 

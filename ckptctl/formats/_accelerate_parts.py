@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ckptctl.formats._dcp import data_ranks, holds_data, read_commit
 from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._folders import is_tensor, key_of, missing_alone
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.patterns import later
 
 SAVED = later(

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.containers import prove_file
-from ckptctl.model import Checkpoint, Claim, Folder, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Metadata
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.reading import Finding, Reader
 from ckptctl.registry import Registry

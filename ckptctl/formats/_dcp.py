@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.patterns import later
 
 METADATA = ".metadata"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptctl.formats._dcp import METADATA, holds_data, read_commit
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 
 CORE = "metadata.json"
 """What Megatron Core writes last, after `.metadata` (dist_checkpointing/serialization.py `save`)."""

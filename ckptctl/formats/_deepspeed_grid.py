@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.patterns import later
 
 _MODEL = later(r"(?:zero_pp_rank_(?P<dp>[0-9]+)_)?mp_rank_(?P<mp>[0-9]+)_model_states\.pt")

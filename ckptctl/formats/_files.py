@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from ckptctl import names
 from ckptctl.formats._grid import Kin, gap, place, reaches_of
-from ckptctl.model import Claim, Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind
 
 
 class _File(NamedTuple):

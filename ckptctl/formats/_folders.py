@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ckptctl import names
 from ckptctl.formats._grid import Kin, Reach, gap, place, reaches_of
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 
 
 class Part(NamedTuple):

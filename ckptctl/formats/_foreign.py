@@ -6,7 +6,7 @@ import functools
 import re
 
 from ckptctl import names
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 
 Number = tuple[float | None, float | None]
 """A step and an epoch."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._json_stream import chunks_of, read_object
-from ckptctl.model import Entry, Metadata, Problem
+from ckptctl.listing import Entry
+from ckptctl.model import Metadata, Problem
 from ckptctl.reading import FRAMEWORK_LIMIT, Reader, TooLargeError
 from ckptctl.sidecar import as_number
 

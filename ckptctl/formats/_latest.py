@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptctl.formats._base import Pointer
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.reading import TRACKER_LIMIT, Reader, TooLargeError, VanishedError
 
 NAMES = (

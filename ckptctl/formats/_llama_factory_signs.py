@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError, VanishedError
 
 COMPLETE = "CHECKPOINT_COMPLETE"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.patterns import later
 
 _FOLDER = later(r"mp_rank_([0-9]{2,})(?:_([0-9]{3,}))?(?:_([0-9]{3,}))?")

@@ -7,7 +7,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from ckptctl.formats._dcp import METADATA, holds_data
-from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Unit
 from ckptctl.patterns import later
 
 _NAME = later(r"step(?P<step>[0-9]+)(?P<whole>-unsharded)?(?P<staged>-tmp)?")

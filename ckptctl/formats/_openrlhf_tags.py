@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptctl.formats._deepspeed_grid import is_tag
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.patterns import later
 
 METRIC = "metric.json"

@@ -10,7 +10,8 @@ from dataclasses import replace
 from ckptctl import names
 from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._numbers import flat_numbers
-from ckptctl.model import Checkpoint, Entry, Folder, Metadata
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import Blob, Finding, Reader
 

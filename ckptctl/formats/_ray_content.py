@@ -14,7 +14,8 @@ from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import Part, missing_in, parts_of
 from ckptctl.formats._grid import reaches_of
 from ckptctl.formats._hf_index import prove_indexes
-from ckptctl.model import Checkpoint, Folder
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint
 from ckptctl.reading import Finding, Reader
 
 PLACING = frozenset({"step", "global_step", "iteration", "training_iteration", "epoch"})

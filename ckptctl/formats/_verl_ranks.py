@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from ckptctl.model import Folder, Problem
+from ckptctl.listing import Folder
+from ckptctl.model import Problem
 from ckptctl.patterns import later
 
 _FILE = later(

@@ -11,7 +11,8 @@ from math import prod
 
 from ckptctl.containers import prove_file
 from ckptctl.formats._json_files import read_json
-from ckptctl.model import Checkpoint, Entry, Folder
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint
 from ckptctl.reading import Blob, Finding, Reader
 
 ARRAY = ".zarray"

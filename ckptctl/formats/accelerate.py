@@ -21,7 +21,8 @@ from ckptctl.formats._hf_parts import is_trainers
 from ckptctl.formats._llama_factory_signs import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, unlike
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 

@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader
 from ckptctl.sidecar import as_number

@@ -14,7 +14,8 @@ from ckptctl.formats._dcp import METADATA, holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

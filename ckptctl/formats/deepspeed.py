@@ -14,7 +14,8 @@ from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._openrlhf_tags import tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import not_updated, read_tracker
-from ckptctl.model import Claim, Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

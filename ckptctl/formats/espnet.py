@@ -11,7 +11,8 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._deepspeed_grid import is_state, is_tag, key_of, read_grid
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

@@ -11,7 +11,8 @@ from ckptctl import names
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._grid import Kin, gap, place, reaches_of
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

@@ -13,7 +13,8 @@ from ckptctl.formats._flax_state import HEAD, begins_state, read_state
 from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import COMMITTED, is_tree, parts_of, prove_items
 from ckptctl.formats._zarr import ARRAY, is_tensorstore, missing_in, prove_arrays
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, VanishedError
 

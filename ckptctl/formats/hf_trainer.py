@@ -18,7 +18,8 @@ from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._llama_factory_signs import is_llama_factory
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Problem, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 

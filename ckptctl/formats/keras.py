@@ -14,7 +14,8 @@ from ckptctl.formats._files import claim_files
 from ckptctl.formats._hf_index import INDEX_LIMIT, read_shards
 from ckptctl.formats._json_stream import chunks_of
 from ckptctl.formats._samples import hdf5
-from ckptctl.model import Checkpoint, Claim, Entry, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
 INDEX = ".weights.json"

@@ -12,7 +12,8 @@ from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import prove_items
 from ckptctl.formats._zarr import arrays_in, is_tensorstore, missing_in, prove_arrays
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 from ckptctl.sidecar import parse_object, parse_sidecar

@@ -9,7 +9,8 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._lightning_name import Name, fixed_name, is_nemos, read_name
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

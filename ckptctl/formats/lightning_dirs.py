@@ -13,7 +13,8 @@ from ckptctl.formats._deepspeed_grid import read_grid
 from ckptctl.formats._folders import empty_in
 from ckptctl.formats._lightning_name import Name, fixed_name, read_name
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, TooLargeError
 
 SUFFIX = ".ckpt"

@@ -17,7 +17,8 @@ from ckptctl.formats._hf_parts import STATE
 from ckptctl.formats._json_files import CONFIGS, prove_json, read_json, unread
 from ckptctl.formats._llama_factory_signs import COMPLETE, METADATA, is_llama_factory
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader
 from ckptctl.sidecar import as_number

@@ -15,7 +15,8 @@ from ckptctl.formats._megatron_ranks import axes_of, holds_ranks, rank_files, re
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader, TooLargeError
 

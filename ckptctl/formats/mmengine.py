@@ -13,7 +13,8 @@ from ckptctl.formats._mmengine_name import SUFFIX, Name, read_name
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

@@ -13,7 +13,8 @@ from ckptctl.formats._json_files import prove_json, read_json, unread
 from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._samples import safetensors, torch_zip
 from ckptctl.formats._trackers import read_tracker
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Finding, Reader

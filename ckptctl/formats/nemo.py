@@ -13,7 +13,8 @@ from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._lightning_name import is_nemos, read_name
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

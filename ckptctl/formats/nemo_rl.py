@@ -15,7 +15,8 @@ from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import read_json, unread
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 from ckptctl.sidecar import as_number

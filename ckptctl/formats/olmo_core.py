@@ -24,7 +24,8 @@ from ckptctl.formats._olmo_steps import (
     steps_of,
 )
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.reading import Finding, Reader
 
 _LIMIT = 2**20

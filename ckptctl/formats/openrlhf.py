@@ -13,7 +13,8 @@ from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, 
 from ckptctl.formats._openrlhf_tags import METRIC, TAG, tags_in, tags_of
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import not_updated, read_tracker
-from ckptctl.model import Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Metadata, Unit
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader
 from ckptctl.sidecar import as_number
 

@@ -22,7 +22,8 @@ from ckptctl.formats._orbax_parts import (
     read_step,
 )
 from ckptctl.formats._samples import ocdbt_manifest
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

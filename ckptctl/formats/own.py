@@ -11,7 +11,8 @@ from ckptctl import names
 from ckptctl.formats._base import Format
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._foreign import Number, differs
-from ckptctl.model import Claim, Folder, Kind, Layout, Problem, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Layout, Problem, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

@@ -17,7 +17,8 @@ from ckptctl.formats._hf_parts import PADDLES, STATE
 from ckptctl.formats._hf_state import read_state_file
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._pickle_tail import prove_pickles
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

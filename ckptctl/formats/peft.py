@@ -11,7 +11,8 @@ from ckptctl.formats._folders import key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors
-from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

@@ -15,7 +15,8 @@ from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._numbers import flat_numbers
 from ckptctl.formats._ray_content import PLACING, missing_parts, prove_content
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Metadata, Problem
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata, Problem
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader, TooLargeError, VanishedError
 

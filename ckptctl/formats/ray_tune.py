@@ -11,7 +11,8 @@ from ckptctl.formats._folders import key_of
 from ckptctl.formats._numbers import flat_numbers
 from ckptctl.formats._ray_content import PLACING, missing_parts, prove_content
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import NS, Checkpoint, Claim, Folder, Kind, Metadata, Problem
+from ckptctl.listing import Folder
+from ckptctl.model import NS, Checkpoint, Claim, Kind, Metadata, Problem
 from ckptctl.patterns import later
 from ckptctl.reading import FRAMEWORK_LIMIT, SIDECAR_LIMIT, Blob, Finding, Reader, VanishedError
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._files import claim_files
 from ckptctl.formats._samples import safetensors
-from ckptctl.model import Claim, Folder
+from ckptctl.listing import Folder
+from ckptctl.model import Claim
 from ckptctl.reading import Reader
 
 

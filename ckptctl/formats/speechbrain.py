@@ -13,7 +13,8 @@ from ckptctl.formats._folders import key_of
 from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Metadata
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
 

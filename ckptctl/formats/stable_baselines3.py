@@ -12,7 +12,8 @@ from ckptctl.containers import prove_file
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

@@ -13,7 +13,8 @@ from ckptctl.formats._foreign import foreign
 from ckptctl.formats._grid import reaches_of
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._samples import safetensors, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

@@ -20,7 +20,8 @@ from ckptctl.formats._tensor_bundle import (
     read_bundle,
 )
 from ckptctl.formats._tf_names import grid_of, number_of, prefix_of, shard_of, spelling
-from ckptctl.model import Checkpoint, Claim, Entry, Folder, Kind, Problem
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Problem
 from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, VanishedError
 
 TRACKER = "checkpoint"

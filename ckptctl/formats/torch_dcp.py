@@ -15,7 +15,8 @@ from ckptctl.formats._hf_parts import is_trainers
 from ckptctl.formats._lightning_name import is_nemos
 from ckptctl.formats._neighbours import Saved, lacking, lost_ranks
 from ckptctl.formats._samples import dcp_metadata, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

@@ -10,7 +10,8 @@ from ckptctl.formats._base import FORMATS, Format, Pointer
 from ckptctl.formats._files import claim_files
 from ckptctl.formats._latest import text_pointers
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder
+from ckptctl.listing import Folder
+from ckptctl.model import Claim
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

@@ -11,7 +11,8 @@ from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._dcp import METADATA, holds_data
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._samples import safetensors, shard_index
-from ckptctl.model import Checkpoint, Claim, Entry, Folder, Kind, Unit
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader

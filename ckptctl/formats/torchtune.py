@@ -12,7 +12,8 @@ from ckptctl.formats._folders import is_tensor, key_of, missing_alone
 from ckptctl.formats._hf_index import prove_indexes
 from ckptctl.formats._json_files import prove_json
 from ckptctl.formats._samples import safetensors, shard_index, torch_zip
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

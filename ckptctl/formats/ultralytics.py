@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.formats._samples import torch_zip
-from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Reader
 

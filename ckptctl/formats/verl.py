@@ -15,7 +15,8 @@ from ckptctl.formats._neighbours import Saved, lacking, lost_parts, lost_ranks, 
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats._trackers import not_updated, read_tracker
 from ckptctl.formats._verl_ranks import Ranks, read_ranks
-from ckptctl.model import Checkpoint, Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Claim, Kind, Unit
 from ckptctl.patterns import later
 from ckptctl.reading import Finding, Reader
 

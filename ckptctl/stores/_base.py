@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Reader
 from ckptctl.registry import Registry
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.packed import Packed, joined, packed, without
 from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
 from ckptctl.stores._past import Past

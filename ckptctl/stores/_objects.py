@@ -6,7 +6,7 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Blob
 from ckptctl.stores._again import again
 from ckptctl.stores._base import (

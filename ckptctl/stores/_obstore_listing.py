@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.stores._again import TRIES, GarbledError, garbled, wait
 from ckptctl.stores._base import STATE_NAME
 from ckptctl.stores._errors import translated

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import LifoQueue
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.stores._base import DEEPEST
 
 THREADS = 32

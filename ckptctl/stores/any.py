@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._errors import refused, translated

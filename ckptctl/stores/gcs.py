@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Blob, TooLargeError, VanishedError
 from ckptctl.stores._base import (
     STATE_NAME,

@@ -12,7 +12,8 @@ import pytest
 from ckptctl.formats._base import Pointer
 from ckptctl.formats._samples import torch_zip
 from ckptctl.formats.deepspeed import DeepSpeed
-from ckptctl.model import Folder, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Unit
 from tests.claims import agrees, claim_of, claims_of, opened, pointers_of
 from tests.trees import make_tree
 

@@ -15,7 +15,8 @@ from ckptctl.formats._samples import ocdbt_manifest, torch_zip
 from ckptctl.formats.flax import Flax
 from ckptctl.formats.orbax import Orbax
 from ckptctl.formats.torch_file import TorchFile
-from ckptctl.model import Claim, Folder, Kind, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Claim, Kind, Unit
 from ckptctl.survey import Reading, read_run, survey
 from tests.claims import Tree, claim_of, claims_of, findings_of, opened
 from tests.trees import make_tree

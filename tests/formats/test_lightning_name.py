@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ckptctl.formats._base import FORMATS
 from ckptctl.formats._lightning_name import read_name
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Blob
 
 KEYS = st.from_regex(r"(?:val|train)[-_][a-z]{1,8}", fullmatch=True)

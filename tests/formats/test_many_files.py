@@ -13,7 +13,8 @@ from ckptctl.decision import Context
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.group import runs_below
 from ckptctl.known import known_formats
-from ckptctl.model import Entry, Folder, Run
+from ckptctl.listing import Entry, Folder
+from ckptctl.model import Run
 from tests.claims import opened
 from tests.trees import make_tree
 

@@ -16,7 +16,8 @@ from ckptctl.formats.deepspeed import DeepSpeed
 from ckptctl.formats.openrlhf import OpenRlhf
 from ckptctl.group import look, runs_below
 from ckptctl.known import known_formats
-from ckptctl.model import Checkpoint, Folder, Kind, Run, State, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Checkpoint, Kind, Run, State, Unit
 from tests.claims import Tree, claim_of, claims_of, metadata_of, opened, pointers_of
 from tests.trees import make_tree, set_age
 

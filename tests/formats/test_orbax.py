@@ -13,7 +13,8 @@ import pytest
 
 from ckptctl.formats._samples import ocdbt_manifest, torch_zip
 from ckptctl.formats.orbax import Orbax
-from ckptctl.model import Folder, Unit
+from ckptctl.listing import Folder
+from ckptctl.model import Unit
 from tests.claims import Tree, agrees, claim_of, claims_of, findings_of, metadata_of, opened
 from tests.trees import make_tree
 

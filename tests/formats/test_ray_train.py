@@ -12,7 +12,8 @@ import pytest
 from ckptctl.formats._base import Pointer
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.formats.ray_train import SNAPSHOT, RayTrain
-from ckptctl.model import Folder, Kind
+from ckptctl.listing import Folder
+from ckptctl.model import Kind
 from ckptctl.reading import Reader
 from ckptctl.units import parse_time
 from tests.claims import (

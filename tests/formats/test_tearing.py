@@ -20,7 +20,7 @@ import pytest
 from ckptctl.formats._base import FORMATS, Format
 from ckptctl.group import Item, look
 from ckptctl.known import known_formats
-from ckptctl.model import Folder
+from ckptctl.listing import Folder
 from ckptctl.stores.local import LocalStore
 from tests.claims import checkpoint_of, files_of, opened
 from tests.trees import make_tree

@@ -34,7 +34,7 @@ from ckptctl.formats._pickle_scan import TooLongError
 from ckptctl.formats._samples import dcp_metadata, safetensors, shard_index, torch_zip
 from ckptctl.group import runs_below
 from ckptctl.known import known_formats
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.prove import prove
 from ckptctl.reading import Below, Blob, TooLargeError, VanishedError
 from ckptctl.sidecar import parse_sidecar

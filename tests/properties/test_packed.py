@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptctl import gathered, packed
-from ckptctl.model import Entry, Folder
+from ckptctl.listing import Entry, Folder
 from ckptctl.packed import Packed, joined, without
 from ckptctl.stores import _keys
 from ckptctl.stores._keys import Page, Tree

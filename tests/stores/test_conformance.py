@@ -10,7 +10,7 @@ import botocore.exceptions
 import pytest
 
 from ckptctl.algorithms import agrees, hasher, quickest
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import ChangedError, Store, TooManyKeysError
 from tests.stores.places import KINDS, OBJECTS, SERVERS, Place, place

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.model import Entry
+from ckptctl.listing import Entry
 from ckptctl.stores import open_store
 from ckptctl.stores._base import IgnoredConditionError, Store
 from ckptctl.stores._options import region_of

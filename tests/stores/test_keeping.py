@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ckptctl.model import NS, Entry
+from ckptctl.listing import Entry
+from ckptctl.model import NS
 from ckptctl.stores import open_store
 from ckptctl.stores._base import Store
 from ckptctl.stores._keeping import Keeping, Remains, Retention, Versions

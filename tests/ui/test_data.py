@@ -9,7 +9,8 @@ import pytest
 
 from ckptctl.decision import Decision, Reason
 from ckptctl.errors import CkptctlError, Interrupted, RefusedError, UnreadableError
-from ckptctl.model import Copy, Entry, Hold, Problem
+from ckptctl.listing import Entry
+from ckptctl.model import Copy, Hold, Problem
 from ckptctl.report import Outcome, Report, RunReport
 from ckptctl.ui.data import checkpoint_data, error_data, report_data, report_text
 from ckptctl.units import parse_time

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptctl.errors import CkptctlError, UnreadableError
-from ckptctl.model import Checkpoint, Copy, Entry, Hold, Problem, State
+from ckptctl.listing import Entry
+from ckptctl.model import Checkpoint, Copy, Hold, Problem, State
 from ckptctl.report import Report, RunReport
 from ckptctl.ui import printable
 from ckptctl.ui.render import render
