@@ -67,7 +67,7 @@ def local_path(location: str) -> str:
     if found[1].lower() in {"file", "local"}:
         return found[2] or "/"
     raise UsageError(
-        f"{found[1]}://: buckets and other stores are not supported yet by this version; nothing was changed",
+        f"{found[1]}://: is no path of this host, which is needed here; nothing was changed",
         "give a local path",
     )
 

@@ -76,7 +76,7 @@ def survey(
     """List a location once and find its runs.
 
     With `deep` also those below a location that is a run itself; `access` is for a location that
-    is not local, and only given by commands that can do with one.  Raises UnreadableError where it
+    is not local.  Raises UnreadableError where it
     cannot be listed, UsageError where it is no location.
     """
     formats = known_formats(layouts)
@@ -164,7 +164,7 @@ def read_run(view: Survey, found: Found, reading: Reading) -> Run:
     """Return one run with its checkpoints' metadata, state and pointers."""
     path = path_of(view, found)
     dirs = state_dirs(view, found, reading.state_dir, reading.uid)
-    logs = _logs(view, found, reading.metrics_from)
+    logs = logs_of(view, found, reading.metrics_from)
     reader: Reader = view.store
     if view.memory is not None:
         reader = Recalling(view.store, found.folder, view.memory)
@@ -179,7 +179,7 @@ def read_run(view: Survey, found: Found, reading: Reading) -> Run:
     return run
 
 
-def _logs(view: Survey, found: Found, names: Sequence[str]) -> Iterator[tuple[str, OpenLog]]:
+def logs_of(view: Survey, found: Found, names: Sequence[str]) -> Iterator[tuple[str, OpenLog]]:
     """Yield what logs are called, and what reads them; a relative name lies in the run."""
     path = path_of(view, found)
     for name in names:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from ckptctl.advice import Answer, Given, answer
-from ckptctl.beside import read_log
+from ckptctl.beside import OpenLog
 from ckptctl.cadence import Observed, observe
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.run_by_run import Read, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import PartialError, UsageError
 from ckptctl.model import NS
+from ckptctl.survey import Survey, logs_of
 from ckptctl.ui.data import error_data
 from ckptctl.ui.interval import Section, interval_data, interval_text
 
@@ -91,7 +91,7 @@ def interval(common: Common, options: IntervalOptions, location: Location = None
         with session.progress() as progress:
             progress.started("listing")
             place = read_place(session, location)
-        sections = [_section(given, each) for each in place.runs]
+        sections = [_section(given, each, place.view) for each in place.runs]
     if not sections:
         raise UsageError(
             f"{location or 'the current directory'}: no run to read from, and the flags do not say enough"
@@ -102,15 +102,16 @@ def interval(common: Common, options: IntervalOptions, location: Location = None
     _end(session, sections)
 
 
-def _section(given: Given, read: Read) -> Section:
+def _section(given: Given, read: Read, view: Survey | None) -> Section:
     """Return the answer for one run, or why there is none."""
-    if read.run is None:
+    if read.run is None or read.found is None or view is None:
         return Section(answer=None, name=read.name, location=read.location, error=read.error)
     seen: Observed | None = None
     found: Answer | None = None
     error = read.error
     try:
-        logs = [log for name in read.logs if (log := _log(os.path.join(read.location, name)))]
+        opened = (opens for _, opens in logs_of(view, read.found, read.logs))
+        logs = [log for opens in opened if (log := _log(opens))]
         seen = observe(read.run, logs)
         found = answer(given, seen)
     except UsageError as why:
@@ -118,10 +119,10 @@ def _section(given: Given, read: Read) -> Section:
     return Section(answer=found, name=read.name, location=read.location, seen=seen, error=error)
 
 
-def _log(path: str) -> bytes | None:
+def _log(opens: OpenLog) -> bytes | None:
     """Return a log; one that cannot be read was told of already, when its metrics were looked for."""
     try:
-        return read_log(path)
+        return opens()
     except (OSError, ValueError):
         return None
 

@@ -44,38 +44,29 @@ class Place:
         return self.view.problems if self.view else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """That a command can do with locations that are not local."""
-
-
-def read_place(session: Session, location: str | None, remote: Remote | None = None) -> Place:
+def read_place(session: Session, location: str | None) -> Place:
     """Read every run below a location.  Raises UnreadableError, UsageError."""
     layouts = session.config.formats if session.config else ()
     where = session.locate(location)
-    access = None
-    if remote is not None:
-        access = access_of(session.common, session.config, where)
+    access = access_of(session.common, session.config, where)
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(_read(session, view, found) for found in view.found)
     return Place(where, view, runs)
 
 
-def read_places(
-    session: Session, locations: Sequence[str] | None, remote: Remote | None = None
-) -> list[Place]:
+def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:
     """Read each location, by default the current directory.
 
     Of several, one that cannot be read is a run with an error; a single one raises it.
     """
     if not locations or len(locations) == 1:
-        return [read_place(session, locations[0] if locations else None, remote)]
-    return [_one_of(session, location, remote) for location in locations]
+        return [read_place(session, locations[0] if locations else None)]
+    return [_one_of(session, location) for location in locations]
 
 
-def _one_of(session: Session, location: str, remote: Remote | None) -> Place:
+def _one_of(session: Session, location: str) -> Place:
     try:
-        return read_place(session, location, remote)
+        return read_place(session, location)
     except UnreadableError as error:
         return Place(location, None, (Read(name=location, location=location, error=error),))
 

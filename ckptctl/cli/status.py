@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, Remote, read_places
+from ckptctl.cli.run_by_run import Place, Read, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.deletion.trash import GONE, INFO, TRASH
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
@@ -105,7 +105,7 @@ def _status(
         )
     with session.progress() as progress:
         progress.started("listing")
-        places = read_places(session, locations, Remote())
+        places = read_places(session, locations)
     runs = [_health(session, limits, read) for place in places for read in place.runs]
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())

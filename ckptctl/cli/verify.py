@@ -14,7 +14,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, Remote, read_place, read_places
+from ckptctl.cli.run_by_run import Place, Read, read_place, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import DamagedError, NotFoundError, UsageError
@@ -114,10 +114,8 @@ def verify(common: Common, options: VerifyOptions, locations: Locations = None) 
     newer_ns = session.duration("--newer-than", options.newer_than)
     with session.progress() as progress:
         progress.started("listing")
-        places = read_places(session, locations, Remote())
-        against = (
-            read_place(session, options.against, Remote()) if options.against is not None else None
-        )
+        places = read_places(session, locations)
+        against = read_place(session, options.against) if options.against is not None else None
         _refuse_unknown(places, options.name or ())
         runs = []
         for place in places:

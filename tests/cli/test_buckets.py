@@ -249,6 +249,18 @@ def test_status_tells_how_old_the_newest_is(s3: Place, ckptctl: Ckptctl) -> None
     assert ckptctl("status", f"{s3.url}/none", *options(s3), "--warn", "1h").code == 3
 
 
+def test_interval_sees_saves_and_the_jobs_of_a_log_there(s3: Place, ckptctl: Ckptctl) -> None:
+    for step in (1, 2):
+        s3.put(f"run/step_{step}.pt", torch_zip())
+    s3.put("run/log.csv", b"step,SLURM_JOB_ID\n1,7\n2,8\n")
+    known = ("--save-cost", "60s", "--mtbf", "10h", "--metrics-from", "log.csv", "--json")
+    done = ckptctl("interval", f"{s3.url}/run", *options(s3), *known)
+    assert done.code == 0, done.stderr
+    (run,) = done.json["runs"]
+    seen = run["observed"]
+    assert (seen["saves"], seen["restarts"]) == (2, 1)
+
+
 def test_what_cannot_be_reached_or_read_is_told(s3: Place, ckptctl: Ckptctl) -> None:
     missing = ckptctl("list", "s3://no-such-bucket/run", *options(s3))
     assert missing.code == 7
