@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,12 +13,11 @@ from ckptctl.known import Formats
 from ckptctl.listing import Folder
 from ckptctl.patterns import later
 from ckptctl.secrecy import holds_secret
-from ckptctl.stores import Access, scheme_of, told
+from ckptctl.stores import Access, is_local, scheme_of, split, told
 from ckptctl.stores._base import MistakenError, Store
 from ckptctl.stores.local import LocalStore
 
-_SCHEME = later(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_NUMBERED = later(r"(?:.*_)?\d+")
+_NUMBERED = later(r"(?:.*_)?[0-9]+")
 _LEVELS = 6  # how far up a checkpoint that contains the location is looked for
 
 
@@ -30,11 +28,6 @@ class Inside:
     run: str  # full path of its run
     member: str  # its path within the run
     exact: bool  # the location is the checkpoint itself
-
-
-def is_local(location: str) -> bool:
-    """Whether a location is a path, or the URL of one."""
-    return scheme_of(location) in {"file", "local"}
 
 
 def usable(location: str, state_dir: str | None) -> str:
@@ -61,13 +54,13 @@ def usable(location: str, state_dir: str | None) -> str:
 
 def local_path(location: str) -> str:
     """Return the local path of a location.  UsageError for stores that are not local."""
-    found = _SCHEME.fullmatch(location)
-    if not found:
+    if "://" not in location:
         return location
-    if found[1].lower() in {"file", "local"}:
-        return found[2] or "/"
+    scheme, path = split(location)
+    if is_local(location):
+        return path or "/"
     raise UsageError(
-        f"{found[1]}://: is no path of this host, which is needed here; nothing was changed",
+        f"{scheme}://: is no path of this host, which is needed here; nothing was changed",
         "give a local path",
     )
 

@@ -17,7 +17,6 @@ from ckptctl.known import Formats, known_formats
 from ckptctl.locate import (
     Inside,
     containing,
-    is_local,
     list_location,
     open_local,
     open_location,
@@ -27,7 +26,7 @@ from ckptctl.reading import Reader
 from ckptctl.recalling import Memory, Recalling
 from ckptctl.remotestate import remote_state
 from ckptctl.statedir import StateDirs, find_state
-from ckptctl.stores import Access
+from ckptctl.stores import Access, is_local
 from ckptctl.stores._base import Store
 
 

@@ -17,10 +17,10 @@ from ckptctl.deletion.trash import GONE, INFO, TRASH
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
 from ckptctl.listing import Folder
-from ckptctl.locate import is_local
 from ckptctl.model import Problem, Run
 from ckptctl.report import Report, RunReport, verdict
 from ckptctl.statedir import find_state
+from ckptctl.stores import is_local
 from ckptctl.stores.local import LocalStore
 from ckptctl.ui import words
 from ckptctl.ui.data import error_data

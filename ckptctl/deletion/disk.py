@@ -276,7 +276,7 @@ def _each(doomed: Sequence[Checkpoint], how: Callable[[Checkpoint], Removed]) ->
 
 def _ours(intent: Intent) -> bool:
     """Whether an entry of the journal names a place in the trash that a deletion would have made."""
-    known = re.fullmatch(r"[0-9a-f]+-\d+-\d+", intent.id) is not None
+    known = re.fullmatch(r"[0-9a-f]+-[0-9]+-[0-9]+", intent.id) is not None
     return (
         known
         and bool(intent.parts)

@@ -29,10 +29,20 @@ class Access:
         return open_store(location, self.options, max_keys=self.max_keys, shared=self._shared)
 
 
+def split(location: str) -> tuple[str, str]:
+    """Return the scheme of a location in lower case, "file" for a path, and what follows "://"."""
+    found = _URL.fullmatch(location)
+    return (found[1].lower(), found[2]) if found else ("file", location)
+
+
 def scheme_of(location: str) -> str:
     """Return the scheme of a location in lower case; "file" for a path."""
-    found = _URL.fullmatch(location)
-    return found[1].lower() if found else "file"
+    return split(location)[0]
+
+
+def is_local(location: str) -> bool:
+    """Whether a location is a path, or the URL of one."""
+    return scheme_of(location) in {"file", "local"}
 
 
 def told(location: str, said: str, on_disk: str) -> tuple[str, str]:
@@ -40,7 +50,7 @@ def told(location: str, said: str, on_disk: str) -> tuple[str, str]:
 
     The errors of other stores name that themselves, after their last ";".
     """
-    if scheme_of(location) in {"file", "local"}:
+    if is_local(location):
         return said, on_disk
     what, joint, check = said.rpartition("; ")
     return (what, check) if joint else (said, _CHECK)
