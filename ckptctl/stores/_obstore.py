@@ -18,6 +18,7 @@ from ckptctl.stores._errors import refused, seen_in, translated
 from ckptctl.stores._keys import Keys, Page
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._obstore_listing import entry_in, level, listed
+from ckptctl.stores._one_by_one import delete_each
 from ckptctl.stores._past import NoPast, Past
 from ckptctl.stores._sound import spelt
 
@@ -164,7 +165,11 @@ class ObstoreKeys:
                 if "DeleteFailed {" not in str(error):  # else it is about a single key
                     raise
                 there = self.real(plain)
-                left |= self._one_by_one([key for key in plain if key in there])
+                # What a batch left is deleted once more, so that each key tells its own reason.
+                again_each = [key for key in plain if key in there]
+                left |= delete_each(
+                    lambda key: obstore.delete(self._store, key), self.where, again_each
+                )
         return left
 
     def past(self) -> Past:
@@ -178,26 +183,6 @@ class ObstoreKeys:
         """Delete the markers of empty directories, which obstore cannot spell."""
         if markers:
             self._spare().delete_markers(markers)
-
-    def _one_by_one(self, keys: Sequence[str]) -> dict[str, str]:
-        """Delete what a batch left, so that each key tells its own reason."""
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
-
-        import obstore  # noqa: PLC0415
-
-        def one(key: str) -> str:
-            try:
-                with translated("deleting from", self.where, key):
-                    obstore.delete(self._store, key)
-            except VanishedError:
-                pass  # which is what was asked
-            except OSError as error:
-                return error.strerror or "it failed"
-            return ""
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            reasons = pool.map(one, keys)
-            return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
 
 
 def _is_lost(error: Exception) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,10 +14,10 @@ from ckptctl.stores._errors import refused, translated
 from ckptctl.stores._fsspec import entry_of, quiet
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
+from ckptctl.stores._one_by_one import delete_each
 from ckptctl.stores._options import typed
 from ckptctl.stores._past import NoPast, Past
 
-_THREADS = 16
 _ETAGS = ("ETag", "etag", "generation", "content_md5", "md5", "checksum")
 _EMPTY_ONLY = frozenset({"memory", "sftp", "ssh", "ftp", "smb", "file", "local"})
 """Whose `rmdir` is known to refuse a directory that holds anything; pyarrow's deletes all in it."""
@@ -130,9 +129,7 @@ class AnyKeys:
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete files one by one, several at once."""
-        with ThreadPoolExecutor(_THREADS) as pool:
-            reasons = pool.map(self._delete, keys)
-            return {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
+        return delete_each(lambda key: self._fs.rm_file(self._path(key)), self.where, keys)
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Remove empty directories, where this store has directories; one that stays does no harm."""
@@ -145,16 +142,6 @@ class AnyKeys:
     def past(self) -> Past:
         """Return that memory keeps nothing, and that of others nobody knows."""
         return NoPast("off" if self.where.startswith("memory:") else "unknown")
-
-    def _delete(self, key: str) -> str:
-        try:
-            with translated("deleting from", self.where, key):
-                self._fs.rm_file(self._path(key))
-        except VanishedError:
-            pass  # which is what was asked
-        except OSError as error:
-            return error.strerror or "it failed"
-        return ""
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:  # noqa: ANN401 - the same

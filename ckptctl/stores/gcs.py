@@ -23,6 +23,7 @@ from ckptctl.stores._gcsfs import file_system, patience
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page
 from ckptctl.stores._objects import ObjectStore
+from ckptctl.stores._one_by_one import why_left
 from ckptctl.stores._options import typed
 from ckptctl.stores._past import BRIEF_SECONDS, GCS_FIELDS, Past, Version, of_gcs
 from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_endpoint
@@ -213,17 +214,13 @@ class GcsKeys(AnyKeys):
             more["pageToken"] = found["nextPageToken"]
 
     def _why(self, answer: object, key: str) -> str:
-        if isinstance(answer, tuple) and bytes(answer[1]).strip() not in _NO_CONTENT:
-            answer = garbled("deleting from", self.where, key)
-        if not isinstance(answer, Exception):
-            return ""
-        try:
-            with translated("deleting from", self.where, key):
+        def settle() -> None:
+            if isinstance(answer, Exception):
                 raise answer
-        except VanishedError:
-            return ""  # which is what was asked
-        except OSError as error:
-            return error.strerror or "it failed"
+            if not isinstance(answer, tuple) or bytes(answer[1]).strip() not in _NO_CONTENT:
+                raise garbled("deleting from", self.where, key)
+
+        return why_left(settle, self.where, key)
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
