@@ -14,7 +14,7 @@ from ckptctl.listing import Folder
 from ckptctl.patterns import later
 from ckptctl.secrecy import holds_secret
 from ckptctl.stores import Access, is_local, scheme_of, split, told
-from ckptctl.stores._base import MistakenError, Store
+from ckptctl.stores._base import MistakenError, Store, TooManyKeysError
 from ckptctl.stores.local import LocalStore
 
 _NUMBERED = later(r"(?:.*_)?[0-9]+")
@@ -103,12 +103,13 @@ def list_location(store: Store) -> Folder:
     try:
         return store.listing()
     except OSError as error:
-        said, check = told(
-            store.root, error.strerror or str(error), "check its permissions and the mount"
-        )
-        raise UnreadableError(
-            f"{store.root}: cannot be listed ({said}); nothing was changed", check
-        ) from error
+        raise unlisted(store.root, error) from error
+
+
+def unlisted(root: str, error: OSError) -> UnreadableError:
+    """Return the error of a location that cannot be listed."""
+    said, check = told(root, error.strerror or str(error), "check its permissions and the mount")
+    return UnreadableError(f"{root}: cannot be listed ({said}); nothing was changed", check)
 
 
 def containing(location: str, formats: Formats) -> Inside | None:
@@ -129,6 +130,49 @@ def containing(location: str, formats: Formats) -> Inside | None:
     return outermost
 
 
+def containing_there(
+    location: str, access: Access, formats: Formats, *, bare: bool
+) -> Inside | None:
+    """Return the checkpoint that a location in a bucket is or lies in, if any.
+
+    It is asked only of what has the name of one, or is `bare`: an object, or a prefix in which no
+    run was found; so no parent of a usual run is listed.  One that the caller may not list, or that
+    holds too much, tells nothing.  Raises OSError.
+    """
+    at, outermost = location, None
+    for _ in range(_LEVELS):
+        parent, _, name = at.rpartition("/")
+        if "://" not in parent:
+            break
+        if names.parse(name, file=False).numbered or (bare and at == location):
+            inner = location.removeprefix(f"{parent}/")
+            outermost = _claimed_there(access.open(parent), inner, formats) or outermost
+        at = parent
+    return outermost
+
+
+def _claimed_there(store: Store, inner: str, formats: Formats) -> Inside | None:
+    try:
+        found = _claimed_in(store, store.root, inner, formats)
+        return found or (None if "/" in inner else _beside(store, inner, formats))
+    except (FileNotFoundError, PermissionError, TooManyKeysError):
+        return None
+    finally:
+        store.close()
+
+
+def _beside(store: Store, name: str, formats: Formats) -> Inside | None:
+    """Return the checkpoint that a file of a directory is or belongs to."""
+    top = store.listing(deep=False)
+    if name not in top.files:
+        return None
+    found = look(top, store, formats, os.path.basename(store.root))
+    for item in found.items:
+        if name in item.claim.members:
+            return Inside(store.root, item.claim.key_file, exact=True)
+    return None
+
+
 def _file(path: str, formats: Formats) -> Inside:
     """Return the checkpoint that a file is or belongs to.  UsageError where it is none."""
     parent, name = os.path.split(path)
@@ -137,43 +181,50 @@ def _file(path: str, formats: Formats) -> Inside:
         return replace(above, exact=False)
     store = LocalStore(parent)
     try:
-        found = look(store.listing(deep=False), store, formats, os.path.basename(parent))
+        found = _beside(store, name, formats)
     finally:
         store.close()
-    for item in found.items:
-        if name in item.claim.members:
-            return Inside(parent, item.claim.key_file, exact=True)
-    raise UsageError(f"{path}: is neither a directory nor a checkpoint", "name the run's directory")
+    if found is None:
+        raise UsageError(
+            f"{path}: is neither a directory nor a checkpoint", "name the run's directory"
+        )
+    return found
 
 
 def _claimed(parent: str, inner: str, formats: Formats) -> Inside | None:
     """Return the checkpoint of a directory that a relative path is, or lies in, or holds part of."""
-    name = inner.split("/", maxsplit=1)[0]
     try:
         store = LocalStore(parent)
     except OSError:
         return None
     try:
-        top = store.listing(deep=False)
-        begun = name.startswith("_")  # all do, and asking would import every format
-        roots = next((kind.roots for kind in formats if name in kind.roots), ()) if begun else ()
-        if name not in top.folders or not (roots or _plausible(name, top)):
-            return None
-        beside = {n: store.listing(n) for n in roots if n in top.folders and n != name}
-
-        def taken(folder: Folder) -> Inside | None:
-            seen = replace(top, folders={**beside, name: folder})
-            found = look(seen, store, formats, os.path.basename(parent))
-            return _inside(parent, inner, [item.claim.members for item in found.items])
-
-        # A level or two shows most formats; only then is all below it read, which may be a lot.
-        if not names.parse(name, file=False).numbered and not taken(_two_levels(store, name)):
-            return None
-        return taken(store.listing(name))
+        return _claimed_in(store, parent, inner, formats)
     except OSError:
         return None
     finally:
         store.close()
+
+
+def _claimed_in(store: Store, parent: str, inner: str, formats: Formats) -> Inside | None:
+    name = inner.split("/", maxsplit=1)[0]
+    top = store.listing(deep=False)
+    begun = name.startswith("_")  # all do, and asking would import every format
+    roots = next((kind.roots for kind in formats if name in kind.roots), ()) if begun else ()
+    if name not in top.folders or not (roots or _plausible(name, top)):
+        return None
+    beside = {n: store.listing(n) for n in roots if n in top.folders and n != name}
+
+    def taken(folder: Folder) -> Inside | None:
+        seen = replace(top, folders={**beside, name: folder})
+        found = look(seen, store, formats, os.path.basename(parent))
+        return _inside(parent, inner, [item.claim.members for item in found.items])
+
+    # A level or two shows most formats; only then is all below it read, which may be a lot.  In a
+    # bucket that takes one listing, and a level one for each folder.
+    numbered = names.parse(name, file=False).numbered
+    if isinstance(store, LocalStore) and not numbered and not taken(_two_levels(store, name)):
+        return None
+    return taken(store.listing(name))
 
 
 def _inside(parent: str, inner: str, claimed: Iterable[Sequence[str]]) -> Inside | None:

@@ -10,16 +10,18 @@ from functools import partial
 from ckptctl.annotate import annotate
 from ckptctl.beside import OpenLog, read_beside, read_log, read_log_there
 from ckptctl.decision import Context
-from ckptctl.errors import UsageError
+from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.formats._base import Format
 from ckptctl.group import Found, look, runs_below
 from ckptctl.known import Formats, known_formats
 from ckptctl.locate import (
     Inside,
     containing,
+    containing_there,
     list_location,
     open_local,
     open_location,
+    unlisted,
 )
 from ckptctl.model import Layout, Problem, Run
 from ckptctl.reading import Reader
@@ -80,16 +82,33 @@ def survey(
     """
     formats = known_formats(layouts)
     if access is not None and not is_local(location):
-        return _found(location, open_location(location, access), formats, deep=deep, access=access)
+        return _there(location, access, formats, deep=deep)
     inside = containing(location, formats)
-    if inside is not None and inside.exact:
-        return _one(location, inside, formats)
     if inside is not None:
-        raise UsageError(
-            f"{location}: lies inside the checkpoint {inside.member} of the run {inside.run}; nothing was changed",
-            f"name the run: {inside.run}",
-        )
+        return _one(location, inside, formats)
     return _found(location, open_local(location), formats, deep=deep)
+
+
+def _there(location: str, access: Access, formats: Formats, *, deep: bool) -> Survey:
+    """Survey a location in a bucket, which is listed before anybody asks what it lies in."""
+    store = open_location(location, access)
+    view: Survey | UnreadableError
+    try:
+        view = _found(location, store, formats, deep=deep, access=access)
+    except UnreadableError as error:
+        if not isinstance(error.__cause__, NotADirectoryError):
+            raise
+        view = error  # an object: it may be a checkpoint of one file
+    try:
+        bare = isinstance(view, UnreadableError) or not view.found
+        inside = containing_there(store.root, access, formats, bare=bare)
+    except OSError as error:
+        raise unlisted(store.root, error) from error
+    if inside is not None:
+        return _one(location, inside, formats, access)
+    if isinstance(view, UnreadableError):
+        raise view
+    return view
 
 
 def _found(
@@ -107,11 +126,20 @@ def _found(
     return Survey(location, store, formats, found, tuple(problems), access=access)
 
 
-def _one(location: str, inside: Inside, formats: Formats) -> Survey:
-    """Survey the run of one checkpoint, to look at that one only."""
-    store = open_local(inside.run)
-    found = next(iter(runs_below(list_location(store), store, formats, deep=False)))
-    return Survey(location, store, formats, (found,), (), inside.member)
+def _one(location: str, inside: Inside, formats: Formats, access: Access | None = None) -> Survey:
+    """Survey the run of one checkpoint, to look at that one only.
+
+    UsageError for what lies in it.
+    """
+    if not inside.exact:
+        raise UsageError(
+            f"{location}: lies inside the checkpoint {inside.member} of the run {inside.run}; nothing was changed",
+            f"name the run: {inside.run}",
+        )
+    store = open_location(inside.run, access)
+    top = os.path.basename(store.root)
+    found = next(iter(runs_below(list_location(store), store, formats, deep=False, top=top)))
+    return Survey(location, store, formats, (found,), (), inside.member, access)
 
 
 def name_of(view: Survey, found: Found) -> str:

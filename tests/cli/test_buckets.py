@@ -113,6 +113,38 @@ def test_digests_of_a_disk_are_compared_with_a_bucket(
 
 
 @pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
+def test_the_path_of_one_checkpoint_is_that_one_there_too(
+    bucket: Place, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    upload(save(tmp_path, {1: None, 2: None}), bucket)
+    for step in (1, 2):
+        bucket.put(f"checkpoint-{step}/model.safetensors", safetensors())
+        bucket.put(f"checkpoint-{step}/trainer_state.json", b'{"global_step": %d}' % step)
+    for below in ("step_1.pt", "checkpoint-1"):
+        (only,) = checkpoints(call(ckptctl, "list", bucket, "--json", below=below)).values()
+        assert only["path"] == f"{bucket.url}/{below}"
+        verified = call(ckptctl, "verify", bucket, "--json", below=below).json["results"]
+        assert [result["path"] for result in verified] == [only["path"]]
+        refused = call(ckptctl, "prune", bucket, "--keep-last", "1", below=below)
+        assert refused.code == 2
+        assert f"name the run: {bucket.url}" in refused.stderr
+
+
+def test_what_lies_in_a_checkpoint_there_is_refused(s3: Place, ckptctl: Ckptctl) -> None:
+    inner = "checkpoint-5/global_step5"
+    for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"):
+        s3.put(f"{inner}/{name}", torch_zip())
+    s3.put("checkpoint-5/latest", b"global_step5")
+    s3.put("checkpoint-5/trainer_state.json", b'{"global_step": 5}')
+    s3.put("checkpoint-5/model.safetensors", safetensors())
+    for below in (inner, "checkpoint-5/latest"):
+        for command in (("list",), ("prune", "--keep-last", "1")):
+            refused = call(ckptctl, command[0], s3, *command[1:], below=below)
+            assert refused.code == 2
+            assert f"name the run: {s3.url}" in refused.stderr
+
+
+@pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
 def test_pins_tags_metrics_and_holds_are_recorded_there(bucket: Place, ckptctl: Ckptctl) -> None:
     for step in (1, 2):
         bucket.put(f"run/step_{step}.pt", torch_zip())
