@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import safetensors, torch_zip
-from tests.cli.test_buckets import call, options, upload
+from tests.cli.test_buckets import call, options
 from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
 from tests.servers import fake_gcs, faulty, seaweed
@@ -285,25 +284,3 @@ def test_a_store_that_ignores_conditions_is_refused_unless_no_lock_is_asked_for(
         assert (done.code, steps(there)) == (0, ["step_1", "step_3"]), done.stderr
     assert set(state(there)) == {"", "records"}
     assert state(there)[""] == []
-
-
-@BOTH
-@pytest.mark.parametrize("directory", ["hf-trainer", "torch-plain", "tensorflow", "orbax"])
-def test_the_same_survive_as_on_a_disk(
-    directory: str, corpus: Path, bucket: Place, tmp_path: Path, ckptctl: Ckptctl
-) -> None:
-    copy = tmp_path / "run"
-    subprocess.run(["cp", "-a", str(corpus / directory), str(copy)], check=True)
-    upload(corpus / directory, bucket)
-    rules = ("--keep-last", "1", "-r", "-y", "--settle", "0s")
-    local = ckptctl("prune", copy, *rules, "--json")
-    there = call(ckptctl, "prune", bucket, *rules, "--json")
-    assert (local.code, there.code) == (0, 0), there.stderr
-    assert sorted(outcomes(there)) == sorted(outcomes(local))
-    on_disk = {
-        os.path.relpath(os.path.join(top, name), copy)
-        for top, folders, names in os.walk(copy)
-        for name in names
-        if ".ckptctl" not in top
-    }
-    assert {key for key, _ in bucket.open().listing().walk()} == on_disk

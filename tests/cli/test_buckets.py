@@ -22,13 +22,6 @@ from tests.servers import seaweed
 from tests.stores.places import SERVERS, Place, place
 from tests.trees import set_age
 
-RUNS = (
-    ("s3-obstore", "hf-trainer"), ("s3-obstore", "tensorflow"), ("s3-obstore", "lightning"),
-    ("s3-fsspec", "torch-plain"), ("gcs", "hf-trainer"), ("gcs", "orbax"),
-)  # fmt: skip
-"""On which store which run of the corpus is tried; how they differ is tests/stores/'s part."""
-SAME = ("name", "format", "kind", "family", "step", "epoch", "files", "metrics", "tags")
-
 
 @pytest.fixture
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
@@ -63,26 +56,6 @@ def call(ckptctl: Ckptctl, command: str, where: Place, *more: str, below: str = 
 def checkpoints(done: Done) -> dict[str, dict[str, Any]]:
     assert done.code == 0, done.stderr
     return {c["path"].split("/", 3)[-1]: c for run in done.json["runs"] for c in run["checkpoints"]}
-
-
-@pytest.mark.parametrize(("bucket", "directory"), RUNS, indirect=["bucket"])
-def test_the_same_run_is_the_same_in_a_bucket(
-    directory: str, corpus: Path, bucket: Place, ckptctl: Ckptctl
-) -> None:
-    upload(corpus / directory, bucket)
-    local = ckptctl("list", "-r", corpus / directory, "--json", "--settle", "0s").json["runs"]
-    there = call(ckptctl, "list", bucket, "-r", "--json")
-    assert there.code == 0, there.stderr
-    expected = sorted((c for run in local for c in run["checkpoints"]), key=lambda c: c["path"])
-    found = sorted(
-        (c for run in there.json["runs"] for c in run["checkpoints"]), key=lambda c: c["path"]
-    )
-    assert [[c[k] for k in SAME] for c in found] == [[c[k] for k in SAME] for c in expected]
-    assert {c["state"] for c in found} == {"complete"}
-    assert all(c["path"].startswith(bucket.url) for c in found)
-    done = call(ckptctl, "verify", bucket, "--json")
-    assert (done.code, {r["status"] for r in done.json["results"]}) == (0, {"ok"})
-    assert len(done.json["results"]) == len(found)
 
 
 @pytest.mark.parametrize("bucket", SERVERS, indirect=True)
@@ -236,32 +209,6 @@ def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
     assert process.wait(30) == 0
     assert process.stderr is not None
     process.stderr.close()
-
-
-@pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
-@pytest.mark.parametrize(
-    ("directory", "rules"),
-    [
-        ("hf-trainer", ("--keep-last", "1", "--keep-best", "2", "--metric", "eval_loss")),
-        ("torch-plain", ("--keep-last", "2", "--keep-best", "1", "--metric", "val_ppl")),
-        ("orbax", ("--keep-every", "300")),
-        ("tensorflow", ("--keep-last", "1")),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_the_same_is_decided_there(
-    directory: str, rules: tuple[str, ...], corpus: Path, bucket: Place, ckptctl: Ckptctl
-) -> None:
-    upload(corpus / directory, bucket)
-    local = ckptctl("prune", "-r", corpus / directory, *rules, "-n", "--json")
-    there = call(ckptctl, "prune", bucket, *rules, "-r", "-n", "--json")
-    assert (local.code, there.code) == (0, 0), there.stderr
-    decided = [
-        {d["checkpoint"]["name"]: d["verdict"] for d in done.json["runs"][0]["decisions"]}
-        for done in (local, there)
-    ]
-    assert decided[0] == decided[1]
-    assert set(decided[0].values()) == {"keep", "delete"}
 
 
 def test_why_explains_there(s3: Place, ckptctl: Ckptctl) -> None:
