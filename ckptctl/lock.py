@@ -171,7 +171,15 @@ class Lock:
             self._store.remove_file(aside)
 
     def _write_over(self, holder: dict[str, object]) -> None:
-        """Take a dead holder's lock by one conditional write: of several that try, one gets it."""
+        """Take a dead holder's lock by one conditional write: of several that try, one gets it.
+
+        LockedError where the store knows no such write, since then two could get it.
+        """
+        if not self._store.able.match:
+            raise LockedError(
+                f"{self._store.root}: its holder is gone, but no store of this kind lets just one take over its lock; nothing was changed",
+                f"if nobody works on this run, remove {self._store.root}/{self._file}",
+            )
         seen = self._store.stat(self._file)
         if seen is None or self._holder() != holder:  # it is another one by now
             return

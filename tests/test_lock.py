@@ -12,6 +12,7 @@ import pytest
 
 from ckptctl.errors import LockedError
 from ckptctl.lock import LIFE_NS, Lock
+from ckptctl.stores import open_store
 from ckptctl.stores.local import LocalStore
 
 
@@ -84,6 +85,18 @@ def test_a_lock_that_cannot_be_read_is_respected_until_it_is_old(tmp_path: Path)
     os.utime(tmp_path / "lock", (0, 0))
     lock = Lock(store(tmp_path), time.time_ns)
     lock.acquire()
+    lock.release()
+
+
+def test_a_store_without_conditional_writes_lets_nobody_take_over() -> None:
+    there = open_store("memory://without-conditions/state")
+    there.create("lock", json.dumps({"expires_ns": 1, "token": "another"}).encode())
+    with pytest.raises(LockedError, match="its holder is gone"):
+        Lock(there, time.time_ns).acquire()
+    there.remove_file("lock")
+    lock = Lock(there, time.time_ns)
+    lock.acquire()
+    lock.check()
     lock.release()
 
 
