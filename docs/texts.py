@@ -15,8 +15,8 @@ a terminal nothing is asked, and there is no colour."""
 
 LOCATIONS = """\
 A `LOCATION` is the path of a run, of a directory with runs below it (with `--recursive`), or of one
-checkpoint; `@TIER` and `@TIER/RUN` are those of the tiers in the configuration. By default it is the current
-directory."""
+checkpoint; or the URL of a run or of runs in a bucket, as `s3://BUCKET/PATH` and `gs://BUCKET/PATH`. `@TIER` and
+`@TIER/RUN` are those of the tiers in the configuration. By default it is the current directory."""
 
 ENVIRONMENT = (
     ("CKPTCTL_CONFIG", "The configuration to use where `--config` names none."),
@@ -34,7 +34,7 @@ root could have put it there; see `ckptctl-policy`(5)."""
 STATE = """\
 Beside a run: what ckptctl notes of it. `lock` while something is changed, `journal.jsonl` with what is being
 deleted, `records/` with pins, tags, annotations and holds, `trash/` with what is deleted and can be brought back or
-has not been removed yet. Where nothing can be written beside the run it is `.ckptctl/` in the run itself, and
+has not been removed yet; in a bucket `journal/` is in place of the one, and records in place of the other. Where nothing can be written beside the run it is `.ckptctl/` in the run itself, and
 `--state-dir` says another place."""
 
 FILES = (
