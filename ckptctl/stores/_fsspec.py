@@ -25,8 +25,10 @@ def quiet(*loggers: str) -> None:
 
 
 def entry_of(size: object, when: object, etag: object = "") -> Entry:
-    """Return an entry from what a library says of an object."""
+    """Return an entry from what a library says of an object.  ValueError where that is no sense."""
     number = int(str(size or 0))
+    if number < 0:
+        raise ValueError("no object has a negative size")
     return Entry(number, nanoseconds(when), allocated=number, etag=str(etag or "").strip('"'))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Blob
-from ckptctl.stores._again import again
+from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import (
     STATE_NAME,
     Capabilities,
@@ -20,7 +20,7 @@ from ckptctl.stores._base import (
 )
 from ckptctl.stores._blob import ObjectBlob
 from ckptctl.stores._keeping import Keeping
-from ckptctl.stores._keys import BATCH, ODD, Keys, Tree
+from ckptctl.stores._keys import BATCH, ODD, Keys, Page, Tree
 from ckptctl.stores._past import asked
 from ckptctl.stores._sound import sound_path
 
@@ -71,7 +71,7 @@ class ObjectStore:
         """
         base = self._prefix(path)
         tree = Tree(path, base, self.max_keys)
-        tree.fill(self.keys, self.keys.pages(base, deep=deep))
+        tree.fill(self.keys, self._pages(base, deep=deep))
         if tree.empty():  # which a login page would seem to be as well, were this not asked
             found = self._head(base[:-1] or STATE_NAME)
             if not base:
@@ -86,6 +86,18 @@ class ObjectStore:
                 path,
             )
         return tree.folder()
+
+    def _pages(self, base: str, *, deep: bool) -> Iterator[Page]:
+        """Yield a listing in pages.  GarbledError where it holds what was not asked for.
+
+        A server that does not heed the prefix would have all else of its bucket taken for ours.
+        """
+        for page in self.keys.pages(base, deep=deep):
+            found = (*(key for key, _ in (*page.objects, *page.unsure)), *page.prefixes)
+            # Of a marker "a/" some libraries say "a".
+            if not all(f"{key}/".startswith(base) for key in (*found, *page.others)):
+                raise garbled("listing", self.keys.where)
+            yield page
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole small file by one request."""
@@ -187,7 +199,7 @@ class ObjectStore:
         tops = {f"{self._key(folder)}/" for folder in folders}
         kept: set[str] = set()
         marks: list[tuple[str, str]] = []
-        for page in self.keys.pages(self._prefix(""), deep=True):
+        for page in self._pages(self._prefix(""), deep=True):
             if page.afresh:
                 kept, marks = set(), []
             kept.update(_tops(page.others, tops))
@@ -211,7 +223,7 @@ class ObjectStore:
         found: dict[str, int] = {}
         unsure: list[str] = []
         try:
-            for page in self.keys.pages(base, deep=True):
+            for page in self._pages(base, deep=True):
                 if page.afresh:
                     found, unsure = {}, []
                 found |= {key: entry.size for key, entry in page.objects}

@@ -68,11 +68,15 @@ def _proven(
         )
         awaited = {last} if last else set()
         found: list[str] = []
+        lately: frozenset[str] = frozenset()
         for chunk in _chunks(store, where, prefix, offset):
             new = [item for item in chunk if item["path"] not in before]
             if new:
                 yield _page(new, prefix)
             names = [item["path"] for item in chunk]
+            if lately.issuperset(names):  # one page over and over: it would go on for ever
+                raise garbled("listing", where)
+            lately = frozenset(names)
             awaited.difference_update(names)
             found = [*found, *names][-BATCH:]
         if awaited:

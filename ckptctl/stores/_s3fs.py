@@ -110,26 +110,32 @@ class S3fsKeys:
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing, in pages of 1000."""
         more: dict[str, str] = {} if deep else {"Delimiter": "/"}
+        tokens: set[str] = set()
         while True:
-            found = again(lambda: self._list(Prefix=prefix, **more))
-            yield Page(
-                [(item["Key"], _entry(item)) for item in found.get("Contents", ())],
-                [item["Prefix"].removesuffix("/") for item in found.get("CommonPrefixes", ())],
-            )
-            if not found.get("IsTruncated"):
+            page, token = again(lambda: self._list(Prefix=prefix, **more))
+            yield page
+            if not token:
                 return
-            more["ContinuationToken"] = found["NextContinuationToken"]
+            if token in tokens:  # it would go on for ever
+                raise garbled("listing", self.where)
+            tokens.add(token)
+            more["ContinuationToken"] = token
 
-    def _list(self, **arguments: str) -> dict[str, Any]:
-        """Return one page, once it is a page and has all that it says it has."""
+    def _list(self, **arguments: str) -> tuple[Page, str]:
+        """Return one page, once it has all that it says it has, and the token of the next."""
         with translated("listing", self.where):
             found: dict[str, Any] = self._call("list_objects_v2", **arguments)
         count = len(found.get("Contents", ())) + len(found.get("CommonPrefixes", ()))
         if "Name" not in found or count < found.get("KeyCount", 0):
             raise garbled("listing", self.where)
-        if found.get("IsTruncated") and "NextContinuationToken" not in found:
-            raise garbled("listing", self.where)
-        return found
+        try:
+            page = Page(
+                [(item["Key"], _entry(item)) for item in found.get("Contents", ())],
+                [item["Prefix"].removesuffix("/") for item in found.get("CommonPrefixes", ())],
+            )
+            return page, found["NextContinuationToken"] if found.get("IsTruncated") else ""
+        except (KeyError, ValueError):
+            raise garbled("listing", self.where) from None
 
     def real(self, keys: Collection[str]) -> set[str]:
         """Return all: here keys are as they are."""
@@ -255,6 +261,6 @@ def _size(found: Mapping[str, Any]) -> int:
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
-    return entry_of(
-        item.get("Size", item.get("ContentLength", 0)), item["LastModified"], item.get("ETag", "")
-    )
+    """Return what is said of an object; KeyError, ValueError where a listing does not say it."""
+    size = item["Size"] if "Key" in item else item.get("ContentLength", 0)
+    return entry_of(size, item["LastModified"], item.get("ETag", ""))

@@ -67,27 +67,35 @@ class GcsKeys(AnyKeys):
             more["prefix"] = prefix
         if not deep:
             more["delimiter"] = "/"
+        tokens: set[str] = set()
         while True:
-            found = again(lambda: self._list(more))
-            yield Page(
-                [(item["name"], _entry(item)) for item in found.get("items", ())],
-                [name.removesuffix("/") for name in found.get("prefixes", ())],
-            )
-            if not found.get("nextPageToken"):
+            page, token = again(lambda: self._list(more))
+            yield page
+            if not token:
                 return
-            more["pageToken"] = found["nextPageToken"]
+            if token in tokens:  # it would go on for ever
+                raise garbled("listing", self.where)
+            tokens.add(token)
+            more["pageToken"] = token
 
-    def _list(self, wanted: Mapping[str, object]) -> Mapping[str, Any]:
-        """Return one page, once it is one."""
+    def _list(self, wanted: Mapping[str, object]) -> tuple[Page, str]:
+        """Return one page and the token of the next, once it is one."""
         with translated("listing", self.where):
             found = self._call("GET", "b/{}/o", json_out=True, **wanted)
         if not isinstance(found, Mapping) or found.get("kind") != "storage#objects":
             raise garbled("listing", self.where)
-        return found
+        try:
+            page = Page(
+                [(item["name"], _entry(item)) for item in found.get("items", ())],
+                [name.removesuffix("/") for name in found.get("prefixes", ())],
+            )
+            return page, str(found.get("nextPageToken") or "")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise garbled("listing", self.where) from None
 
     def _entry(self, found: Any, key: str) -> Entry:  # noqa: ANN401 - JSON
         """Return what an answer says of one object."""
-        if not isinstance(found, Mapping) or not found.keys() >= {"updated", "generation"}:
+        if not isinstance(found, Mapping) or not found.keys() >= {"size", "updated", "generation"}:
             raise garbled("reading from", self.where, key)
         return _entry(found)
 
@@ -224,7 +232,7 @@ class GcsKeys(AnyKeys):
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
-    return entry_of(item.get("size"), item["updated"], item["generation"])
+    return entry_of(item["size"], item["updated"], item["generation"])
 
 
 @opener("gs", "gcs")

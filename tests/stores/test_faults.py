@@ -10,6 +10,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gcsfs.retry
@@ -17,7 +18,7 @@ import pytest
 import s3fs.core
 
 from ckptctl.lock import Lock
-from ckptctl.stores import _again
+from ckptctl.stores import _again, _listing
 from ckptctl.stores._base import Store
 from tests.servers import faulty, seaweed
 from tests.stores.places import SERVERS, Place, place, public
@@ -242,6 +243,43 @@ def test_a_listing_is_one_request_a_page(paged: Store, proxy: faulty.Proxy) -> N
     assert len(proxy.asked(MORE)) == 2
     assert len(proxy.seen) <= 4  # obstore's end is asked for once more
     assert len(proxy.asked("^GET .*(list-type|/o[?])")) == len(proxy.seen)
+
+
+def asking(change: Callable[[str], str]) -> faulty.Act:
+    """A server that heeds only a part of what it is asked."""
+    return lambda request, forward: forward(replace(request, target=change(request.target)))
+
+
+def test_a_listing_that_turns_in_a_circle_ends(
+    paged: Store, proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_listing, "BATCH", 4)
+    proxy.rule(asking(lambda target: re.sub(f"({MORE})[^&]*", "x=", target)), MORE)
+    with pytest.raises(OSError, match="the answer is broken"):
+        paged.listing()
+
+
+@pytest.mark.parametrize("size", [b"", b"-1"])
+def test_a_page_that_makes_no_sense_is_none(
+    open_to_all: Place, proxy: faulty.Proxy, size: bytes
+) -> None:
+    open_to_all.put("a", b"1")
+    said = (b"<Size>%s</Size>" % size, b'"size":"%s",' % size) if size else (b"", b"")
+
+    def change(body: bytes) -> bytes:
+        body = re.sub(rb"<Size>[0-9]+</Size>", said[0], body)
+        return re.sub(rb'"size":\s*"[0-9]+",', said[1], body)
+
+    proxy.rule(faulty.alter(change))
+    with pytest.raises(OSError, match="the answer is broken"):
+        open_to_all.through(proxy, **once_more(open_to_all)).open().listing()
+
+
+def test_what_lies_elsewhere_is_not_taken_for_ours(open_to_all: Place, proxy: faulty.Proxy) -> None:
+    open_to_all.put("a", b"1")
+    proxy.rule(asking(lambda target: re.sub("([?&]prefix=)[^&]*", r"\1", target)))
+    with pytest.raises(OSError, match="the answer is broken"):
+        open_to_all.through(proxy, **once_more(open_to_all)).open().listing()
 
 
 def test_a_page_that_fails_once_is_no_end(
