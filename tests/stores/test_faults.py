@@ -18,7 +18,7 @@ import pytest
 import s3fs.core
 
 from ckptctl.lock import Lock
-from ckptctl.stores import _again, _listing
+from ckptctl.stores import _again, _obstore_listing
 from ckptctl.stores._base import Store
 from tests.servers import faulty, seaweed
 from tests.stores.places import SERVERS, Place, place, public
@@ -253,7 +253,7 @@ def asking(change: Callable[[str], str]) -> faulty.Act:
 def test_a_listing_that_turns_in_a_circle_ends(
     paged: Store, proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_listing, "BATCH", 4)
+    monkeypatch.setattr(_obstore_listing, "BATCH", 4)
     proxy.rule(asking(lambda target: re.sub(f"({MORE})[^&]*", "x=", target)), MORE)
     with pytest.raises(OSError, match="the answer is broken"):
         paged.listing()
