@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from ckptctl.apply import Applier
-from ckptctl.deletion.schedule import scheduled_in
+from ckptctl.deletion.schedule import still
 from ckptctl.deletion.trash import TrashEntry, discard, entries, restore
 from ckptctl.errors import CkptctlError, NotFoundError, RefusedError
 from ckptctl.noting import unscheduled
+from ckptctl.records import Record
 from ckptctl.report import Outcome
 from ckptctl.statedir import StateDirs
 from ckptctl.stores._base import STATE_NAME, Store
@@ -18,9 +19,7 @@ from ckptctl.stores.local import LocalStore
 
 
 def in_trash(dirs: StateDirs) -> list[TrashEntry]:
-    """Return what can be brought back of a run, oldest first; reads only.  Raises OSError."""
-    if dirs.remote:
-        return scheduled_in(dirs)
+    """Return what can be brought back of a run on a disk, oldest first; reads only.  Raises OSError."""
     for place in dirs.existing[:1]:
         with closing(dirs.open(place)) as state:
             return entries(state)
@@ -75,18 +74,29 @@ def bring_back(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Ite
 
 
 def _cancelled(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Iterator[Outcome]:
+    """Cancel scheduled deletions of what is still there; yield what happened to each."""
     recorder = applier.recorder()
+    now = run.listing()
     for entry in meant:
         path = os.path.join(run.root, entry.paths[0])
+        gone = False
+
+        def cancel(old: Record) -> Record:
+            nonlocal gone
+            gone = old.doom is None or not still(old, now)
+            return unscheduled(old)
+
         try:
             applier.check()
-            recorder.change(entry.paths[0], unscheduled)
+            recorder.change(entry.paths[0], cancel)
         except CkptctlError as error:
             yield Outcome(entry.name, path, "restore", "failed", 0, error.message)
         except OSError as error:
             yield Outcome(entry.name, path, "restore", "failed", 0, error.strerror or str(error))
         else:
-            yield Outcome(entry.name, path, "restore", "done", entry.bytes)
+            why = "it is gone, was saved anew, or is scheduled no more" if gone else None
+            status, size = ("skipped", 0) if gone else ("done", entry.bytes)
+            yield Outcome(entry.name, path, "restore", status, size, why)
 
 
 def _give_back_the_time(run: LocalStore, state: Store, back: Sequence[TrashEntry]) -> None:

@@ -11,6 +11,7 @@ from ckptctl.apply import Applier
 from ckptctl.cli.access import access_of
 from ckptctl.cli.prune_run import refuse_by_place, surroundings_of
 from ckptctl.cli.runtime import Session
+from ckptctl.deletion.schedule import scheduled_in
 from ckptctl.deletion.trash import TrashEntry
 from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.group import Found
@@ -110,7 +111,7 @@ def _in_bucket(session: Session, view: Survey) -> list[TrashRun]:
         name, path = name_of(view, found), path_of(view, found)
         try:
             dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
-            held = tuple(in_trash(dirs))
+            held = tuple(scheduled_in(dirs, found.folder))
             runs.append(TrashRun(name, path, dirs, held, view=view, found=found))
         except (OSError, RecordError) as error:
             text = (

@@ -127,6 +127,11 @@ def test_a_grace_is_a_schedule(bucket: Place, ckptctl: Ckptctl) -> None:
     purged = call(ckptctl, "purge", bucket, "--all", "-y", "--json", below="run")
     assert outcomes(purged) == [("step_1", "purge", "done")]
     assert (purged.code, steps(bucket)) == (0, ["step_2", "step_3"])
+    for words in (("undo",), ("undo", "--list"), ("purge", "--all")):  # what is gone is gone
+        nothing = call(ckptctl, words[0], bucket, *words[1:], "--json", below="run")
+        assert (nothing.code, outcomes(nothing)) == (0, []), words
+    named = call(ckptctl, "undo", bucket, "--name", "step_1", below="run")
+    assert named.code == 8
 
 
 @BOTH
