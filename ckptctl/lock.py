@@ -124,8 +124,9 @@ class Lock:
         holder = self._holder()
         return holder is not None and holder.get("token") == self._token
 
-    def _content(self) -> bytes:
+    def _content(self, life_ns: int | None = None) -> bytes:
         pid = os.getpid()
+        until = self._clock() + (self._life_ns if life_ns is None else life_ns)
         return json.dumps(
             {
                 "schema": "ckptctl/lock",
@@ -134,8 +135,8 @@ class Lock:
                 "pid": pid,
                 "started": started(pid),
                 "token": self._token,
-                "expires": format_time(self._clock() + self._life_ns),
-                "expires_ns": self._clock() + self._life_ns,
+                "expires": format_time(until),
+                "expires_ns": until,
             }
         ).encode()
 
@@ -231,7 +232,11 @@ class Lock:
             self._thread.join()
         with contextlib.suppress(OSError, LockedError):
             self.check()
-            self._store.remove_file(self._file)
+            if self._store.remove_file(self._file).left:
+                # Where nothing may be deleted, neither this process nor another is to wait for it.
+                seen = self._store.stat(self._file)
+                match = seen.etag if seen is not None and self._store.able.match else ""
+                self._store.replace(self._file, self._content(-1), if_match=match)
 
 
 def lock_folder(fd: int, path: str) -> None:

@@ -142,6 +142,22 @@ def test_state_that_cannot_be_written_or_taken_back_is_told(
     assert done.code == 0, done.stderr  # what it wrote is there, if not the lock that nobody needs
 
 
+def test_who_may_delete_nothing_does_not_lock_himself_out(
+    seaweedfs: seaweed.Seaweed, ckptctl: Ckptctl
+) -> None:
+    client = seaweedfs.client()
+    for step in (1, 2):
+        client.put_object(Bucket=seaweed.KEPT, Key=f"again/step_{step}.pt", Body=torch_zip())
+    client.close()
+    url = f"s3://{seaweed.KEPT}/again"
+    options = words("list", url, seaweedfs.options(), "--settle", "0s")[2:]
+    for _ in range(3):  # each takes the lock twice, from the second on to finish what was begun
+        done = ckptctl("prune", url, *options, "--keep-last", "1", "--json")
+        assert done.code == 5, done.json
+        (outcome,) = done.json["runs"][0]["outcomes"]
+        assert "permission is denied" in outcome["error"]
+
+
 def test_odd_names_are_spelt_alike_by_all(bucket: Place, ckptctl: Ckptctl) -> None:
     for name in ODD:
         bucket.put(f"{name}/step_1.pt", torch_zip())
