@@ -27,7 +27,7 @@ from ckptctl.records import Record
 from ckptctl.sidecar import is_frameworks, parse_sidecar
 
 _NOTHING = Metadata()
-_HALF_GONE = Problem(
+HALF_DELETED = Problem(
     "half-deleted", "a prune had begun to delete it and was interrupted: the next one goes on"
 )
 
@@ -78,7 +78,7 @@ def annotate(
             unread.append(f"{error.filename or claim.key_file}: {error.strerror or error}")
             fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
         if sources.member in beside.halves:
-            fact = Fact(State.INCOMPLETE, (_HALF_GONE,))
+            fact = Fact(State.INCOMPLETE, (HALF_DELETED,))
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))

@@ -14,7 +14,7 @@ import typer.core
 from ckptctl.cli.naming import Name, Target, near, target_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.reader import Reader
-from ckptctl.cli.recording import host_name, read, recorder_of, user_name
+from ckptctl.cli.recording import host_name, read, read_standing, recorder_of, user_name
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, NotFoundError, UsageError
 from ckptctl.model import Checkpoint, Hold
@@ -74,7 +74,7 @@ def hold(
         raise UsageError(f"{what}; nothing was changed")
     session.open(near(name, location))
     target = target_of(session, name, location, remote=True)
-    checkpoint = read(session, target)
+    checkpoint = (read if options.release else read_standing)(session, target)
     session.warn()
     with recorder_of(session, target) as recorder:
         if options.release:
@@ -108,17 +108,15 @@ class _Holding:
     def begin(self) -> Record:
         """Set the hold; NotFoundError where a prune was faster."""
         record = self.renew()
-        if self.target.view.store.identity(self._path()) is None:
+        try:
+            read_standing(self.session, self.target)
+        except NotFoundError as error:
             self.end()
             raise NotFoundError(
                 f"{self.checkpoint.path}: was deleted this moment, so it is not held",
                 "`ckptctl list` shows what is left",
-            )
+            ) from error
         return record
-
-    def _path(self) -> str:
-        folder = self.target.found.folder.path
-        return f"{folder}/{self.target.member}" if folder else self.target.member
 
     def renew(self) -> Record:
         """Set the hold, or set it to a later time."""

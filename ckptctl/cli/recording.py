@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from ckptctl.annotate import HALF_DELETED
 from ckptctl.cli.naming import Target
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -64,6 +65,21 @@ def read(session: Session, target: Target) -> Checkpoint:
         if checkpoint.member == target.member:
             return checkpoint
     raise NotFoundError(f"{path}: {target.name} is gone", "`ckptctl list` shows what there is")
+
+
+def read_standing(session: Session, target: Target) -> Checkpoint:
+    """Return the checkpoint as it is now; NotFoundError also where a prune has begun to delete it.
+
+    A prefix and a group stay visible for a while after their key file went, and nothing that is
+    recorded can bring that back.
+    """
+    checkpoint = read(session, target)
+    if HALF_DELETED in checkpoint.problems:
+        raise NotFoundError(
+            f"{checkpoint.path}: a prune has begun to delete it, so nothing can keep it any more",
+            "`ckptctl list` shows what is left",
+        )
+    return checkpoint
 
 
 def user_name() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.begun import Removal, begin
 from ckptctl.formats._samples import safetensors, torch_zip
 from tests.cli.test_buckets import call, options
 from tests.cli.test_processes import ENV
@@ -289,3 +290,19 @@ def test_a_store_that_ignores_conditions_is_refused_unless_no_lock_is_asked_for(
         assert (done.code, steps(there)) == (0, ["step_1", "step_3"]), done.stderr
     assert set(state(there)) == {"", "records"}
     assert state(there)[""] == []
+
+
+@pytest.mark.parametrize("command", [("hold", "step_1"), ("annotate", "step_1", "--pin")])
+def test_nothing_is_promised_of_what_a_prune_has_begun_to_delete(
+    s3: Place, ckptctl: Ckptctl, command: tuple[str, ...]
+) -> None:
+    fill(s3, 2)
+    store = s3.open()
+    key = "step_1/a.safetensors"
+    removal = Removal(name="step_1", member="step_1", key=key, payload={}, sidecars={})
+    begin(store.below(".ckptctl/run"), "1", [removal])
+    store.remove_file(f"run/{key}")  # a prune is as far as this
+    at = ["--in"] if command[0] == "annotate" else []
+    done = ckptctl(*command, *at, f"{s3.url}/run", *options(s3))
+    assert done.code == 8
+    assert "begun to delete it" in done.stderr
