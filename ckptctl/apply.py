@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from ckptctl.asking import Answer, Asking
@@ -93,8 +93,11 @@ class Applier:
             self._state.close()
             self._state = None
 
-    def _deleter(self, settled: Callable[[], None] = lambda: None) -> Deleter:
-        return deleter_of(self._run, self._state, self._world, self._number, settled)
+    def _deleter(self, asking: Asking | None = None) -> Deleter:
+        made = (self._run, self._state, self._world, self._number)
+        return (
+            deleter_of(*made) if asking is None else deleter_of(*made, asking.taking, asking.done)
+        )
 
     def _number(self) -> str:
         return f"{self._world.clock():x}-{os.getpid()}-{next(self._count)}"
@@ -157,7 +160,7 @@ class Applier:
             raise ValueError("a plan can be used once")
         self._used = True
         users = Counter(path for c in plan.run.checkpoints for path in c.sidecars)
-        deleter = self._deleter(asking.done)
+        deleter = self._deleter(asking)
         ended: str | None = None
         for group in _groups(plan.actions, deleter.at_once):
             allowed: list[Action] = []
@@ -178,7 +181,7 @@ class Applier:
                 yield from self._delete(allowed, users, deleter, grace)
             if grace is None and self._state is None:
                 self._try_state_again()
-                deleter = self._deleter(asking.done)
+                deleter = self._deleter(asking)
         self.aftermath = deleter.tidy()
 
     def _ends(self) -> str | None:
@@ -237,7 +240,9 @@ class Applier:
                 yield self._outcome(done, doing[done.checkpoint.member], users)
 
     def _outcome(self, done: Done, doing: str, users: Counter[str]) -> Outcome:
-        checkpoint, removed, failed = done
+        checkpoint, removed, failed, kept = done
+        if kept is not None:
+            return Outcome(checkpoint.name, checkpoint.path, doing, "skipped", 0, kept)
         if failed is not None:
             return Outcome(checkpoint.name, checkpoint.path, doing, "failed", 0, failed)
         users.subtract(checkpoint.sidecars)

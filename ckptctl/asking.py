@@ -50,6 +50,10 @@ class Asking:
         """Note that the actions asked about from now on are those that are done next."""
         self._sight.begin()
 
+    def taking(self) -> None:
+        """Note that our own change comes next; called just before it."""
+        self._sight.taking()
+
     def done(self) -> None:
         """Note that the last change was our own; called as soon as it is made."""
         self._sight.done()

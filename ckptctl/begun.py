@@ -95,6 +95,11 @@ def numbers(state: Store) -> list[str]:
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
+def names(state: Store, member: str) -> bool:
+    """Whether the deletion of a checkpoint was begun and is not settled.  Raises OSError, ValueError."""
+    return any(r.member == member for number in numbers(state) for r in removals(state, number))
+
+
 def half_gone(state: Store, folder: Folder) -> frozenset[str]:
     """Return the members of a run of which the key file is gone by a deletion that was begun.
 

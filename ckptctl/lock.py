@@ -208,6 +208,11 @@ class Lock:
             return False
         return started(pid) != holder.get("started")
 
+    def lives(self) -> bool:
+        """Whether somebody holds it, and is not known to be dead.  Raises OSError."""
+        holder = self._holder()
+        return holder is not None and not self._dead(holder)
+
     def check(self) -> None:
         """Prove that the lock is still ours.  LockedError where another process has it."""
         if not self._had:

@@ -40,6 +40,9 @@ class Sight(Protocol):
     def look_ends(self) -> None:
         """Note that the look is over."""
 
+    def taking(self) -> None:
+        """Note that our own change comes next; called just before it."""
+
     def done(self) -> None:
         """Note that the last change was our own; called as soon as it is made."""
 
@@ -72,6 +75,7 @@ class DiskSight:
         self._signature: tuple[object, ...] | None = None
         self._began = self._until = 0.0
         self._mounts: list[str] = []
+        self._ours = False
 
     def begin(self) -> None:
         """Do nothing: each deletion is asked for by itself."""
@@ -95,13 +99,18 @@ class DiskSight:
         taken = self._seconds() - self._began
         self._until = self._seconds() + (_PATIENCE * taken if taken > _CHEAP_SECONDS else 0)
 
+    def taking(self) -> None:
+        """See whether nothing else has changed by now: else our own change would hide that."""
+        self._ours = self._signature is not None and self._own_time() == self._signature[0]
+
     def done(self) -> None:
-        """Take the directory's times for seen.
+        """Take the directory's times for seen, if nothing but our own change is in them.
 
         A record or a tracker that was written meanwhile is not our own.
         """
-        if self._signature is not None:
+        if self._ours and self._signature is not None:
             self._signature = (self._own_time(), *self._signature[1:])
+        self._ours = False
 
     def mounted_in(self, checkpoint: Checkpoint) -> str | None:
         """Return a mount point within a checkpoint, if there is one."""
@@ -186,6 +195,9 @@ class BucketSight:
     def look_ends(self) -> None:
         """Take what was seen for the whole group."""
         self._stale = False
+
+    def taking(self) -> None:
+        """Do nothing."""
 
     def done(self) -> None:
         """Do nothing."""

@@ -90,9 +90,32 @@ def test_a_record_written_while_we_delete_is_not_taken_for_our_own_change(tmp_pa
     watched = Watched(tmp_path)
     watched.hold(3)
     assert watched.answer(1) is None
+    watched.asking.taking()
     watched.hold(2)
     watched.asking.done()
     assert (watched.answer(2) or "").startswith("kept by held now")
+
+
+def test_a_file_made_just_before_we_delete_is_not_taken_for_our_own_change(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    assert watched.answer(1) is None
+    (watched.root / "step_2.json").write_text('{"pinned": true}')
+    watched.checkpoints[2] = replace(watched.checkpoints[2], pinned=True)
+    watched.asking.taking()
+    (watched.root / "step_1.pt").unlink()
+    watched.asking.done()
+    assert (watched.answer(2) or "").startswith("kept by pinned now")
+
+
+def test_our_own_change_asks_for_no_new_look(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    assert watched.answer(1) is None
+    looks = watched.looks
+    watched.asking.taking()
+    (watched.root / "step_1.pt").unlink()
+    watched.asking.done()
+    assert watched.answer(2) is None
+    assert watched.looks == looks
 
 
 def test_each_record_makes_the_folders_time_a_later_one(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import typer
 from ckptctl.cli.completing import locations
 from ckptctl.cli.naming import Name, Target, near, target_of
 from ckptctl.cli.options import Common
-from ckptctl.cli.recording import dirs_of, read_standing, recorder_of
+from ckptctl.cli.recording import dirs_of, read_after, read_standing, recorder_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import RefusedError, UnreadableError, UsageError
 from ckptctl.model import Checkpoint, Metadata, State
@@ -104,7 +104,7 @@ def annotate(
     _refuse_what_others_say(session, target, checkpoint, note)
     with recorder_of(session, target) as recorder, session.signals.noted():
         record = recorder.change(target.member, lambda old: noted(old, note, checkpoint))
-    after = read_standing(session, target)
+        after = read_after(session, target, recorder)
     if note.metrics and checkpoint.state is State.SAVING:
         session.say(
             f"warning: {checkpoint.name} is still being saved: these metrics are void once it changes"

@@ -14,7 +14,7 @@ import typer.core
 from ckptctl.cli.naming import Name, Target, near, target_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.reader import Reader
-from ckptctl.cli.recording import host_name, read, read_standing, recorder_of, user_name
+from ckptctl.cli.recording import host_name, read, read_after, read_standing, recorder_of, user_name
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, NotFoundError, UsageError
 from ckptctl.model import Checkpoint, Hold
@@ -109,7 +109,7 @@ class _Holding:
         """Set the hold; NotFoundError where a prune was faster."""
         record = self.renew()
         try:
-            read_standing(self.session, self.target)
+            read_after(self.session, self.target, self.recorder)
         except NotFoundError as error:
             self.end()
             raise NotFoundError(

@@ -8,18 +8,23 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from ckptctl.annotate import HALF_DELETED
+from ckptctl.begun import names
 from ckptctl.cli.naming import Target
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import NotFoundError, UnreadableError
+from ckptctl.errors import LockedError, NotFoundError, UnreadableError
 from ckptctl.flags import PolicyFlags
+from ckptctl.lock import Lock
 from ckptctl.model import Checkpoint
 from ckptctl.recording import Recorder
 from ckptctl.statedir import StateDirs
 from ckptctl.stores import told
-from ckptctl.survey import path_of, read_run, state_dirs
+from ckptctl.survey import again, path_of, read_run, state_dirs
+
+_PATIENCE_SECONDS = 30
 
 
 @contextmanager
@@ -67,8 +72,33 @@ def read(session: Session, target: Target) -> Checkpoint:
     raise NotFoundError(f"{path}: {target.name} is gone", "`ckptctl list` shows what there is")
 
 
+def read_after(session: Session, target: Target, recorder: Recorder) -> Checkpoint:
+    """Return the checkpoint as it is after something was recorded of it that is to keep it.
+
+    A prune in a bucket that had begun to delete it by then is waited for: it did not see the record.
+    NotFoundError where it is gone, LockedError where that takes too long.
+    """
+    until = time.monotonic() + _PATIENCE_SECONDS
+    lock = Lock(recorder.state, session.clock)
+    path = path_of(target.view, target.found)
+    try:
+        while target.view.access and names(recorder.state, target.member) and lock.lives():
+            if time.monotonic() >= until:
+                raise LockedError(
+                    f"{path}: a prune is deleting {target.name} at this moment, or something beside it",
+                    "see with `ckptctl list` what is left when it is over",
+                )
+            time.sleep(0.2)
+        found = again(target.view, target.found)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(
+            f"{path}: whether {target.name} is still there cannot be seen ({error})", "try again"
+        ) from error
+    return read_standing(session, replace(target, found=found))
+
+
 def read_standing(session: Session, target: Target) -> Checkpoint:
-    """Return the checkpoint as it is now; NotFoundError also where a prune has begun to delete it.
+    """Return the checkpoint as it was listed; NotFoundError also where a prune has begun to delete it.
 
     A prefix and a group stay visible for a while after their key file went, and nothing that is
     recorded can bring that back.

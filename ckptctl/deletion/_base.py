@@ -41,6 +41,7 @@ class Done(NamedTuple):
     checkpoint: Checkpoint
     removed: Removed = Removed()
     failed: str | None = None  # why it is untouched
+    kept: str | None = None  # what keeps it since a moment ago: it is untouched
 
 
 class Finished(NamedTuple):

@@ -19,8 +19,10 @@ from ckptctl.errors import CkptctlError
 from ckptctl.listing import Entry, Folder
 from ckptctl.model import Checkpoint
 from ckptctl.noting import scheduled
+from ckptctl.pace import in_order
 from ckptctl.recording import Recorder, read_record
-from ckptctl.records import Doom, RecordError
+from ckptctl.records import FOLDER as RECORDS
+from ckptctl.records import Doom, RecordError, file_name
 from ckptctl.stores._base import Removed, Stop
 from ckptctl.stores._keys import BATCH
 from ckptctl.stores._objects import ObjectStore
@@ -42,16 +44,24 @@ class BucketDeleter:
     _gone: dict[str, Entry] = field(default_factory=dict)
 
     def delete(self, doomed: Sequence[Checkpoint], shared: frozenset[str]) -> Iterator[Done]:
-        """Delete checkpoints; one whose key file could not be deleted is untouched."""
+        """Delete checkpoints; one whose key file could not be deleted is untouched.
+
+        Whoever holds or pins one looks into the journal after that; so the records are looked at
+        once more when the journal is written, and one of both sees the other.
+        """
         of = {checkpoint.member: removal_of(checkpoint, shared) for checkpoint in doomed}
-        keys = {of[c.member].key: c.files[of[c.member].key] for c in doomed}
         number = self.number()
         try:
             journal.begin(self.recorder.state, number, list(of.values()))
+            if kept := self._kept_since(doomed):
+                yield from (Done(c, kept=kept[c.member]) for c in doomed if c.member in kept)
+                doomed = [c for c in doomed if c.member not in kept]
+                journal.begin(self.recorder.state, number, [of[c.member] for c in doomed])
         except OSError as error:
             text = f"it cannot be noted in the journal ({error.strerror or error}); it is untouched"
             yield from (Done(checkpoint, failed=text) for checkpoint in doomed)
             return
+        keys = {of[c.member].key: c.files[of[c.member].key] for c in doomed}
         stays, unsure = self._take(keys)
         gone = [checkpoint for checkpoint in doomed if of[checkpoint.member].key not in stays]
         files = {c.member: self._rest(c, of[c.member]) for c in gone}
@@ -72,6 +82,31 @@ class BucketDeleter:
             self._gone[of[checkpoint.member].key] = keys[of[checkpoint.member].key]
             self._gone.update((path, entry) for path, entry in mine.items() if path not in left)
             yield Done(checkpoint, Removed(freed, texts))
+
+    def _kept_since(self, doomed: Sequence[Checkpoint]) -> dict[str, str]:
+        """Return what records keep now, and why: nothing did when it was asked.  Raises OSError."""
+        state = self.recorder.state
+        try:
+            there = state.listing(RECORDS, deep=False).files
+        except FileNotFoundError:
+            return {}
+        noted = [c for c in doomed if file_name(c.member) in there]
+        reasons = in_order(self._keeps, noted)
+        return {c.member: why for c, why in zip(noted, reasons, strict=True) if why}
+
+    def _keeps(self, checkpoint: Checkpoint) -> str:
+        """Return why a checkpoint's record keeps it, "" where it does not."""
+        try:
+            record = read_record(self.recorder.state, checkpoint.member)
+        except RecordError as error:
+            return f"its record {error}"
+        if record.pinned or record.aliases:
+            return "kept by pinned now: it was pinned this moment"
+        if checkpoint.doomed_ns is not None and record.doom is None:
+            return "its deletion was cancelled this moment"
+        now_ns = self.recorder.clock()
+        by = next((hold.by for hold in record.holds if hold.until_ns > now_ns), None)
+        return f"kept by held now: by {by}, since this moment" if by else ""
 
     def _take(self, keys: Mapping[str, Entry]) -> tuple[dict[str, str], bool]:
         """Delete key files; return why some stay, and whether that is unsure of any.

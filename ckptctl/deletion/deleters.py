@@ -19,12 +19,13 @@ def deleter_of(
     state: Store | None,
     world: Surroundings,
     number: Callable[[], str],
+    taking: Callable[[], None] = lambda: None,
     settled: Callable[[], None] = lambda: None,
 ) -> Deleter:
     """Return what deletes checkpoints on the store that the run lies on."""
     if isinstance(run, ObjectStore) and state is not None:
         return BucketDeleter(run, recorder_of(state, world), world.stopped, number)
-    return DiskDeleter(run, state, world.stopped, number, settled)
+    return DiskDeleter(run, state, world.stopped, number, taking, settled)
 
 
 def recorder_of(state: Store, world: Surroundings) -> Recorder:

@@ -30,6 +30,7 @@ class DiskDeleter:
     state: Store | None
     stop: Stop
     number: Callable[[], str]  # makes a new id
+    taking: Callable[[], None] = lambda: None  # called just before the first name goes
     settled: Callable[[], None] = lambda: None  # called when names are gone, before bytes go
     at_once: int = 1
     postpones: str = "trash"
@@ -134,6 +135,7 @@ class DiskDeleter:
     def _take(self, state: Store, intent: Intent) -> Removed:
         """Take a checkpoint's name from it, then all that goes with it."""
         aside = f"{intent.folder}/0"
+        self.taking()
         self.run.rename_to(intent.member, state, aside)
         moved = state.identity(aside)
         if moved is None or moved[1] != intent.parts[intent.member][2]:
