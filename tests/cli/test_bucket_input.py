@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,10 +206,21 @@ def test_more_keys_than_allowed_are_refused_by_each_command(s3: Place, ckptctl: 
 
 
 def test_a_bucket_itself_is_a_location(seaweedfs: seaweed.Seaweed, ckptctl: Ckptctl) -> None:
-    options: dict[str, object] = {"endpoint_url": seaweedfs.endpoint, "anon": "true"}
-    for url in (f"s3://{seaweed.PUBLIC}", f"S3://{seaweed.PUBLIC}//"):
-        done = ckptctl(*words("list", url, options, "--json"))
-        assert (done.code, done.json["runs"]) == (0, []), done.stderr
+    name = f"whole-{uuid.uuid4().hex[:8]}"
+    client = seaweedfs.client()
+    client.create_bucket(Bucket=name)
+    for step in (1, 2):
+        client.put_object(Bucket=name, Key=f"step_{step}.pt", Body=torch_zip())
+    options = seaweedfs.options(seaweed.ADMIN)
+    for url in (f"s3://{name}", f"S3://{name}//"):
+        (run,) = ckptctl(*words("list", url, options, "--json")).json["runs"]
+        assert [c["name"] for c in run["checkpoints"]] == ["step_1", "step_2"]
+    rules = ("--keep-last", "1", "--settle", "0s")
+    done = ckptctl("prune", *words("list", f"s3://{name}", options, *rules)[1:])
+    assert done.code == 0, done.stderr
+    left = [item["Key"] for item in client.list_objects_v2(Bucket=name)["Contents"]]
+    assert [key for key in left if not key.startswith(".ckptctl/")] == ["step_2.pt"]
+    client.close()
 
 
 def test_nothing_is_written_where_a_bucket_was_meant(
