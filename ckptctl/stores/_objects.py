@@ -24,7 +24,7 @@ from ckptctl.stores._keys import BATCH, ODD, Keys, Page, Tree
 from ckptctl.stores._past import asked
 from ckptctl.stores._sound import sound_path
 
-_AT_ONCE = 4  # batches that are deleted: a server takes up to a second for each
+_AT_ONCE = 16  # batches that are deleted: a server takes up to a second for each
 
 
 class ObjectStore:
