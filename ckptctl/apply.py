@@ -26,6 +26,9 @@ from ckptctl.statedir import StateDirs, open_state
 from ckptctl.stores._base import FULL, Removed, Store
 from ckptctl.stores.local import LocalStore
 
+_FILES = 20_000
+"""Of a group: what is asked about together is deleted within seconds, so that the answers hold."""
+
 
 class Applier:
     """Applies the plan of one run, once."""
@@ -272,11 +275,13 @@ def _groups(actions: Sequence[Action], most: int) -> Iterator[list[Action]]:
     """Yield actions in groups that are done together; no two of one share a sidecar."""
     group: list[Action] = []
     sidecars: set[str] = set()
+    files = 0
     for action in actions:
         mine = set(action.checkpoint.sidecars)
-        if group and (len(group) >= most or not sidecars.isdisjoint(mine)):
+        files += len(action.checkpoint.files)
+        if group and (len(group) >= most or files > _FILES or not sidecars.isdisjoint(mine)):
             yield group
-            group, sidecars = [], set()
+            group, sidecars, files = [], set(), len(action.checkpoint.files)
         group.append(action)
         sidecars |= mine
     if group:

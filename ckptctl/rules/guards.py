@@ -56,7 +56,13 @@ def alone(checkpoint: Checkpoint, context: Context) -> Iterator[Reason]:
         yield Reason("pointer", f"named by {', '.join(checkpoint.pointers)}")
     if checkpoint.holds:
         yield from _held(checkpoint, context)
-    if checkpoint.state is State.INCOMPLETE and checkpoint.inferred:
+    yield from _unfinished(checkpoint)
+
+
+def _unfinished(checkpoint: Checkpoint) -> Iterator[Reason]:
+    if any(problem.code == "half-deleted" for problem in checkpoint.problems):
+        yield Reason("incomplete", "half deleted by a prune that died: the next one finishes it")
+    elif checkpoint.state is State.INCOMPLETE and checkpoint.inferred:
         yield Reason("incomplete", _INFERRED)
     elif checkpoint.state is not State.COMPLETE:
         yield Reason(*_STATES[checkpoint.state])

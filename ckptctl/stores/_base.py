@@ -142,7 +142,7 @@ class Store(Reader, Protocol):
     def remove_files(self, files: Mapping[str, Entry], stop: Stop = never) -> Removed:
         """Remove many files, in no order, as far as they can be removed or until `stop()`.
 
-        On an object store what was saved under one of these names meanwhile goes too: look first.
+        On S3 what was saved under one of these names meanwhile goes too: look first.
         """
 
     def remove_tree(self, path: str, stop: Stop = never) -> Removed:

@@ -68,10 +68,12 @@ class Keys(Protocol):
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
         """Write an object whole.  FileExistsError if `new` and it is there; ChangedError."""
 
-    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+    def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Delete up to `BATCH` objects; return why those that are still there are.
 
-        One that is gone already is none of those.  Raises OSError where nothing can be deleted.
+        With each comes the etag of the version that is meant, "" for any; where the server heeds
+        that, another one stays.  One that is gone already is none of those that are returned.
+        Raises OSError where nothing can be deleted.
         """
 
     def delete_markers(self, markers: Sequence[str]) -> None:

@@ -103,6 +103,11 @@ MEANINGS: tuple[Meaning, ...] = (
         "there is no such bucket!; check its name, the region and the endpoint%",
     ),
     (
+        lambda seen: seen.status == PRECONDITION,
+        errno.ESTALE,
+        "it was saved anew meanwhile!; look at it again",
+    ),
+    (
         lambda seen: seen.status in _BUSY,
         errno.EBUSY,
         "the server fails or asks to slow down!; try again later, with fewer --jobs",

@@ -150,7 +150,7 @@ class ObjectStore:
         except FileExistsError:
             self._obeys = True
             return
-        self.keys.delete([key])
+        self.keys.delete({key: ""})
         raise IgnoredConditionError(
             errno.ENOTSUP,
             f"{self.keys.where} writes over an object that is there although it was told not to (If-None-Match), so it can hold no lock",
@@ -187,9 +187,10 @@ class ObjectStore:
         freed = sum(entry.size for path, entry in files.items() if path not in left)
         return Removed(freed, tuple(f"{path}: {why}" for path, why in left.items()))
 
-    def remove_each(self, files: Iterable[str], stop: Stop = never) -> dict[str, str]:
+    def remove_each(self, files: Mapping[str, Entry], stop: Stop = never) -> dict[str, str]:
         """Remove objects in batches; return why those that are still there are."""
-        return self._remove({self._key(path): path for path in files}, stop)
+        paths = {self._key(path): path for path in files}
+        return self._remove(paths, {key: files[path].etag for key, path in paths.items()}, stop)
 
     def remove_markers(self, folders: Iterable[str]) -> None:
         """Remove what still shows directories in which nothing is left.  Raises OSError.
@@ -233,7 +234,7 @@ class ObjectStore:
             return Removed(0, (f"{path}: {error.strerror or error}",))
         found |= {key if key in real else f"{key}/": 0 for key in unsure}
         skip = len(self.prefix) + 1 if self.prefix else 0
-        left = self._remove({key: key[skip:] for key in found}, stop)
+        left = self._remove({key: key[skip:] for key in found}, {}, stop)
         freed = sum(size for key, size in found.items() if key[skip:] not in left)
         return Removed(freed, tuple(f"{path}: {why}" for path, why in left.items()))
 
@@ -243,7 +244,9 @@ class ObjectStore:
         keys = {f"{base}{path}": entry.etag for path, entry in (deleted or {}).items()}
         return asked(self.keys.past, self.keys.where, keys, base)
 
-    def _remove(self, paths: Mapping[str, str], stop: Stop) -> dict[str, str]:
+    def _remove(
+        self, paths: Mapping[str, str], etags: Mapping[str, str], stop: Stop
+    ) -> dict[str, str]:
         """Delete keys in batches, a few of them at once; none is begun after one that was refused.
 
         `paths` says how each key is called; returned is why some are left.
@@ -254,7 +257,7 @@ class ObjectStore:
             if refused or stop():
                 return dict.fromkeys(batch, refused[0] if refused else "left for later")
             try:
-                return self.keys.delete(batch)
+                return self.keys.delete({key: etags.get(key, "") for key in batch})
             except OSError as error:
                 refused.append(error.strerror or str(error))
                 return dict.fromkeys(batch, refused[0])

@@ -150,11 +150,11 @@ class ObstoreKeys:
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
 
-    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+    def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Delete by one request; where something of it fails, find out what is still there."""
         import obstore  # noqa: PLC0415
 
-        odd = [key for key in keys if not spelt(key)]
+        odd = {key: etag for key, etag in keys.items() if not spelt(key)}
         left = self._spare().delete(odd) if odd else {}
         plain = [key for key in keys if spelt(key)]
         with translated("deleting from", self.where):

@@ -233,7 +233,7 @@ class S3fsKeys:
         if "ETag" not in found:
             raise garbled("writing to", self.where)
 
-    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+    def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Delete by one request; return the errors that the answer holds."""
         with translated("deleting from", self.where):
             objects = {"Objects": [{"Key": key} for key in keys], "Quiet": False}
@@ -251,7 +251,7 @@ class S3fsKeys:
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories; one that cannot be deleted does no harm."""
         for first in range(0, len(markers), BATCH):
-            self.delete(markers[first : first + BATCH])
+            self.delete(dict.fromkeys(markers[first : first + BATCH], ""))
 
 
 def _size(found: Mapping[str, Any]) -> int:

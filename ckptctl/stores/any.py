@@ -127,9 +127,9 @@ class AnyKeys:
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             raise refused(error, self.where, key, new=new, if_match="") from None
 
-    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+    def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Delete files one by one, several at once."""
-        return delete_each(lambda key: self._fs.rm_file(self._path(key)), self.where, keys)
+        return delete_each(lambda key: self._fs.rm_file(self._path(key)), self.where, list(keys))
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Remove empty directories, where this store has directories; one that stays does no harm."""

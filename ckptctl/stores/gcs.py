@@ -165,14 +165,20 @@ class GcsKeys(AnyKeys):
         if not isinstance(found, Mapping) or "generation" not in found:
             raise garbled("writing to", self.where)
 
-    def delete(self, keys: Sequence[str]) -> dict[str, str]:
-        """Delete objects, many at once, and see what became of each."""
+    def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
+        """Delete the generations that are meant, many at once, and see what became of each."""
         from fsspec.asyn import _run_coros_in_chunks, sync  # noqa: PLC0415 - only who deletes pays
 
         async def every() -> list[object]:
             calls = [
-                self._fs._call("DELETE", "b/{}/o/{}", self._bucket, key)  # noqa: SLF001 - many at once
-                for key in keys
+                self._fs._call(  # noqa: SLF001 - many at once
+                    "DELETE",
+                    "b/{}/o/{}",
+                    self._bucket,
+                    key,
+                    **({"ifGenerationMatch": etag} if etag else {}),
+                )
+                for key, etag in keys.items()
             ]
             found: list[object] = await _run_coros_in_chunks(
                 calls, batch_size=_AT_ONCE, return_exceptions=True
@@ -189,7 +195,7 @@ class GcsKeys(AnyKeys):
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories; one that cannot be deleted does no harm."""
-        self.delete(markers)
+        self.delete(dict.fromkeys(markers, ""))
 
     def past(self) -> Past:
         """Return itself."""

@@ -346,3 +346,19 @@ def test_of_a_deletion_that_nobody_confirms_nothing_is_said_to_be_gone(
         removed = store.remove_files(files)
         assert (removed.freed, len(removed.left)) == (0, 2), fault
     assert names(server.open()) == ["a", "b"]
+
+
+def test_on_gcs_only_the_version_that_was_seen_is_removed(request: pytest.FixtureRequest) -> None:
+    """The emulator heeds no condition on a deletion: so the proxy says what Google's servers say."""
+    for at in place("gcs", request):
+        for name in "ab":
+            at.put(name, name.encode())
+        with faulty.before(at.port) as proxy:
+            store = at.through(proxy).open()
+            seen = dict(store.listing().files)
+            proxy.rule(faulty.gcs_error(412, "conditionNotMet"), "^DELETE [^?]*/a[?]")
+            removed = store.remove_files(seen)
+            assert proxy.asked(f"^DELETE .*ifGenerationMatch={seen['b'].etag}")
+        assert (removed.freed, len(removed.left)) == (1, 1)
+        assert "saved anew meanwhile" in removed.left[0]
+        assert list(at.open().listing().files) == ["a"]
