@@ -7,7 +7,7 @@ sees the change of `records/` before its next deletion.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -18,6 +18,7 @@ from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifest import Manifest
 from ckptctl.manifest import dump as dump_manifest
 from ckptctl.model import NS
+from ckptctl.pace import in_order
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
 from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
 from ckptctl.statedir import StateDirs, open_state
@@ -78,17 +79,11 @@ class Recorder:
         """
         return self.change_all((path,), change)[path]
 
-    def change_all(self, paths: Iterable[str], change: Change) -> dict[str, Record]:
-        """Change several records in one turn; see `change`.  The first that fails ends it."""
-        changed: dict[str, Record] = {}
+    def change_all(self, paths: Sequence[str], change: Change) -> dict[str, Record]:
+        """Change several records in one turn, side by side where writing waits; see `change`."""
         try:
             with self._locked() as lock:
-                for path in paths:
-                    old = read_record(self.state, path)
-                    new = changed[path] = change(old)
-                    if new != old:
-                        lock.check()
-                        self._write(new)
+                changed = in_order(lambda path: self._change(path, change, lock), paths)
         except RecordError as error:
             raise UnreadableError(
                 f"{self.state.root}: {error}; nothing was changed",
@@ -96,7 +91,15 @@ class Recorder:
             ) from error
         except OSError as error:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
-        return changed
+        return dict(zip(paths, changed, strict=True))
+
+    def _change(self, path: str, change: Change, lock: Lock) -> Record:
+        old = read_record(self.state, path)
+        new = change(old)
+        if new != old:
+            lock.check()
+            self._write(new)
+        return new
 
     def keep(self, manifest: Manifest) -> None:
         """Write a checkpoint's manifest, whole, over an older one.  Raises UnreadableError."""

@@ -27,6 +27,7 @@ from ckptctl.survey import (
     survey,
 )
 from ckptctl.ui.ask import confirm
+from ckptctl.ui.words import count
 from ckptctl.units import format_size, format_time
 
 
@@ -182,14 +183,14 @@ def _tell_of_trash(session: Session, view: Survey, report: Report) -> None:
         }
         if taken:
             where, size = view.location, format_size(sum(sizes.get(path, 0) for path in taken))
-            session.say(did.format(f"{len(taken)} checkpoints ({size})", where))
+            session.say(did.format(f"{count(len(taken), 'checkpoint')} ({size})", where))
 
 
 _LEFT = {
-    "trash": "nothing was freed yet: the trash took {0}; `ckptctl undo {1}` brings them back, "
-    "`ckptctl purge --all {1}` frees their space now",
-    "schedule": "nothing was deleted yet: {0} go with the first prune after their grace; "
-    "`ckptctl undo {1}` keeps them, `ckptctl purge --all {1}` deletes them now",
+    "trash": "nothing was freed yet: the trash took {0}; `ckptctl undo {1}` brings that back, "
+    "`ckptctl purge --all {1}` frees the space now",
+    "schedule": "nothing was deleted yet: {0} will go with the first prune after the grace; "
+    "`ckptctl undo {1}` cancels that, `ckptctl purge --all {1}` deletes now",
 }
 
 

@@ -165,7 +165,7 @@ class BucketDeleter:
         by_path = {checkpoint.member: checkpoint for checkpoint in doomed}
         try:
             self.recorder.change_all(
-                by_path, lambda old: scheduled(old, by_path[old.path], dooms[old.path])
+                tuple(by_path), lambda old: scheduled(old, by_path[old.path], dooms[old.path])
             )
         except CkptctlError as error:
             now = self._scheduled(dooms)
