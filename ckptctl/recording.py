@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ckptctl.errors import LockedError, UnreadableError
+from ckptctl.listing import Entry
 from ckptctl.lock import Clock, Lock
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifest import Manifest
@@ -100,6 +101,18 @@ class Recorder:
             lock.check()
             self._write(new)
         return new
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Remove the records of checkpoints that went as scheduled, where nothing else keeps there.
+
+        Raises what `change` does, and OSError where some could not be removed.
+        """
+        with self._locked() as lock:
+            records = in_order(lambda path: read_record(self.state, path), paths)
+            void = (record for record in records if record.doom is not None and not record.keeps)
+            names = [f"{FOLDER}/{file_name(record.path)}" for record in void]
+            lock.check()
+            self.state.remove_files(dict.fromkeys(names, Entry(0, 0)))
 
     def keep(self, manifest: Manifest) -> None:
         """Write a checkpoint's manifest, whole, over an older one.  Raises UnreadableError."""

@@ -52,6 +52,11 @@ class Record:
     damage_level: str | None = None  # how deep that one looked: a less deep one cannot refute it
     doom: Doom | None = None  # void, like all that depends on the bytes, once it does not fit
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it says anything that does not depend on the bytes of these very files."""
+        return bool(self.tags or self.pinned or self.aliases or self.holds)
+
     def fits(self, files: Mapping[str, Entry]) -> bool:
         """Whether the files are those that the record was made for."""
         return all(

@@ -42,6 +42,7 @@ class BucketDeleter:
     postpones: str = "schedule"
     _roots: list[str] = field(default_factory=list)  # of what was deleted
     _gone: dict[str, Entry] = field(default_factory=dict)
+    _carried_out: list[str] = field(default_factory=list)  # what was scheduled, and is gone
 
     def delete(self, doomed: Sequence[Checkpoint], shared: frozenset[str]) -> Iterator[Done]:
         """Delete checkpoints; one whose key file could not be deleted is untouched.
@@ -74,6 +75,7 @@ class BucketDeleter:
                 yield Done(checkpoint, failed=why)
                 continue
             self._roots += checkpoint.roots
+            self._carried_out += [checkpoint.member] if checkpoint.doomed_ns is not None else []
             payload, sidecars = files[checkpoint.member]
             mine = {**payload, **sidecars}
             texts = tuple(f"{path}: {left[path]}" for path in mine if path in left)
@@ -223,6 +225,9 @@ class BucketDeleter:
         if self._roots:
             with suppress(OSError):  # they do no harm
                 self.run.remove_markers(self._roots)
+        if self._carried_out:
+            with suppress(OSError, CkptctlError, RecordError):  # nor do they
+                self.recorder.forget(self._carried_out)
         if not self._gone:
             return Aftermath()
         kept = self.run.keeping(self._gone)

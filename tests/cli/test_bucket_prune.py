@@ -150,6 +150,7 @@ def test_the_first_prune_after_the_grace_carries_it_out(bucket: Place, ckptctl: 
     assert ckptctl("hold", "--release", "step_2", f"{bucket.url}/run", *options(bucket)).code == 0
     done = prune(ckptctl, bucket, "--keep-last", "2", "--json")
     assert (done.code, steps(bucket)) == (0, ["step_3", "step_4"])
+    assert len(state(bucket)["records"]) == 1  # of what was saved anew; the others are forgotten
 
 
 @BOTH
