@@ -17,6 +17,9 @@ from ckptctl.statedir import StateDirs
 from ckptctl.stores._base import STATE_NAME, Store
 from ckptctl.stores.local import LocalStore
 
+_AT_ONCE = 200
+"""Scheduled deletions that are cancelled in one turn."""
+
 
 def in_trash(dirs: StateDirs) -> list[TrashEntry]:
     """Return what can be brought back of a run on a disk, oldest first; reads only.  Raises OSError."""
@@ -77,26 +80,34 @@ def _cancelled(run: Store, applier: Applier, meant: Sequence[TrashEntry]) -> Ite
     """Cancel scheduled deletions of what is still there; yield what happened to each."""
     recorder = applier.recorder()
     now = run.listing()
-    for entry in meant:
-        path = os.path.join(run.root, entry.paths[0])
-        gone = False
+    gone: set[str] = set()
 
-        def cancel(old: Record) -> Record:
-            nonlocal gone
-            gone = old.doom is None or not still(old, now)
-            return unscheduled(old)
+    def cancel(old: Record) -> Record:
+        if old.doom is None or not still(old, now):
+            gone.add(old.path)
+        return unscheduled(old)
 
+    for first in range(0, len(meant), _AT_ONCE):
+        some = meant[first : first + _AT_ONCE]
+        failed = None
         try:
             applier.check()
-            recorder.change(entry.paths[0], cancel)
+            recorder.change_all([entry.paths[0] for entry in some], cancel)
         except CkptctlError as error:
-            yield Outcome(entry.name, path, "restore", "failed", 0, error.message)
+            failed = error.message
         except OSError as error:
-            yield Outcome(entry.name, path, "restore", "failed", 0, error.strerror or str(error))
-        else:
-            why = "it is gone, was saved anew, or is scheduled no more" if gone else None
-            status, size = ("skipped", 0) if gone else ("done", entry.bytes)
-            yield Outcome(entry.name, path, "restore", status, size, why)
+            failed = error.strerror or str(error)
+        yield from (_cancellation(entry, run.root, failed, gone) for entry in some)
+
+
+def _cancellation(entry: TrashEntry, root: str, failed: str | None, gone: set[str]) -> Outcome:
+    path = os.path.join(root, entry.paths[0])
+    if failed is not None:
+        return Outcome(entry.name, path, "restore", "failed", 0, failed)
+    if entry.paths[0] in gone:
+        text = "it is gone, was saved anew, or is scheduled no more"
+        return Outcome(entry.name, path, "restore", "skipped", 0, text)
+    return Outcome(entry.name, path, "restore", "done", entry.bytes)
 
 
 def _give_back_the_time(run: LocalStore, state: Store, back: Sequence[TrashEntry]) -> None:
