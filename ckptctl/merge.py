@@ -84,6 +84,7 @@ def checkpoint_of(
     files = plus(sources.own_files, sources.sidecar_files)
     fitting = [record for record in sources.records if record.fits(sources.own_files)]
     stale = [record for record in sources.records if record not in fitting]
+    dooms = [doom for record in fitting if (doom := record.doom_of(sources.covered))]
     said = (*sources.sidecars, sources.own)
     # Tags and pins of a manifest are for other places: here they may have been taken back since.
     numbers = (*said, sources.noted)
@@ -117,8 +118,10 @@ def checkpoint_of(
     if future:
         text = f"saved at {format_time(saved_ns)}, which is ahead of the clock"
         problems.append(Problem("future-time", text))
-    if any(r.metrics or r.proven or r.damaged or r.doom for r in stale) or (
-        sources.manifest is not None and not sources.manifest_fits
+    if (
+        any(r.metrics or r.proven or r.damaged for r in stale)
+        or len(dooms) < sum(record.doom is not None for record in sources.records)
+        or (sources.manifest is not None and not sources.manifest_fits)
     ):
         text = "its files are not those that its record was made for: metrics, proofs and schedules there are void"
         problems.append(Problem("stale-record", text))
@@ -163,7 +166,7 @@ def checkpoint_of(
         pointers=tuple(pointers),
         aliases=tuple(alias for record in sources.records for alias in record.aliases),
         holds=tuple(hold for record in sources.records for hold in record.holds),
-        doomed_ns=min((r.doom.until_ns for r in fitting if r.doom), default=None),
+        doomed_ns=min((doom.until_ns for doom in dooms), default=None),
         problems=tuple(dict.fromkeys(problems)),
         named=claim.named,
         temporary=claim.temporary,

@@ -78,12 +78,17 @@ def undamaged(record: Record) -> Record:
 
 def seen_of(checkpoint: Checkpoint) -> Mapping[str, tuple[int, int]]:
     """Return the sizes and times of a checkpoint's own files; sidecars may change without it."""
-    own = checkpoint.files.keys() - set(checkpoint.sidecars)
+    own = own_files(checkpoint)
     if len(own) > _MOST_SEEN:
         own &= {checkpoint.key_file}
     return {
         path: (checkpoint.files[path].size, checkpoint.files[path].mtime_ns) for path in sorted(own)
     }
+
+
+def own_files(checkpoint: Checkpoint) -> set[str]:
+    """Return a checkpoint's files, its sidecars aside."""
+    return checkpoint.files.keys() - set(checkpoint.sidecars)
 
 
 def held(record: Record, hold: Hold, now_ns: int) -> Record:

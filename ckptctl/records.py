@@ -34,6 +34,7 @@ class Doom:
     batch: str  # the prune that scheduled it
     name: str  # the checkpoint's
     bytes: int
+    files: int | None = None  # how many it had, sidecars aside; None in a record from before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,15 @@ class Record:
             path in files and (files[path].size, files[path].mtime_ns) == seen
             for path, seen in self.seen.items()
         )
+
+    def doom_of(self, files: Mapping[str, Entry]) -> Doom | None:
+        """Return the deletion that is scheduled of these files, those of sidecars aside.
+
+        A file that has come since makes it void: whoever saves there may have made it whole.
+        """
+        if self.doom is None or self.doom.files not in {None, len(files)}:
+            return None
+        return self.doom if self.fits(files) else None
 
 
 def file_name(path: str) -> str:
@@ -132,6 +142,7 @@ def _doom(value: object) -> Doom | None:
         str(value["batch"]),
         str(value["name"]),
         int(value["bytes"]),
+        None if value.get("files") is None else int(value["files"]),
     )
 
 

@@ -18,7 +18,7 @@ from ckptctl.deletion.trash import TrashEntry
 from ckptctl.errors import CkptctlError
 from ckptctl.listing import Entry, Folder
 from ckptctl.model import Checkpoint
-from ckptctl.noting import scheduled
+from ckptctl.noting import own_files, scheduled
 from ckptctl.pace import in_order
 from ckptctl.recording import Recorder, read_record
 from ckptctl.records import FOLDER as RECORDS
@@ -161,7 +161,9 @@ class BucketDeleter:
     ) -> Iterator[Done]:
         """Schedule deletions by records; nothing moves."""
         dooms = {
-            c.member: Doom(grace.until_ns, grace.now_ns, grace.batch, c.name, c.bytes)
+            c.member: Doom(
+                grace.until_ns, grace.now_ns, grace.batch, c.name, c.bytes, len(own_files(c))
+            )
             for c in doomed
         }
         by_path = {checkpoint.member: checkpoint for checkpoint in doomed}

@@ -187,6 +187,27 @@ def test_an_unfinished_save_goes_when_it_is_asked_for(bucket: Place, ckptctl: Ck
     assert steps(bucket) == ["step_2", "step_3"]
 
 
+@BOTH
+def test_an_unfinished_save_that_is_completed_in_its_grace_stays(
+    bucket: Place, ckptctl: Ckptctl
+) -> None:
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for step in (1, 2):
+        for name in names[:step]:
+            bucket.put(f"run/step_{step}/{name}", safetensors(name))
+        time.sleep(1.1)  # times are whole seconds there, and the later one must be later
+    rules = ("--keep-last", "2", "--json")
+    done = prune(ckptctl, bucket, *rules, "--delete-incomplete", "1s", "--grace", "1s")
+    assert outcomes(done) == [("step_1", "schedule", "done")]
+    bucket.put(f"run/step_1/{names[1]}", safetensors(names[1]))
+    time.sleep(1.1)
+    purged = call(ckptctl, "purge", bucket, "--json", below="run")
+    assert outcomes(purged) == [("step_1", "purge", "skipped")]
+    assert "its schedule is void" in purged.json["results"][0]["error"]
+    done = prune(ckptctl, bucket, *rules)
+    assert (done.code, outcomes(done), steps(bucket)) == (0, [], ["step_1", "step_2"])
+
+
 def test_what_versioning_only_hides_is_told_and_frees_nothing(
     request: pytest.FixtureRequest, ckptctl: Ckptctl
 ) -> None:
