@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckptctl.families import number_in
-from ckptctl.model import Checkpoint
+from ckptctl.model import Checkpoint, State
 from ckptctl.rules._base import Family, Order
 
 _Key = tuple[float, str]
@@ -24,7 +24,8 @@ def siblings(
 
     A kept checkpoint, complete or not, keeps the complete ones of its step in every other family
     ordered by step (or epoch, by epoch), and these keep others in turn, but never those of
-    another training.  Cost grows with checkpoints: only numbers where something is kept and
+    another training.  What is scheduled to go is kept so too, though it has no place: a part that
+    was pinned or brought back meanwhile is of no use without the others.  Cost grows with checkpoints: only numbers where something is kept and
     something is not are looked at, and rivals are passed over by the group.
     """
     for order in (Order.STEP, Order.EPOCH):
@@ -45,13 +46,28 @@ def _among(
                 other = keepers[number].setdefault(index, checkpoint)
                 if checkpoint.path < other.path:  # which one is named is no matter of order
                     keepers[number][index] = checkpoint
-        for place in family.places:
-            if rest := [c for c in place.checkpoints if c.member not in kept]:
-                pending[number_in(order, rest[0]) or 0][index] = rest
+        for number, rest in _loose(family, order, kept).items():
+            pending[number][index] = rest
     trainings = _Trainings(families, order)
     for number, first in keepers.items():
         if number in pending:
             yield from _spread(first, pending[number], trainings)
+
+
+def _loose(family: Family, order: Order, kept: Collection[str]) -> Mapping[float, list[Checkpoint]]:
+    """Return the complete ones of a family that are not kept, those scheduled to go included."""
+    placed = {c.member: c for place in family.places for c in place.checkpoints}
+    scheduled = {
+        c.member: c
+        for c in family.checkpoints
+        if c.doomed_ns is not None and c.state is State.COMPLETE and not (c.named or c.temporary)
+    }
+    found: defaultdict[float, list[Checkpoint]] = defaultdict(list)
+    for member, checkpoint in (placed | scheduled).items():
+        number = number_in(order, checkpoint)
+        if number is not None and member not in kept:
+            found[number].append(checkpoint)
+    return found
 
 
 def _spread(

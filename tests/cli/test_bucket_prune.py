@@ -153,6 +153,25 @@ def test_the_first_prune_after_the_grace_carries_it_out(bucket: Place, ckptctl: 
     assert len(state(bucket)["records"]) == 1  # of what was saved anew; the others are forgotten
 
 
+def test_the_parts_of_one_that_is_pinned_in_the_grace_stay_together(
+    s3: Place, ckptctl: Ckptctl
+) -> None:
+    for step in (1, 2, 3):
+        for part in ("model", "optim"):
+            s3.put(f"run/{part}_step{step}.pt", torch_zip())
+    time.sleep(1.1)  # so that none can be newer than what is the last by step
+    for part in ("model", "optim"):
+        s3.put(f"run/{part}_step3.pt", torch_zip())
+    scheduled = outcomes(prune(ckptctl, s3, "--keep-last", "1", "--grace", "1s", "--json"))
+    assert len(scheduled) == 4
+    assert (
+        ckptctl("annotate", "optim_step1", "--in", f"{s3.url}/run", "--pin", *options(s3)).code == 0
+    )
+    time.sleep(1.1)
+    assert prune(ckptctl, s3, "--keep-last", "1").code == 5  # the one that is pinned is skipped
+    assert steps(s3) == ["model_step1.pt", "model_step3.pt", "optim_step1.pt", "optim_step3.pt"]
+
+
 @BOTH
 def test_a_plan_is_carried_out_once(bucket: Place, tmp_path: Path, ckptctl: Ckptctl) -> None:
     fill(bucket, 4)
