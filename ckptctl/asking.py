@@ -90,6 +90,8 @@ class Asking:
             )
         if action.doing is Doing.CLEAN and now.state is not State.INCOMPLETE:
             return Answer(f"it is {now.state} now")
+        if set(now.tags) - set(planned.tags):
+            return Answer("it was tagged since it was decided on")
         if action.doing is Doing.PURGE and now.doomed_ns is None:
             return Answer("its deletion was cancelled meanwhile")
         unfinished = action.doing is Doing.CLEAN or (

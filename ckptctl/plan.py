@@ -8,10 +8,11 @@ from enum import StrEnum
 
 from ckptctl.decision import Context, Decision, Reason, Verdict
 from ckptctl.errors import RefusedError
-from ckptctl.families import oldest_first
+from ckptctl.families import families, oldest_first
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Limits, Policy
 from ckptctl.rules.guards import GUARDS
+from ckptctl.siblings import siblings
 from ckptctl.units import format_duration, format_size, format_until
 
 
@@ -68,12 +69,25 @@ def plan_prune(run: Run, decisions: tuple[Decision, ...], policy: Policy, contex
     )
 
 
-def plan_purge(run: Run, members: Collection[str], keepers: frozenset[str]) -> Plan:
-    """Return the plan that carries out scheduled deletions now, whatever is left of their grace."""
+def plan_purge(
+    run: Run, members: Collection[str], guards: Mapping[str, Sequence[Reason]]
+) -> tuple[Plan, Mapping[str, str]]:
+    """Return the plan that carries out scheduled deletions now, whatever is left of their grace.
+
+    Besides, by member, the name of another part of the step that stays: parts live and die together.
+    """
     found = (*run.leftovers, *oldest_first(run))
-    meant = (c for c in found if c.member in members and c.doomed_ns is not None)
-    actions = tuple(Action(Doing.PURGE, checkpoint) for checkpoint in meant)
-    return Plan(run=run, decisions=(), actions=actions, keepers=keepers)
+    meant = [c for c in found if c.member in members and c.doomed_ns is not None]
+    going = {checkpoint.member for checkpoint in meant} - guards.keys()
+    staying = frozenset(c.member for c in found if c.doomed_ns is None or c.member in guards)
+    beside = {
+        c.member: keeper.name
+        for c, keeper in siblings(families(run), staying - going)
+        if c.member in going
+    }
+    actions = tuple(Action(Doing.PURGE, c) for c in meant if c.member not in beside)
+    plan = Plan(run=run, decisions=(), actions=actions, keepers=keepers_of(guards))
+    return plan, beside
 
 
 def keepers_of(reasons: Mapping[str, Sequence[Reason]]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.deletion.trash import TrashEntry
 from ckptctl.group import Found
-from ckptctl.plan import keepers_of, plan_purge
+from ckptctl.plan import plan_purge
 from ckptctl.policy import Policy
 from ckptctl.prove import guarded_proven
 from ckptctl.reading import Below
@@ -46,11 +46,13 @@ def carry_out(
         Below(view.store, found.folder.path),
         noted_of(session, view, found),
     )
-    plan = plan_purge(run, {entry.paths[0] for entry in meant}, keepers_of(reasons))
+    plan, beside = plan_purge(run, {entry.paths[0] for entry in meant}, reasons)
     planned = {action.checkpoint.member for action in plan.actions}
     for entry in meant:
         if entry.paths[0] not in planned:
             text = "it is gone, or was saved anew since: its schedule is void"
+            if (keeper := beside.get(entry.paths[0])) is not None:
+                text = f"kept by sibling now: of {keeper}, which is kept"
             path = os.path.join(root.root, entry.paths[0])
             yield Outcome(entry.name, path, "purge", "skipped", 0, text)
     asking = Asking(

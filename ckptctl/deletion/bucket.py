@@ -104,6 +104,8 @@ class BucketDeleter:
             return f"its record {error}"
         if record.pinned or record.aliases:
             return "kept by pinned now: it was pinned this moment"
+        if set(record.tags) - set(checkpoint.tags):
+            return "it was tagged this moment"
         if checkpoint.doomed_ns is not None and record.doom is None:
             return "its deletion was cancelled this moment"
         now_ns = self.recorder.clock()

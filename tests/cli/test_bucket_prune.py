@@ -169,6 +169,9 @@ def test_the_parts_of_one_that_is_pinned_in_the_grace_stay_together(
     )
     time.sleep(1.1)
     assert prune(ckptctl, s3, "--keep-last", "1").code == 5  # the one that is pinned is skipped
+    purged = call(ckptctl, "purge", s3, "--all", "-y", below="run")
+    assert purged.code == 5
+    assert "sibling" in purged.stdout
     assert steps(s3) == ["model_step1.pt", "model_step3.pt", "optim_step1.pt", "optim_step3.pt"]
 
 
