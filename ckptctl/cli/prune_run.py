@@ -170,6 +170,7 @@ class PruneRun:
                 seen = None if isinstance(root, LocalStore) else again(self.view, self.found)
                 if applier.waited or self._changed(root, seen):
                     run = self._afresh(seen)
+                    seen = None  # reading and proving took its time: what was seen then is old
                 if run.error is not None or run.plan is None or not run.plan.actions:
                     return replace(run, outcomes=tuple(outcomes))
                 if self.planned is not None:

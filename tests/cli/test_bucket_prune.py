@@ -283,6 +283,31 @@ def test_thousands_go_in_batches(s3: Place, ckptctl: Ckptctl) -> None:
     assert keys(s3) == sorted(f"step_{step}.bin" for step in range(1204, 1304))
 
 
+def test_what_is_saved_anew_while_it_is_decided_anew_stays(
+    s3: Place, ckptctl: Ckptctl, request: pytest.FixtureRequest
+) -> None:
+    """Once another was saved before the lock was had, and while that one is proven the first one is."""
+    fill(s3, 3)
+    weed: seaweed.Seaweed = request.getfixturevalue("seaweedfs")
+
+    def saving(*keys: str) -> faulty.Act:
+        def act(asked: faulty.Request, forward: faulty.Forward) -> faulty.Answer:
+            for key in keys:
+                s3.put(key, safetensors("anew"))
+            return forward(asked)
+
+        return act
+
+    with faulty.before(weed.port) as proxy:
+        there = replace(s3, options={**s3.options, "endpoint_url": proxy.endpoint})
+        late = [f"run/step_4/{name}.safetensors" for name in "ab"]
+        proxy.rule(saving(*late), "^PUT .*/lock", times=1)
+        proxy.rule(saving("run/step_1/b.safetensors"), "^GET .*/step_4/a.safetensors", times=1)
+        done = prune(ckptctl, there, "--keep-last", "1", "--json")
+    assert done.code == 5, done.stdout
+    assert steps(s3) == ["step_1", "step_3", "step_4"]
+
+
 def test_two_prunes_at_once_end_well(s3: Place) -> None:
     fill(s3, 12)
     words = ["prune", f"{s3.url}/run", *options(s3), "--keep-last", "2", "--settle", "0s"]
