@@ -95,7 +95,7 @@ def numbers(state: Store) -> list[str]:
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
-def names(state: Store, member: str) -> bool:
+def is_going(state: Store, member: str) -> bool:
     """Whether the deletion of a checkpoint was begun and is not settled.  Raises OSError, ValueError."""
     return any(r.member == member for number in numbers(state) for r in removals(state, number))
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from ckptctl.annotate import HALF_DELETED
-from ckptctl.begun import names
+from ckptctl.begun import is_going
 from ckptctl.cli.naming import Target
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -82,7 +82,7 @@ def read_after(session: Session, target: Target, recorder: Recorder) -> Checkpoi
     lock = Lock(recorder.state, session.clock)
     path = path_of(target.view, target.found)
     try:
-        while target.view.access and names(recorder.state, target.member) and lock.lives():
+        while target.view.access and is_going(recorder.state, target.member) and lock.lives():
             if time.monotonic() >= until:
                 raise LockedError(
                     f"{path}: a prune is deleting {target.name} at this moment, or something beside it",

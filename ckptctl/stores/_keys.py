@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from ckptctl.listing import Entry, Folder
 from ckptctl.packed import Packed, joined, packed, without
+from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
 from ckptctl.stores._past import Past
 
@@ -33,6 +35,23 @@ class Page(NamedTuple):
     unsure: Sequence[tuple[str, Entry]] = ()  # empty, with or without a "/" that was cut off
     others: Sequence[str] = ()  # links and the like, of stores that have them
     afresh: bool = False  # the listing begins anew: what came before is to be forgotten
+
+
+def paged(fetch: Callable[[str], tuple[Page, str]], where: str) -> Iterator[Page]:
+    """Yield the pages of a listing, of which `fetch` returns one and the token of the next.
+
+    It gets "" for the first.  GarbledError where tokens turn in a circle: it would go on for ever.
+    """
+    token = ""
+    known: set[str] = set()
+    while True:
+        page, token = again(partial(fetch, token))
+        yield page
+        if not token:
+            return
+        if token in known:
+            raise garbled("listing", where)
+        known.add(token)
 
 
 class Keys(Protocol):

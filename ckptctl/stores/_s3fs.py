@@ -11,13 +11,13 @@ from typing import Any
 
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores._again import again, garbled
+from ckptctl.stores._again import garbled
 from ckptctl.stores._base import Capabilities
 from ckptctl.stores._checksums import checksums_of_s3
 from ckptctl.stores._errors import host_of, refusal, refused, seen_in, translated
 from ckptctl.stores._fsspec import answers, entry_of, quiet
 from ckptctl.stores._keeping import Keeping
-from ckptctl.stores._keys import BATCH, Page
+from ckptctl.stores._keys import BATCH, Page, paged
 from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._options import S3_NAMES, S3Options
 from ckptctl.stores._past import BRIEF_SECONDS, Past, Version, of_s3
@@ -110,16 +110,12 @@ class S3fsKeys:
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing, in pages of 1000."""
         more: dict[str, str] = {} if deep else {"Delimiter": "/"}
-        tokens: set[str] = set()
-        while True:
-            page, token = again(lambda: self._list(Prefix=prefix, **more))
-            yield page
-            if not token:
-                return
-            if token in tokens:  # it would go on for ever
-                raise garbled("listing", self.where)
-            tokens.add(token)
-            more["ContinuationToken"] = token
+
+        def fetch(token: str) -> tuple[Page, str]:
+            after = {"ContinuationToken": token} if token else {}
+            return self._list(Prefix=prefix, **more, **after)
+
+        yield from paged(fetch, self.where)
 
     def _list(self, **arguments: str) -> tuple[Page, str]:
         """Return one page, once it has all that it says it has, and the token of the next."""

@@ -14,14 +14,14 @@ from typing import Any
 
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores._again import again, garbled
+from ckptctl.stores._again import garbled
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._checksums import checksums_of_gcs
 from ckptctl.stores._errors import host_of, refused, translated
 from ckptctl.stores._fsspec import answers, entry_of
 from ckptctl.stores._gcsfs import file_system, patience
 from ckptctl.stores._keeping import Keeping
-from ckptctl.stores._keys import Page
+from ckptctl.stores._keys import Page, paged
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._one_by_one import why_left
 from ckptctl.stores._options import typed
@@ -67,16 +67,11 @@ class GcsKeys(AnyKeys):
             more["prefix"] = prefix
         if not deep:
             more["delimiter"] = "/"
-        tokens: set[str] = set()
-        while True:
-            page, token = again(lambda: self._list(more))
-            yield page
-            if not token:
-                return
-            if token in tokens:  # it would go on for ever
-                raise garbled("listing", self.where)
-            tokens.add(token)
-            more["pageToken"] = token
+
+        def fetch(token: str) -> tuple[Page, str]:
+            return self._list({**more, **({"pageToken": token} if token else {})})
+
+        yield from paged(fetch, self.where)
 
     def _list(self, wanted: Mapping[str, object]) -> tuple[Page, str]:
         """Return one page and the token of the next, once it is one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.cli.test_buckets import call, upload
 from tests.program import Ckptctl, Done
-from tests.stores.places import Place, place
+from tests.stores.places import Place
 
 RUNS = (
     "accelerate", "deepspeed-zero1", "hf-trainer", "hf-trainer-torn-optim", "keras", "lightning", "lightning-torn",
@@ -24,11 +23,6 @@ CASES = [
     ("s3-fsspec", "torch-plain"), ("gcs", "hf-trainer"), ("gcs", "torch-dcp"), ("gcs", "lightning-torn"),
 ]  # fmt: skip
 SAME = ("name", "format", "kind", "family", "step", "epoch", "files", "metrics", "tags")
-
-
-@pytest.fixture
-def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place(request.param, request)
 
 
 def listed(done: Done) -> list[list[Any]]:

@@ -39,11 +39,6 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     yield from place(request.param, request)
 
 
-@pytest.fixture
-def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place("s3-obstore", request)
-
-
 def words(command: str, url: str, options: dict[str, object], *more: str) -> list[str]:
     said = [w for k, v in options.items() for w in ("--storage-option", f"{k}={v}")]
     return [*(word.format(url) for word in COMMANDS[command]), *said, *more]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +19,6 @@ from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
 from tests.servers import fake_gcs, faulty, seaweed
 from tests.stores.places import OBJECTS, Place, place
-
-
-@pytest.fixture
-def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place(request.param, request)
-
-
-@pytest.fixture
-def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place("s3-obstore", request)
-
 
 BOTH = pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
 

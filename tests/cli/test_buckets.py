@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,8 @@ from tests.cli.test_processes import ENV
 from tests.program import Ckptctl, Done
 from tests.saved import save
 from tests.servers import seaweed
-from tests.stores.places import SERVERS, Place, place
+from tests.stores.places import SERVERS, Place
 from tests.trees import set_age
-
-
-@pytest.fixture
-def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place(request.param, request)
-
-
-@pytest.fixture
-def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place("s3-obstore", request)
 
 
 def upload(root: Path, where: Place) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,11 @@ from tests.cli.test_buckets import call, options
 from tests.program import Ckptctl, Done
 from tests.saved import save
 from tests.servers import seaweed
-from tests.stores.places import Place, place
+from tests.stores.places import Place
 
 DIGEST = ("--level", "digest", "--json")
 PART = 5 * 2**20
 SERVERS = pytest.mark.parametrize("bucket", ["s3-obstore", "gcs"], indirect=True)
-
-
-@pytest.fixture
-def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place(request.param, request)
-
-
-@pytest.fixture
-def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
-    yield from place("s3-obstore", request)
 
 
 def told(done: Done) -> tuple[int, list[str], int]:

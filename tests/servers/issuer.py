@@ -6,13 +6,14 @@ It also takes requests as a proxy would, and answers that it wants a login.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
+
+from tests.servers.threaded import serving
 
 _UNTIL = "2099-01-01T00:00:00Z"
 _IMDS = "/latest/meta-data/iam/security-credentials/"
@@ -87,14 +88,5 @@ class _Handler(BaseHTTPRequestHandler):
 def running(key: tuple[str, str]) -> Iterator[Issuer]:
     """Serve until the end of the block."""
     state = Issuer(key)
-    handler = type("Handler", (_Handler,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(_Handler, state) as state.endpoint:
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

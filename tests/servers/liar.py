@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
+
+from tests.servers.threaded import serving
 
 _WHY = {"stuck": "no", "locked": "Access Denied because object protected by object lock."}
 _DATE = "Tue, 24 Nov 2026 22:43:17 GMT"
@@ -103,14 +104,5 @@ class _Handler(BaseHTTPRequestHandler):
 def running() -> Iterator[Liar]:
     """Serve until the end of the block."""
     state = Liar()
-    handler = type("Handler", (_Handler,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(_Handler, state) as state.endpoint:
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
