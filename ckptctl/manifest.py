@@ -48,9 +48,15 @@ class Noted(NamedTuple):
     hardlink: str | None = None  # an earlier file of the manifest that is the same inode
     sidecar: bool = False  # it may change, or go, without the checkpoint
     checksums: Mapping[str, str] | None = None  # of the same bytes, by which a server knows them
+    made: bool = False  # a commit marker that this store needs, and that the source did not have
 
     def fits(self, entry: Entry) -> bool:
-        """Whether a file has the size and time that were noted."""
+        """Whether a file has the size and time that were noted; of an object, the size and ETag.
+
+        The time that is noted of an object that was copied is that of the file it was copied from.
+        """
+        if self.etag and entry.etag:
+            return (self.bytes, self.etag) == (entry.size, entry.etag)
         return (self.bytes, self.mtime_ns) == (entry.size, entry.mtime_ns)
 
     def is_same(self, entry: Entry) -> bool:
@@ -165,7 +171,7 @@ def _inside(path: object) -> str:
 def _noted(value: Mapping[str, Any]) -> Noted:
     said = {key: value.get(key) for key in Noted._fields}
     said["inode"] = said["inode"] or 0
-    said["sidecar"] = said["sidecar"] is True
+    said |= {key: said[key] is True for key in ("sidecar", "made")}
     told = said["checksums"]
     if not (told is None or (isinstance(told, dict) and all(map(_is_text, told.values())))):
         raise ManifestError("holds checksums of a wrong type")
