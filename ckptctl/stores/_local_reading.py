@@ -1,0 +1,151 @@
+"""A directory of a mounted file system as what is read; see `local.py`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from ckptctl.listing import Entry, Folder
+from ckptctl.reading import Blob, TooLargeError, VanishedError
+from ckptctl.stores._base import STATE_NAME
+from ckptctl.stores._walk import entry_of, walk
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _LocalBlob:
+    """An open local file."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        return os.pread(self.fd, length, offset)
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer from `offset`; return how many bytes it got."""
+        return os.preadv(self.fd, [buffer], offset)
+
+
+class LocalReading:
+    """A directory, held open, of which everything is read through descriptors that follow no link."""
+
+    def __init__(
+        self, root: str, fd: int | None = None, like: os.stat_result | None = None
+    ) -> None:
+        """Open the directory, or take one that is open.  Raises OSError where there is none.
+
+        What is made in it gets the owner (as root) and the mode of `like`, else of itself.
+        """
+        self.root = os.path.abspath(root)
+        self.fd = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
+        self.like = like
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self.fd)
+
+    def listing(self, path: str = "", *, deep: bool = True) -> Folder:
+        """Return the directory and all below it; ckptctl's own records are left out."""
+        return walk(self.fd, path, deep=deep, skip=frozenset({STATE_NAME}))
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a whole small file."""
+        fd, size = self.opened(path)
+        try:
+            if size > limit:
+                raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
+            content = os.pread(fd, size + 1, 0)
+            while size < len(content) <= limit:  # it grew since it was opened
+                part = os.pread(fd, 1 << 16, len(content))
+                if not part:
+                    break
+                content += part
+        finally:
+            os.close(fd)
+        if len(content) > limit:
+            raise TooLargeError(errno.EFBIG, f"larger than {limit} bytes", path)
+        return content
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Blob]:
+        """Open a regular file for reading at places; anything else is an OSError."""
+        fd, size = self.opened(path)
+        try:
+            yield _LocalBlob(fd, size)
+        finally:
+            os.close(fd)
+
+    def opened(self, path: str) -> tuple[int, int]:
+        """Open a regular file, following no link; return its descriptor and size."""
+        with self.parent(path) as (folder, name), translated():
+            fd = os.open(name, _FILE, dir_fd=folder)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "no regular file", path)
+        return fd, found.st_size
+
+    def stat(self, path: str) -> Entry | None:
+        """Return the entry of a regular file as it is now; None where there is none."""
+        try:
+            with self.parent(path) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, VanishedError):
+            return None
+        return entry_of(found) if stat.S_ISREG(found.st_mode) else None
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds a path, step by step, following no link.
+
+        Yields its descriptor and the last part of the path.  A part that is gone, or is a link
+        or a file by now, is a VanishedError.
+        """
+        *parts, name = path.split("/")
+        if any(part in {"", ".", ".."} for part in (*parts, name)):
+            raise OSError(errno.EINVAL, "no path below its run", path)
+        fd = self.fd
+        try:
+            for part in parts:
+                with translated():
+                    below = os.open(part, DIRECTORY, dir_fd=fd)
+                if fd != self.fd:
+                    os.close(fd)
+                fd = below
+            yield fd, name
+        finally:
+            if fd != self.fd:
+                os.close(fd)
+
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return nothing: a file system keeps none."""
+        return {}
+
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """Return (device, inode) of whatever has this name now; None where nothing has."""
+        try:
+            with self.parent(path) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, VanishedError):
+            return None
+        return found.st_dev, found.st_ino
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "no such file" and "a link or a file by now" into VanishedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP} and not isinstance(
+            error, VanishedError
+        ):
+            raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
+        raise
