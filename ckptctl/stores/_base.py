@@ -32,6 +32,10 @@ def never() -> bool:
     return False
 
 
+class NothingBelowError(FileNotFoundError):
+    """A bucket was read, and no key in it begins with what was asked for."""
+
+
 class MistakenError(OSError):
     """An address or option makes no sense, so that nothing was asked of anybody."""
 

@@ -13,6 +13,7 @@ from ckptctl.stores._base import (
     STATE_NAME,
     Capabilities,
     IgnoredConditionError,
+    NothingBelowError,
     Removed,
     Stop,
     Store,
@@ -80,7 +81,7 @@ class ObjectStore:
                 raise OSError(
                     errno.ENOTDIR, "is an object, no prefix; name what lies above it", path
                 )
-            raise OSError(
+            raise NothingBelowError(
                 errno.ENOENT,
                 f"there is nothing below it in {self.keys.where}; check the path",
                 path,
