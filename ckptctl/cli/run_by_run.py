@@ -50,7 +50,7 @@ def read_place(session: Session, location: str | None) -> Place:
     where = session.locate(location)
     access = access_of(session.common, session.config, where)
     view = survey(where, layouts, deep=session.common.recursive, access=access)
-    runs = tuple(_read(session, view, found) for found in view.found)
+    runs = tuple(read_found(session, view, found) for found in view.found)
     return Place(where, view, runs)
 
 
@@ -82,7 +82,8 @@ def reading_of(session: Session, policy: Policy) -> Reading:
     )
 
 
-def _read(session: Session, view: Survey, found: Found) -> Read:
+def read_found(session: Session, view: Survey, found: Found) -> Read:
+    """Read one run of a location by its policy; what cannot be read is an error in the result."""
     name, path = name_of(view, found), path_of(view, found)
     common = session.common
     flags = PolicyFlags(settle=common.settle, metrics_from=common.metrics_from or ()).draft()
