@@ -47,6 +47,13 @@ def _verify(app: typer.Typer) -> None:
     app.command("verify")(with_common(verify, options=VerifyOptions))
 
 
+def _resolve(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.resolve import ResolveOptions, resolve
+
+    app.command("resolve")(with_common(resolve, options=ResolveOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -135,6 +142,10 @@ COMMANDS = {
     "annotate": Command(
         _annotate,
         "Record metrics that arrive later (an asynchronous evaluation), tags and pins.",
+    ),
+    "resolve": Command(
+        _resolve,
+        "Print the path of a checkpoint to resume from: the newest that is whole, on any tier.",
     ),
     "interval": Command(
         _interval,

@@ -59,6 +59,12 @@ def checkpoints(ctx: typer.Context) -> list[str]:
     return _patiently(lambda: _names(ctx))
 
 
+def selectors(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the keywords of a SELECTOR, and the names of the checkpoints in the location."""
+    words = ("latest", "saved", "best", "best:", "step:", "alias:", "tag:")
+    return [word for word in words if word.startswith(incomplete)] + checkpoints(ctx)
+
+
 def _patiently(ask: Callable[[], Iterable[str]]) -> list[str]:
     """Return the answer, or nothing where it fails or takes too long."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))

@@ -61,6 +61,13 @@ ckptctl annotate step_4000 val_loss=2.31 --in runs/llm
 # keep it whatever the rules say
 ckptctl annotate step_4000 --pin --tag paper --in runs/llm
 """,
+    "resolve": """\
+# in a job script: where to go on, on whatever tier it is
+CKPT=$(ckptctl resolve latest @nvme/llm)
+
+# the best so far
+ckptctl resolve best:val_loss runs/llm
+""",
     "interval": """\
 # a save takes a minute; 512 nodes, each fails every five years
 ckptctl interval --save-cost 60s --nodes 512 --node-mtbf 1825d

@@ -1,0 +1,106 @@
+"""`ckptctl resolve`: the path of the checkpoint from which a job is to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from ckptctl.cli.completing import selectors
+from ckptctl.cli.naming import near
+from ckptctl.cli.options import Common, Location
+from ckptctl.cli.resolving import Resolution, resolve_in
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.tier_runs import run_everywhere
+from ckptctl.errors import PartialError, UsageError
+from ckptctl.selecting import parse_selector
+from ckptctl.ui import printable
+from ckptctl.ui.data import VERSION, checkpoint_data
+
+Selector = Annotated[
+    str,
+    typer.Argument(
+        metavar="SELECTOR",
+        help="A name, latest, saved, best[:METRIC[:min|max]], step:N, alias:A or tag:T.",
+        show_default=False,
+        autocompletion=selectors,
+    ),
+]
+MetricName = Annotated[
+    str | None,
+    typer.Option("--metric", metavar="NAME[:min|max]", help="What `best` goes by."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOptions:
+    """The options of `resolve` alone."""
+
+    fetch: Annotated[
+        str | None,
+        typer.Option("--fetch", metavar="DIR", help="Copy it to this directory; not yet."),
+    ] = None
+    reachable: Annotated[
+        bool,
+        typer.Option(
+            "--reachable", help="Where a tier cannot be read, take the newest of the rest (exit 5)."
+        ),
+    ] = False
+    metric: MetricName = None
+
+
+def resolve(
+    common: Common, options: ResolveOptions, selector: Selector, location: Location = None
+) -> None:
+    """Print the path of a checkpoint to resume from: the newest that is whole, on any tier.
+
+    Each is proven whole at that moment, whatever its age; one that is not falls back to the next,
+    and stderr says so. Exit 8 only where every tier was read and holds none, 7 where one cannot be
+    read. It writes nothing.
+    """
+    # A checkpoint is proven here, so that its age says nothing.
+    session = Session(common=replace(common, settle="0s"))
+    if options.fetch is not None:
+        raise UsageError("--fetch: is not there yet; nothing was touched")
+    wanted = parse_selector(selector, options.metric)
+    session.open(near(selector, location))
+    with session.progress() as progress:
+        progress.started("listing")
+        everywhere = run_everywhere(session, location)
+        found = resolve_in(session, everywhere, wanted, reachable=options.reachable)
+    for note in found.notes:
+        session.say(f"warning: {printable.text(note)}")
+    session.warn()
+    session.print(_text(found, common))
+    if found.errors:
+        for error in found.errors:
+            session.say_error(error)
+        raise typer.Exit(PartialError.code)
+
+
+def _text(found: Resolution, common: Common) -> str:
+    """Return what goes to stdout: the path alone, unless a program asked for more."""
+    one = found.resolved
+    path = one.checkpoint.path
+    data = {**checkpoint_data(one.checkpoint), "tier": one.tier, "why": one.why}
+    if common.format == "json":
+        problems = [{"code": "unreadable", "text": error.message} for error in found.errors]
+        problems += [{"code": "warning", "text": note} for note in found.notes]
+        whole = {"schema": "ckptctl/resolve", "version": VERSION, "results": [data]}
+        return json.dumps({**whole, "problems": problems}) + "\n"
+    if common.format == "jsonl":
+        return json.dumps(data) + "\n"
+    if common.format == "csv":
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("tier", "name", "step", "path", "why"))
+        rows.writerow((one.tier, one.checkpoint.name, one.checkpoint.step, path, one.why))
+        return text.getvalue()
+    if common.null:
+        return f"{path}\0"
+    return f"{printable.text(path) if sys.stdout.isatty() else path}\n"
