@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ckptctl.lock import started, this_host
 from ckptctl.model import NS, Checkpoint, Hold
-from ckptctl.records import Doom, Record
+from ckptctl.records import Doom, Promotion, Record
 
 _FORGOTTEN_NS = 24 * 3600 * NS
 """How long after its end a hold is still shown, whatever the clocks of several hosts say."""
@@ -38,12 +38,25 @@ def noted(record: Record, note: Note, checkpoint: Checkpoint) -> Record:
         record,
         tags=tuple(tag for tag in tags if tag not in note.untags),
         pinned=record.pinned if note.pin is None else note.pin,
+        promotions=tuple(_by_hand(promotion, note) for promotion in record.promotions),
     )
     if not record.fits(checkpoint.files):
         if not note.metrics:
             return record
         record = _voided(record)
     return replace(record, metrics={**record.metrics, **note.metrics}, seen=seen_of(checkpoint))
+
+
+def _by_hand(promotion: Promotion, note: Note) -> Promotion:
+    """Return a promotion without what a person has decided since: to undo it leaves that alone."""
+    if promotion.ended_ns is not None:
+        return promotion
+    decided = (*note.tags, *note.untags)
+    return replace(
+        promotion,
+        pinned=promotion.pinned and note.pin is None,
+        tags=tuple(tag for tag in promotion.tags if tag not in decided),
+    )
 
 
 def damaged(record: Record, checkpoint: Checkpoint, text: str, level: str) -> Record:

@@ -21,7 +21,7 @@ from ckptctl.manifest import dump as dump_manifest
 from ckptctl.model import NS
 from ckptctl.pace import in_order
 from ckptctl.reading import SIDECAR_LIMIT, VanishedError
-from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse
+from ckptctl.records import FOLDER, Record, RecordError, dump, file_name, parse, read_all
 from ckptctl.statedir import StateDirs, open_state
 from ckptctl.stores import told
 from ckptctl.stores._base import Store
@@ -82,9 +82,29 @@ class Recorder:
 
     def change_all(self, paths: Sequence[str], change: Change) -> dict[str, Record]:
         """Change several records in one turn, side by side where writing waits; see `change`."""
+        with self._turn() as lock:
+            changed = in_order(lambda path: self._change(path, change, lock), paths)
+        return dict(zip(paths, changed, strict=True))
+
+    def change_among(self, path: str, change: Change, others: Change) -> dict[str, Record]:
+        """Change a checkpoint's record, then by `others` every other record of the run, in one turn.
+
+        Return those that are not as they were, and that of the checkpoint; see `change`.
+        """
+        with self._turn() as lock:
+            every = read_all(self.state)
+            changed = {path: self._change(path, change, lock)}
+            for record in every:
+                if record.path != path and others(record) != record:
+                    changed[record.path] = self._change(record.path, others, lock)
+        return changed
+
+    @contextmanager
+    def _turn(self) -> Iterator[Lock]:
+        """Have the lock, and say in words what goes wrong meanwhile."""
         try:
             with self._locked() as lock:
-                changed = in_order(lambda path: self._change(path, change, lock), paths)
+                yield lock
         except RecordError as error:
             raise UnreadableError(
                 f"{self.state.root}: {error}; nothing was changed",
@@ -92,7 +112,6 @@ class Recorder:
             ) from error
         except OSError as error:
             raise _unwritable(self.state.root, error.strerror or str(error)) from error
-        return dict(zip(paths, changed, strict=True))
 
     def _change(self, path: str, change: Change, lock: Lock) -> Record:
         old = read_record(self.state, path)

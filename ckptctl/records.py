@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ckptctl.listing import Entry
 from ckptctl.model import Hold
@@ -38,6 +39,28 @@ class Doom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """Who promoted a checkpoint, when and why, and what of its pin, tags and aliases came with that.
+
+    What a person sets or takes back by hand meanwhile is no longer the promotion's.
+    """
+
+    at_ns: int
+    by: str
+    host: str
+    selector: str  # as it was written
+    path: str  # where it was promoted: full
+    note: str | None = None  # why
+    alias: str | None = None
+    tags: tuple[str, ...] = ()  # that it added
+    pinned: bool = False  # the pin came with it
+    metrics: Mapping[str, float] = field(default_factory=dict)  # as they were then
+    digest: str | None = None  # as its manifest had it then
+    lost_ns: int | None = None  # when the alias went to another
+    ended_ns: int | None = None  # when it was undone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One checkpoint's record; `seen` is path -> (bytes, mtime in ns), empty where not noted."""
 
@@ -52,6 +75,9 @@ class Record:
     damaged: str | None = None  # what a verification found wrong with these very files
     damage_level: str | None = None  # how deep that one looked: a less deep one cannot refute it
     doom: Doom | None = None  # void, like all that depends on the bytes, once it does not fit
+    promotions: tuple[
+        Promotion, ...
+    ] = ()  # the oldest first; those that were undone stay as history
 
     @property
     def keeps(self) -> bool:
@@ -99,6 +125,7 @@ def dump(record: Record) -> bytes:
             "damaged": record.damaged,
             "damage_level": record.damage_level,
             "doom": None if record.doom is None else asdict(record.doom),
+            "promotions": [asdict(promotion) for promotion in record.promotions],
         }
     ).encode()
 
@@ -124,6 +151,7 @@ def parse(content: bytes) -> Record:
             damaged=_text(value["damaged"]),
             damage_level=_text(value.get("damage_level")),
             doom=_doom(value.get("doom")),
+            promotions=tuple(map(_promotion, value.get("promotions") or ())),
         )
     except RecordError:
         raise
@@ -144,6 +172,28 @@ def _doom(value: object) -> Doom | None:
         int(value["bytes"]),
         None if value.get("files") is None else int(value["files"]),
     )
+
+
+def _promotion(value: Mapping[str, Any]) -> Promotion:
+    return Promotion(
+        at_ns=int(value["at_ns"]),
+        by=str(value["by"]),
+        host=str(value["host"]),
+        selector=str(value["selector"]),
+        path=str(value["path"]),
+        note=_text(value.get("note")),
+        alias=_text(value.get("alias")),
+        tags=tuple(map(str, value["tags"])),
+        pinned=bool(value["pinned"]),
+        metrics={str(key): float(number) for key, number in value["metrics"].items()},
+        digest=_text(value.get("digest")),
+        lost_ns=_number(value.get("lost_ns")),
+        ended_ns=_number(value.get("ended_ns")),
+    )
+
+
+def _number(value: Any) -> int | None:  # noqa: ANN401 - of JSON
+    return None if value is None else int(value)
 
 
 def _text(value: object) -> str | None:
