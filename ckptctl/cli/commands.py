@@ -54,6 +54,13 @@ def _resolve(app: typer.Typer) -> None:
     app.command("resolve")(with_common(resolve, options=ResolveOptions))
 
 
+def _promote(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.promote import PromoteOptions, promote
+
+    app.command("promote")(with_common(promote, options=PromoteOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -146,6 +153,10 @@ COMMANDS = {
     "resolve": Command(
         _resolve,
         "Print the path of a checkpoint to resume from: the newest that is whole, on any tier.",
+    ),
+    "promote": Command(
+        _promote,
+        "Pin a checkpoint that is whole, tag it, let an alias name it, and note who did so and why.",
     ),
     "interval": Command(
         _interval,

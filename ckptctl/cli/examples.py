@@ -68,6 +68,14 @@ CKPT=$(ckptctl resolve latest @nvme/llm)
 # the best so far
 ckptctl resolve best:val_loss runs/llm
 """,
+    "promote": """\
+# the best by a metric, under a name that moves on with the next one
+ckptctl promote best:val_loss runs/llm --as prod --tag release --note "for the March demo"
+ckptctl resolve alias:prod runs/llm
+
+# and back
+ckptctl promote --demote alias:prod runs/llm
+""",
     "interval": """\
 # a save takes a minute; 512 nodes, each fails every five years
 ckptctl interval --save-cost 60s --nodes 512 --node-mtbf 1825d

@@ -72,3 +72,11 @@ def target_of(
         )
     meant = named(view.found, called, view.location)
     return Target(view, meant.found, meant.item.path, meant.item.name)
+
+
+def apart(selector: str, location: str | None) -> tuple[str, str | None]:
+    """Return a selector and its location; one that is a path of its own names both."""
+    if location is None and "/" in selector and os.path.lexists(selector):
+        where, name = os.path.split(os.path.abspath(selector))
+        return f"./{name}", where
+    return selector, location

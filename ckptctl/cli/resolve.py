@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.completing import selectors
-from ckptctl.cli.naming import near
+from ckptctl.cli.naming import apart, near
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.resolving import Resolution, resolve_in
 from ckptctl.cli.runtime import Session
@@ -22,7 +22,7 @@ from ckptctl.selecting import parse_selector
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, checkpoint_data
 
-Selector = Annotated[
+SelectorText = Annotated[
     str,
     typer.Argument(
         metavar="SELECTOR",
@@ -55,7 +55,7 @@ class ResolveOptions:
 
 
 def resolve(
-    common: Common, options: ResolveOptions, selector: Selector, location: Location = None
+    common: Common, options: ResolveOptions, selector: SelectorText, location: Location = None
 ) -> None:
     """Print the path of a checkpoint to resume from: the newest that is whole, on any tier.
 
@@ -67,6 +67,7 @@ def resolve(
     session = Session(common=replace(common, settle="0s"))
     if options.fetch is not None:
         raise UsageError("--fetch: is not there yet; nothing was touched")
+    selector, location = apart(selector, location)
     wanted = parse_selector(selector, options.metric)
     session.open(near(selector, location))
     with session.progress() as progress:

@@ -62,7 +62,7 @@ class _Looked:
     view: Survey | None
     error: CkptctlError | None = None
 
-    def run(self, path: str) -> Found | None:
+    def run(self, path: str | None) -> Found | None:
         """Return the run at a path below the location."""
         found = self.view.found if self.view else ()
         return next((each for each in found if each.folder.path == path), None)
@@ -81,19 +81,26 @@ def run_everywhere(session: Session, location: str | None) -> Everywhere:
     on_tier = config.place(where) if config else None
     tiers = config.tiers if config else ()
     if on_tier is None and (location is not None or not tiers or _is_run(session, where)):
-        view = _survey(session, where)
-        looked, inner = [_Looked(None, view, _hidden(view))], ""
-    else:
-        inner = on_tier[1] if on_tier else ""
-        # What lies on one node alone is no whole checkpoint.
-        looked = [_look(session, tier, inner) for tier in tiers if not tier.per_node]
-        where = where if on_tier or location is not None else ", ".join(t.url for t in tiers)
+        return run_at(session, location)
+    inner = on_tier[1] if on_tier else ""
+    # What lies on one node alone is no whole checkpoint.
+    looked = [_look(session, tier, inner) for tier in tiers if not tier.per_node]
+    where = where if on_tier else ", ".join(tier.url for tier in tiers)
+    return _read(session, looked, where, inner)
+
+
+def run_at(session: Session, location: str | None) -> Everywhere:
+    """Read the one run that a location is or holds, there alone; see `run_everywhere`."""
+    where = session.locate(location)
+    view = _survey(session, where)
+    return _read(session, [_Looked(None, view, _hidden(view))], where, "")
+
+
+def _read(session: Session, looked: Sequence[_Looked], where: str, inner: str) -> Everywhere:
     path = _one_run(looked, where, inner)
     errors = [each.error for each in looked if each.error]
-    if path is None:
-        return Everywhere((), tuple(errors))
     places = []
-    for each in looked:
+    for each in looked if path is not None else ():
         found = each.run(path)
         if each.view is None or found is None:
             continue
