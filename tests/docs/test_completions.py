@@ -41,6 +41,8 @@ LINES = {
     "ckptctl why epoch=2-st": "epoch=2-step=200",
     "ckptctl hold epoch=1": "epoch=1-step=100",
     "ckptctl annotate step_7": "step_7000",
+    "ckptctl resolve lat": "latest",
+    "ckptctl promote epoch=2": "epoch=2-step=200",
 }
 """What is typed, and what its last word is after TAB."""
 
