@@ -137,14 +137,38 @@ def saved_last(found: Iterable[Copies], *, own: bool = True) -> list[Copies]:
     return sorted(some, key=_latest_first)
 
 
+def able(places: Sequence[Seen]) -> list[Copies]:
+    """Return what a run may go on from: no weights alone, and no optimizer beside its model."""
+    every = copies(places)
+    models = {one.first.step for one in every if not (one.first.named or _is_part(one.first))}
+    return [
+        one
+        for one in every
+        if one.resumes and not (_is_part(one.first) and one.first.step in models)
+    ]
+
+
+def parts_of(checkpoint: Checkpoint, run: Run) -> list[Checkpoint]:
+    """Return what belongs to a checkpoint as its optimizer, scheduler or the like, in other files."""
+    return [
+        one
+        for one in run.checkpoints
+        if one.step == checkpoint.step is not None
+        and one.family != checkpoint.family
+        and not one.named
+        and _is_part(one)
+    ]
+
+
 def latest(places: Sequence[Seen], *, own: bool = True) -> tuple[list[Candidate], list[str]]:
     """Return from what to go on, the first choice first, and what a person should know of that.
 
     What a tracker names, then the others by their numbers; none that is known not to resume.
     """
-    every = [one for one in copies(places) if one.resumes]
+    every = able(places)
     tracked, notes = _tracked(places, every)
     named = {id(one) for one, _ in tracked}
+    notes += _higher(tracked, every)
     found = [candidate for one, file in tracked for candidate in one.candidates(f"{file} names it")]
     why = "the latest"
     for one in in_order((one for one in every if id(one) not in named), own=own):
@@ -216,6 +240,15 @@ def _tracked(
         named.sort(key=lambda each: (-(_number(each[0].first) or 0), -each[0].saved_ns))
         return named, notes
     return [], notes
+
+
+def _higher(tracked: Sequence[tuple[Copies, str]], every: Sequence[Copies]) -> Iterator[str]:
+    """Yield a word where a tracker names another one than that of the highest step."""
+    if tracked and (step := tracked[0][0].first.step) is not None:
+        whole = (one.first for one in every if one.first.state is State.COMPLETE)
+        highest = max(whole, key=lambda one: one.step or 0, default=tracked[0][0].first)
+        if (highest.step or 0) > step:
+            yield f"{tracked[0][1]} names step {step}, and {highest.name} is there as well"
 
 
 def _dangling(seen: Seen) -> Iterator[str]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ckptctl.errors import NotFoundError, UsageError
 from ckptctl.families import families
 from ckptctl.model import Checkpoint
-from ckptctl.resuming import Candidate, Copies, Seen, copies, in_order, latest, saved_last
+from ckptctl.resuming import Candidate, Copies, Seen, able, copies, in_order, latest, saved_last
 from ckptctl.rules._base import Metric, Mode
 from ckptctl.rules.metric import in_doubt, parse_metric, with_mode
 
@@ -93,8 +93,7 @@ def select(
     if selector.word is Word.LATEST:
         found, notes = latest(places, own=own)
     elif selector.word is Word.SAVED:
-        able = [one for one in copies(places) if one.resumes]
-        found = _every(saved_last(able, own=own), "saved last")
+        found = _every(saved_last(able(places), own=own), "saved last")
     elif selector.word is Word.BEST:
         found = _best(places, selector.metric or metric)
     else:

@@ -160,9 +160,9 @@ def test_a_tracker_left_over_on_the_first_tier_is_not() -> None:
     places = tiers([old], [one, new, three], tracked_ns=one.saved_ns + 60)
     found, notes = select(parse_selector("latest"), places)
     assert (found[0].place, found[0].checkpoint.step) == (1, 2)
-    assert notes == [
+    assert notes[0] == (
         "latest on fast names step_1, but step_3 was saved later on big: it does not count"
-    ]
+    )
 
 
 def test_a_tracker_of_a_slower_tier_never_leads_back() -> None:
@@ -227,3 +227,17 @@ def test_without_steps_the_epoch_then_the_time_orders() -> None:
     assert chosen("latest", epochs) == ["epoch_2", "epoch_1", "epoch_0"]
     mixed = seen(checkpoint(epoch=7, saved="2h"), checkpoint(step=5, saved="1h"))
     assert chosen("latest", mixed) == ["5", "epoch_7"]
+
+
+def test_an_optimizer_is_no_model_but_one_alone_is_all_there_is() -> None:
+    model, optim = checkpoint(step=3, family="model_#.pt"), checkpoint(step=3, family="optim_#.pt", saved="5m")  # fmt: skip
+    ema = checkpoint(step=3, family="ema-model_#.pt", saved="1m")
+    assert chosen("latest", seen(model, optim, ema)) == chosen("saved", seen(model, optim, ema)) == ["model_3"]  # fmt: skip
+    assert chosen("latest", seen(optim)) == ["optim_3"]
+
+
+def test_a_tracker_below_the_highest_step_is_obeyed_and_told() -> None:
+    one, two = steps(1, 2)
+    back = seen(replace(one, pointers=("latest",)), two, trackers=("latest",))
+    _, notes = select(parse_selector("latest"), [back])
+    assert notes == ["latest names step 1, and step_2 is there as well"]

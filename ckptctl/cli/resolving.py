@@ -13,7 +13,7 @@ from ckptctl.errors import CkptctlError, NotFoundError, UnreadableError
 from ckptctl.model import Checkpoint, State
 from ckptctl.prove import prove
 from ckptctl.reading import Below
-from ckptctl.resuming import Candidate, gone_back
+from ckptctl.resuming import Candidate, gone_back, parts_of
 from ckptctl.rules._base import Metric
 from ckptctl.selecting import Selector, Word, select
 from ckptctl.survey import name_of, path_of
@@ -71,7 +71,7 @@ def resolve_in(
     for candidate in candidates:
         place = places[candidate.place]
         try:
-            wrong = wrong_with(session, place, candidate.checkpoint)
+            wrong = _wrong_to_resume(session, place, candidate.checkpoint)
         except UnreadableError as error:
             errors.append(error)
             if not reachable:
@@ -114,6 +114,17 @@ def wrong_with(session: Session, place: RunThere, checkpoint: Checkpoint) -> str
     return f"it is not whole ({findings[0].file}: {findings[0].text})"
 
 
+def _wrong_to_resume(session: Session, place: RunThere, checkpoint: Checkpoint) -> str | None:
+    """Return why a checkpoint, or what belongs to it in other files, is not whole."""
+    wrong = wrong_with(session, place, checkpoint)
+    if wrong is not None:
+        return wrong
+    for part in parts_of(checkpoint, place.run):
+        if (wrong := wrong_with(session, place, part)) is not None:
+            return f"{part.name} belongs to it, and {wrong}"
+    return None
+
+
 def policy_metric(session: Session, places: Sequence[RunThere]) -> Metric | None:
     """Return the metric by which the policy of a run ranks, where there is one."""
     for place in places:
@@ -154,8 +165,4 @@ def _remarks(candidate: Candidate, selector: Selector, places: Sequence[RunThere
     if chosen.doomed_ns is not None:
         when = format_time(chosen.doomed_ns)
         said.append(f"{chosen.name} is to be deleted at {when}: `ckptctl hold` keeps it")
-    for other in places[candidate.place].run.checkpoints:
-        part = other.step == chosen.step is not None and other.family != chosen.family
-        if part and other.state in {State.INCOMPLETE, State.DAMAGED} and not other.named:
-            said.append(f"{other.name}, of the same step, is {other.state}")
     return said

@@ -14,7 +14,7 @@ import pytest
 
 from ckptctl.formats._samples import torch_zip
 from tests.cli.test_buckets import options
-from tests.layouts import like
+from tests.layouts import files, like
 from tests.program import Ckptctl
 from tests.saved import save, touch
 from tests.stores.places import Place
@@ -121,6 +121,16 @@ def test_a_tracker_that_names_a_torn_one_falls_back(tmp_path: Path, ckptctl: Ckp
     (run / "step_2.pt").write_bytes(TORN)
     done = ckptctl("resolve", "latest", run)
     assert (done.stdout, "passed over step_2" in done.stderr) == (f"{run}/step_3.pt\n", True)
+
+
+def test_a_step_whose_optimizer_is_torn_is_passed_over(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = make_tree(tmp_path / "run", files("model_1.pt", "optim_1.pt", "model_2.pt", "optim_2.pt"))
+    assert ckptctl("resolve", "latest", run).stdout == f"{run}/model_2.pt\n"
+    (run / "optim_2.pt").write_bytes(TORN)
+    done = ckptctl("resolve", "latest", run)
+    assert (done.stdout, "optim_2 belongs to it" in done.stderr) == (f"{run}/model_1.pt\n", True)
+    (run / "model_1.pt").write_bytes(TORN)
+    assert ckptctl("resolve", "latest", run).code == 8
 
 
 def test_the_other_selectors_and_json(tmp_path: Path, ckptctl: Ckptctl) -> None:
