@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from ckptctl.chosen import Reasons, judged
 from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.families import families
@@ -18,8 +19,6 @@ from ckptctl.rules.best import Best
 from ckptctl.rules.guards import alone, among
 from ckptctl.rules.metric import values
 from ckptctl.siblings import siblings
-
-_Reasons = defaultdict[str, list[Reason]]
 
 
 def decide(run: Run, rules: Sequence[Rule], context: Context) -> tuple[Decision, ...]:
@@ -35,7 +34,7 @@ def decide(run: Run, rules: Sequence[Rule], context: Context) -> tuple[Decision,
             "give at least one, like --keep-last 3, or `keep: [{last: 3}]` in the policy",
         )
     found = families(run)
-    reasons, short = _judge(found, rules, context)
+    reasons, short = judged(found, rules, context)
     ruled = bool(reasons)
     for member, guards in _guards(found, metrics_asked(rules), context).items():
         reasons[member] += guards
@@ -73,27 +72,10 @@ def guarded(
     return _guards(families(run), metrics, context)
 
 
-def _judge(
-    found: Sequence[Family], rules: Sequence[Rule], context: Context
-) -> tuple[_Reasons, Mapping[str, tuple[str, ...]]]:
-    """Return what the rules keep, and what they say of the others, by member."""
-    reasons: _Reasons = defaultdict(list)
-    short: dict[str, tuple[str, ...]] = {}
-    for rule in dict.fromkeys(rules):
-        for family in found:
-            for place, kept, text in rule.judge(family, context):
-                for member in (checkpoint.member for checkpoint in place.checkpoints):
-                    if not kept:
-                        short[member] = (*short.get(member, ()), f"{rule.name} {text}")
-                    elif (reason := Reason(rule.name, text)) not in reasons[member]:
-                        reasons[member].append(reason)
-    return reasons, short
-
-
 def _guards(
     found: Sequence[Family], metrics: Sequence[Metric], context: Context
 ) -> Mapping[str, tuple[Reason, ...]]:
-    reasons: _Reasons = defaultdict(list)
+    reasons: Reasons = defaultdict(list)
     for family in found:
         for checkpoint, reason in among(family, metrics, context):
             reasons[checkpoint.member].append(reason)
