@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl.containers import prove_file
@@ -17,6 +17,9 @@ from ckptctl.model import Checkpoint, Claim, Metadata
 from ckptctl.names import TENSOR_SUFFIXES
 from ckptctl.reading import Finding, Reader
 from ckptctl.registry import Registry
+
+_INDEXES = (".index", ".index.json", ".metadata")
+"""How names end of files that say which others belong to a checkpoint."""
 
 
 class Pointer(NamedTuple):
@@ -106,6 +109,55 @@ class Format(ABC):
         Raises OSError where what holds them cannot be read; what cannot be understood yields none.
         """
         return ()
+
+    def markers(self, checkpoint: Checkpoint, scheme: str) -> Mapping[str, bytes]:
+        """Return the files that a copy needs on stores of a scheme and that the checkpoint has not.
+
+        By path in the run, in the order in which they may appear.  "file" is a disk.
+        """
+        return {}
+
+    def first(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return the files of a copy that come before all others.
+
+        Without them what is there already would be taken for a plain folder of tensors.
+        """
+        return ()
+
+    def last(self, checkpoint: Checkpoint, made: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the files of a copy that come after all others, one after the other.
+
+        While the very last one is missing, neither ckptctl nor, where that looks at all, its
+        framework takes the copy for whole.  `made` are the markers that the copy gets.
+        """
+        indexes = sorted(path for path in checkpoint.files if path.endswith(_INDEXES))
+        return ending(checkpoint, (*indexes, checkpoint.key_file, *made), made)
+
+    def repointed(self, content: bytes, there: Collection[str]) -> bytes | None:
+        """Return what a tracker file says where only some checkpoints are there; None: it must not be.
+
+        `there` are the names by which those can be called.
+        """
+        return content
+
+    def link_in_bucket(self, link: str, key: str) -> tuple[str, bytes] | None:
+        """Return the object, its path and content, that stands for a symlink in a bucket.
+
+        `key` is that of what the link leads to.  None where the framework knows no such thing.
+        """
+        return None
+
+    def link_on_disk(self, tracker: str) -> str | None:
+        """Return the path of the symlink for which an object in a bucket stands; None if for none."""
+        return None
+
+
+def ending(
+    checkpoint: Checkpoint, paths: Iterable[str], made: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return those of some paths that a copy will have; of one that is there twice the last counts."""
+    known = [path for path in paths if path in checkpoint.files or path in made]
+    return tuple(dict.fromkeys(reversed(known)))[::-1]
 
 
 FORMATS: Registry[type[Format]] = Registry("ckptctl.formats")

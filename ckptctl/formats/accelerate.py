@@ -99,6 +99,10 @@ class Accelerate(Format):
             if is_pickle(path):
                 yield from prove_file(path, entry, reader)
 
+    def first(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return the random states, by which it is told from any folder with an `optimizer.bin`."""
+        return tuple(sorted(path for path in checkpoint.files if is_pickle(path)))
+
 
 def _claim(name: str, said: names.Name, parts: Parts) -> Claim:
     return Claim(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
 from ckptctl import names
 from ckptctl.containers import UnsoundError
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._flax_state import HEAD, begins_state, read_state
 from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import COMMITTED, is_tree, parts_of, prove_items
@@ -73,6 +73,25 @@ class Flax(Format):
                 yield from _prove_state(path, checkpoint, reader)
         yield from prove_arrays(checkpoint, reader)
         yield from prove_items(checkpoint, reader)
+
+    def markers(self, checkpoint: Checkpoint, scheme: str) -> Mapping[str, bytes]:
+        """Return `commit_success.txt`, for a bucket: of the arrays, or of what Orbax saved.
+
+        On GCS Flax restores no arrays without it (checkpoints.py, _safe_deserialize).
+        """
+        if scheme == "file" or any(path.endswith(f"/{COMMITTED}") for path in checkpoint.files):
+            return {}
+        arrays = next((root for root in checkpoint.roots if root.endswith(ARRAYS)), None)
+        place = arrays or next(iter(checkpoint.roots), None)
+        if place is None:
+            return {}  # a single file
+        return {f"{place}/{COMMITTED}": f"Checkpoint commit was successful to {place}".encode()}
+
+    def last(self, checkpoint: Checkpoint, made: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the marker, then the file, which Flax renames last and by which it finds it."""
+        markers = [path for path in (*checkpoint.files, *made) if path.endswith(f"/{COMMITTED}")]
+        main = [path for path in checkpoint.files if "/" not in path and _NAME.fullmatch(path)]
+        return ending(checkpoint, (*super().last(checkpoint), *markers, *main), made)
 
 
 def _ones(folder: Folder, reader: Reader) -> list[_One]:

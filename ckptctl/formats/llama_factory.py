@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ckptctl.containers import prove_file
 from ckptctl.formats._accelerate_parts import is_pickle
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._dcp import holds_data, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._deepspeed_grid import read_grid
@@ -86,6 +86,12 @@ class LlamaFactory(Format):
         for path, entry in checkpoint.files.items():
             if is_pickle(path):
                 yield from prove_file(path, entry, reader)
+
+    def first(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return what it is told by, of which LLaMA-Factory writes `metadata.json` first as well."""
+        top = f"{checkpoint.member}/"
+        states = sorted(p for p in checkpoint.files if p.startswith(f"{top}rng_state/"))
+        return ending(checkpoint, (f"{top}{METADATA}", *states))
 
 
 def _claim(name: str, step: int, inside: Folder) -> Claim:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._dcp_below import uncommitted_below
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import is_tensor
@@ -93,6 +93,10 @@ class NemoRl(Format):
         """Yield what is wrong with its tensor files, and what its indexes name in vain."""
         yield from prove_dcp(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
+
+    def first(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return `training_info.json`, which NeMo-RL writes first as well."""
+        return ending(checkpoint, (f"{checkpoint.member}/{_INFO}",))
 
 
 def _is_ours(inside: Folder) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from ckptctl import names
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._neighbours import Saved, doubted, lost_parts
 from ckptctl.formats._orbax_parts import (
     COMMITTED,
@@ -108,6 +108,42 @@ class Orbax(Format):
         """Yield what is wrong with its JSON and with the manifests of its arrays."""
         yield from prove_items(checkpoint, reader)
         yield from super().prove(checkpoint, reader)
+
+    def markers(self, checkpoint: Checkpoint, scheme: str) -> Mapping[str, bytes]:
+        """Return `commit_success.txt` of each item and, last, of the step, for a bucket.
+
+        On GCS Orbax takes nothing else for whole (atomicity.py, CommitFileTemporaryPath); it only
+        asks whether the file is there.  It has written one in every item and step since 0.12.3, on
+        any store, so that another bucket gets them too.
+        """
+        if scheme == "file" or COMMITTED in {path.rpartition("/")[2] for path in checkpoint.files}:
+            return {}
+        return {
+            f"{place}/{COMMITTED}": f"Checkpoint commit was successful to {place}".encode()
+            for place in (*_items(checkpoint), checkpoint.member)
+        }
+
+    def last(self, checkpoint: Checkpoint, made: Collection[str] = ()) -> tuple[str, ...]:
+        """Return what describes the step, then the markers of its items, then its own."""
+        marker = f"{checkpoint.member}/{COMMITTED}"
+        markers = sorted(
+            path for path in (*checkpoint.files, *made) if path.endswith(f"/{COMMITTED}")
+        )
+        described = f"{checkpoint.member}/{STEP_METADATA}"
+        return ending(
+            checkpoint,
+            (*super().last(checkpoint), described, *markers, *([marker] if markers else ())),
+            made,
+        )
+
+
+def _items(checkpoint: Checkpoint) -> list[str]:
+    """Return the folders of the items of a step: none where a tree was saved right into it."""
+    top = f"{checkpoint.member}/"
+    paths = [path.removeprefix(top) for path in checkpoint.files if path.startswith(top)]
+    if not {"_METADATA", "manifest.ocdbt", "checkpoint"}.isdisjoint(paths):
+        return []
+    return sorted({top + path.split("/")[0] for path in paths if "/" in path})
 
 
 def _is_copy(name: str) -> bool:

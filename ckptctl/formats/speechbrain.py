@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import ClassVar
 
 from ckptctl import names
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._ckpt_yaml import read_meta
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._json_files import too_large, unread
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import torch_zip
 from ckptctl.listing import Folder
-from ckptctl.model import Claim, Kind, Metadata
+from ckptctl.model import Checkpoint, Claim, Kind, Metadata
 from ckptctl.patterns import later
 from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError
 
@@ -69,6 +69,11 @@ class SpeechBrain(Format):
             return read_meta(path, reader.read(path, SIDECAR_LIMIT))
         except TooLargeError:
             return unread(f"{path} {too_large(SIDECAR_LIMIT)}")
+
+    def last(self, checkpoint: Checkpoint, made: Collection[str] = ()) -> tuple[str, ...]:
+        """Return `CKPT.yaml`, without which SpeechBrain sees nothing, although it writes it first."""
+        yaml = f"{checkpoint.member}/{_META}"
+        return ending(checkpoint, (*super().last(checkpoint, made), yaml), made)
 
 
 def _is_ours(name: str, inside: Folder) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
-from ckptctl.formats._base import FORMATS, Format
+from ckptctl.formats._base import FORMATS, Format, ending
 from ckptctl.formats._dcp import METADATA, holds_data, is_dcp_file, read_commit
 from ckptctl.formats._dcp_index import prove_dcp
 from ckptctl.formats._folders import is_tensor, key_of, missing_alone
@@ -73,6 +73,11 @@ class Torchtune(Format):
         yield from prove_dcp(checkpoint, reader)
         yield from prove_indexes(checkpoint, reader)
         yield from prove_json(checkpoint, reader)
+
+    def first(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return the recipe's state, or the adapter, by which it is told from any folder of weights."""
+        names = (RECIPE, _ADAPTER)
+        return ending(checkpoint, (f"{checkpoint.member}/{name}" for name in names))
 
 
 def _is_ours(inside: Folder) -> bool:
