@@ -103,10 +103,14 @@ def test_no_half_of_what_real_frameworks_wrote_looks_whole(corpus: Path) -> None
             for name in names
             if not os.path.islink(os.path.join(place, name))
         }
-        for checkpoint in a_run(tree, bucket=False).checkpoints:
+        run = a_run(tree, bucket=False)
+        for checkpoint in run.checkpoints:
             if checkpoint.state is State.COMPLETE:
                 seen.add(checkpoint.format)
-                comes_whole(checkpoint, {path: tree[path] for path in checkpoint.files}, "gs")
+                trackers = set(run.trackers) & set(checkpoint.pointers)
+                comes_whole(
+                    checkpoint, {path: tree[path] for path in {*checkpoint.files, *trackers}}, "gs"
+                )
     assert len(seen) >= 10, seen
 
 
