@@ -63,7 +63,7 @@ def manifest_of(
         name=checkpoint.name,
         path=checkpoint.member,
         format=checkpoint.format,
-        said=_said(checkpoint),
+        said=said_of(checkpoint),
         files=noted,
         dirs=dirs,
         created_ns=author.now_ns,
@@ -82,7 +82,8 @@ def _own_folders(checkpoint: Checkpoint, folder: Folder) -> Iterator[tuple[str, 
             yield from inside.tree(f"{root}/")
 
 
-def _said(checkpoint: Checkpoint) -> Metadata:
+def said_of(checkpoint: Checkpoint) -> Metadata:
+    """Return the merged metadata of a checkpoint, as a manifest holds it."""
     return Metadata(
         step=checkpoint.step,
         epoch=checkpoint.epoch,

@@ -61,6 +61,15 @@ def _promote(app: typer.Typer) -> None:
     app.command("promote")(with_common(promote, options=PromoteOptions))
 
 
+def _sync(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.policy_options import ChoiceOptions, rule_parameters
+    from ckptctl.cli.sync import SyncOptions, sync
+
+    command = with_common(sync, extra=rule_parameters(), options=SyncOptions, choice=ChoiceOptions)
+    app.command("sync")(command)
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -130,6 +139,10 @@ COMMANDS = {
     "verify": Command(
         _verify,
         "Prove that checkpoints are whole: by names, by headers and indexes, or by every byte.",
+    ),
+    "sync": Command(
+        _sync,
+        "Copy complete checkpoints from one place to another: disk or bucket, in any direction.",
     ),
     "undo": Command(
         _undo,

@@ -78,6 +78,31 @@ class PolicyOptions:
             raise UsageError("--policy is empty; nothing was touched")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions:
+    """The flags that say how rules choose, for commands that delete nothing by them."""
+
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="NAME[:min|max]", help="What --keep-best ranks by; repeatable."
+        ),
+    ] = None
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            "--mode",
+            metavar="min|max",
+            help="Whether small or large is better.",
+            autocompletion=one_of("min", "max"),
+        ),
+    ] = None
+
+    def policy_options(self) -> PolicyOptions:
+        """Return them as what `flags_of` takes."""
+        return PolicyOptions(metric=self.metric, mode=self.mode)
+
+
 def rule_parameters() -> list[inspect.Parameter]:
     """Return one option for each key of a rule."""
     return [

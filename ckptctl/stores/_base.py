@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from ckptctl.listing import Entry, Folder
 from ckptctl.reading import Reader
 from ckptctl.registry import Registry
+from ckptctl.stores._moving import Moving
 
 if TYPE_CHECKING:
     from ckptctl.stores._keeping import Keeping  # which only buckets need
@@ -76,7 +77,7 @@ class Capabilities:
     identity: bool = False  # names can be told apart by what has them (inodes)
 
 
-class Store(Reader, Protocol):
+class Store(Reader, Moving, Protocol):
     """An opened location.  Paths are relative to it, parts joined by "/"; no link is followed.
 
     Every method raises OSError where the store refuses; VanishedError where the path is gone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 
 from ckptctl.listing import Entry
@@ -19,6 +20,9 @@ _BLOCK = 2**20
 
 _FICLONE = 0x40049409
 """Asks the kernel to let two files share their blocks (ioctl_ficlonerange(2)): XFS, Btrfs."""
+
+_RENAME_EXCHANGE = 2  # of renameat2(2)
+_UNKNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -145,6 +149,21 @@ class LocalMoving(LocalReading):
         with self.parent(path) as (folder, name):
             os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
 
+    def exchange(self, path: str, other: LocalMoving, target: str) -> None:
+        """Let a name and another one, which both exist, change places; in one step where that can be.
+
+        Where it cannot, a file takes the other's place in one step, and a directory in two.
+        """
+        with self.parent(path) as (source, name), other.parent(target) as (folder, new):
+            if _exchanged(source, name, folder, new):
+                return
+            if not stat.S_ISDIR(os.stat(new, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
+                return
+            aside = f"{name}.old"
+            os.rename(new, aside, src_dir_fd=folder, dst_dir_fd=source)
+            os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
+
     def sync_folder(self, path: str) -> None:
         """Make the names in a directory ("" for this one) durable."""
         if not path:
@@ -181,6 +200,19 @@ class LocalMoving(LocalReading):
         if os.geteuid() == 0:
             os.fchown(fd, model.st_uid, model.st_gid)
         os.fchmod(fd, model.st_mode & bits & 0o2775 | bits & 0o700)
+
+
+def _exchanged(source: int, name: str, folder: int, new: str) -> bool:
+    """Let two names change places by one call of the kernel; False where it does not know it there."""
+    import ctypes  # noqa: PLC0415 - few need it
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    failed = call(source, os.fsencode(name), folder, os.fsencode(new), _RENAME_EXCHANGE)
+    if failed and (number := ctypes.get_errno()) not in _UNKNOWN:
+        raise OSError(number, os.strerror(number), new)
+    return not failed
 
 
 def _refuse_other(fd: int, entry: Entry, path: str) -> None:

@@ -1,0 +1,161 @@
+"""`ckptctl sync`: copy checkpoints to another place, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from ckptctl.cli.access import access_of
+from ckptctl.cli.completing import locations, one_of
+from ckptctl.cli.options import Common
+from ckptctl.cli.policy_options import ChoiceOptions, flags_of
+from ckptctl.cli.prune_run import refuse_by_place
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_run import SyncRun, Wish
+from ckptctl.cli.syncing import end
+from ckptctl.config import Config
+from ckptctl.errors import UsageError
+from ckptctl.survey import Survey, survey
+from ckptctl.transfer.destination import refuse_destination
+from ckptctl.transfer.outcome import Synced
+from ckptctl.transfer.throttle import Throttle
+from ckptctl.units import parse_size
+
+ON_CONFLICT = ("stop", "replace", "both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOptions:
+    """The options of `sync` alone."""
+
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Only the checkpoint of this name; repeatable."
+        ),
+    ] = None
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order",
+            metavar="newest|oldest",
+            help="Which is copied first.",
+            autocompletion=one_of("newest", "oldest"),
+        ),
+    ] = "newest"
+    bwlimit: Annotated[
+        str | None,
+        typer.Option("--bwlimit", metavar="RATE", help="Bytes a second at most, as 200MB or 1GiB."),
+    ] = None
+    move: Annotated[
+        bool,
+        typer.Option("--move", help="Delete here what is proven there and no guard keeps."),
+    ] = False
+    on_conflict: Annotated[
+        str | None,
+        typer.Option(
+            "--on-conflict",
+            metavar="stop|replace|both",
+            help="What to do where another one has its name there (default stop).",
+            autocompletion=one_of(*ON_CONFLICT),
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="The same as --on-conflict replace.")
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be copied; change nothing.")
+    ] = False
+    no_verify: Annotated[
+        bool,
+        typer.Option("--no-verify", help="Do not look at headers and indexes before copying."),
+    ] = False
+
+    def wish(self, jobs: int | None) -> Wish:
+        """Return how checkpoints are to be copied.  UsageError."""
+        if self.order not in {"newest", "oldest"}:
+            raise UsageError(f"--order: {self.order!r} is neither newest nor oldest")
+        if self.on_conflict is not None and self.on_conflict not in ON_CONFLICT:
+            raise UsageError(
+                f"--on-conflict: {self.on_conflict!r} is none of {', '.join(ON_CONFLICT)}"
+            )
+        if self.overwrite and self.on_conflict not in {None, "replace"}:
+            raise UsageError("--overwrite and --on-conflict exclude each other")
+        return Wish(
+            names=tuple(self.name or ()),
+            oldest=self.order == "oldest",
+            on_conflict="replace" if self.overwrite else self.on_conflict,
+            move=self.move,
+            dry_run=self.dry_run,
+            verify=not self.no_verify,
+            jobs=jobs or min(4, max(2, os.cpu_count() or 1)),
+        )
+
+
+def sync(
+    common: Common,
+    options: SyncOptions,
+    choice: ChoiceOptions,
+    extra: Mapping[str, object],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run, or with -r a directory of runs.",
+            autocompletion=locations,
+        ),
+    ],
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="DESTINATION", help="Where to copy to.", autocompletion=locations),
+    ],
+) -> None:
+    """Copy complete checkpoints from one place to another: disk or bucket, in any direction.
+
+    A checkpoint appears there only when it is whole, every byte of it proven. What is there already
+    is left alone; an interrupted call goes on where it stopped. Nothing is deleted at the
+    destination.
+    """
+    session = Session(common=common)
+    session.open(source)
+    wish = options.wish(common.jobs)
+    flags = flags_of(extra, choice.policy_options(), common.settle, common.metrics_from).draft()
+    throttle = Throttle(_rate(options.bwlimit), time.monotonic, time.sleep)
+    here, there = session.locate(source), session.locate(destination)
+    with session.progress() as progress:
+        progress.started("listing")
+        view = _viewed(session, session.config, here)
+        refuse_destination(there, view.store.root, view.formats)
+        refuse_by_place(view, recursive=common.recursive)
+        runs = []
+        for found in view.found:
+            to = f"{there.rstrip('/')}/{found.folder.path}" if found.folder.path else there
+            run = SyncRun(session, None, flags, view, found, to, wish, throttle, progress)
+            runs.append(run.synced())
+            if session.signals.stopped():
+                break
+    end(session, Synced(runs=tuple(runs), problems=view.problems, dry_run=options.dry_run))
+
+
+def _viewed(session: Session, config: Config | None, location: str) -> Survey:
+    access = access_of(session.common, config, location)
+    layouts = config.formats if config else ()
+    return survey(location, layouts, deep=session.common.recursive, access=access)
+
+
+def _rate(text: str | None) -> int | None:
+    """Return the bytes a second of --bwlimit.  UsageError."""
+    if text is None:
+        return None
+    try:
+        rate = parse_size(text.removesuffix("/s"))
+    except ValueError as error:
+        raise UsageError(f"--bwlimit: {error}") from None
+    if rate <= 0:
+        raise UsageError("--bwlimit: must be more than 0; leave it out for no limit")
+    return rate

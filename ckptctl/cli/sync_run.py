@@ -1,0 +1,330 @@
+"""One run on its way through a sync: read, choose, compare, copy, bring up to date, move."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+
+from ckptctl import __version__
+from ckptctl.apply import Applier
+from ckptctl.arriving import arrival
+from ckptctl.chosen import chosen
+from ckptctl.cli.access import access_of
+from ckptctl.cli.deciding import noted_of, policy_of, refuse_unread
+from ckptctl.cli.prune_run import surroundings_of
+from ckptctl.cli.run_by_run import reading_of
+from ckptctl.cli.runtime import Session
+from ckptctl.config import Config
+from ckptctl.errors import CkptctlError, NotFoundError, PartialError, UnreadableError
+from ckptctl.families import oldest_first
+from ckptctl.group import Found
+from ckptctl.hashing import Stopped
+from ckptctl.manifest import ManifestError
+from ckptctl.model import Checkpoint, Run, State
+from ckptctl.noting import Note, noted
+from ckptctl.policy import Draft, Policy
+from ckptctl.prove import Manifests, prove
+from ckptctl.reading import Below
+from ckptctl.records import FOLDER as RECORDS
+from ckptctl.records import Record, RecordError, by_path, read_all
+from ckptctl.report import Outcome
+from ckptctl.rules._base import Rule
+from ckptctl.stores import is_local, scheme_of, told
+from ckptctl.stores._base import Store
+from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
+from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.transfer.carrying import note_of
+from ckptctl.transfer.delivery import Quay
+from ckptctl.transfer.destination import Destination, look_there, make_destination
+from ckptctl.transfer.notes import FOLDER as STAGING
+from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
+from ckptctl.transfer.pairing import Pair
+from ckptctl.transfer.sending import Sender
+from ckptctl.transfer.shipping import Shipper, task_of
+from ckptctl.transfer.throttle import Throttle
+from ckptctl.ui.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How the user wants checkpoints to be copied."""
+
+    names: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
+    oldest: bool = False  # first
+    on_conflict: str | None = None  # None: what the policy says
+    move: bool = False
+    dry_run: bool = False
+    verify: bool = True
+    jobs: int = 2
+
+
+@dataclass(slots=True)
+class SyncRun:
+    """One run being copied to `to`, the run's own path or URL at the destination."""
+
+    session: Session
+    config: Config | None  # that of --policy
+    flags: Draft
+    view: Survey
+    found: Found
+    to: str
+    wish: Wish
+    throttle: Throttle
+    progress: Progress
+    _results: list[Shipped] = field(default_factory=list, init=False)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return name_of(self.view, self.found)
+
+    def synced(self) -> SyncedRun:
+        """Copy what is to be copied; an error leaves the rest as it is."""
+        error: CkptctlError | None = None
+        try:
+            self._sync()
+        except Stopped:
+            error = PartialError(f"{self.to}: interrupted; the same call goes on where it stopped")
+        except CkptctlError as failed:
+            error = failed
+        except OSError as failed:
+            said, check = told(
+                self.to, failed.strerror or str(failed), "check the disk and its permissions"
+            )
+            where = f"{failed.filename}: " if failed.filename else ""
+            error = UnreadableError(
+                f"{self.to}: {where}{said}; nothing more was copied there", check
+            )
+        return SyncedRun(
+            name=self.name,
+            location=path_of(self.view, self.found),
+            destination=self.to,
+            results=tuple(self._results),
+            error=error,
+        )
+
+    def _sync(self) -> None:
+        policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or Policy()
+        reading = reading_of(self.session, policy)
+        run = read_run(self.view, self.found, reading)
+        self.session.note(run.problems)
+        refuse_unread(run)
+        wanted = list(self._wanted(run, reading, policy))
+        cargoes = [cargo for one in wanted if (cargo := self._loaded(one)) is not None]
+        if self.wish.dry_run:
+            self._planned(cargoes, self._look(reading))
+            return
+        if not cargoes and self._look(reading) is None:
+            return
+        make_destination(self.to, self._mount())
+        destination = self._look(reading)
+        if destination is None:
+            raise UnreadableError(
+                f"{self.to}: was removed just after it was made; nothing was copied"
+            )
+        with (
+            closing(run_store(self.view, self.found)) as source,
+            closing(run_store(destination.view, destination.found)) as root,
+            self.session.signals.noted(),
+            Applier(root, destination.dirs, surroundings_of(self.session)) as applier,
+        ):
+            fresh = self._look(
+                reading
+            )  # another process may have copied there until we had the lock
+            self._copy(cargoes, fresh or destination, self._shipper(source, root, applier, policy))
+            after = self._look(reading)
+            if after is not None:
+                self._carry({c.member: c for c in run.checkpoints}, after, applier)
+
+    def _mount(self) -> str:
+        """Return the directory of the tier that the destination lies on, which has to be there."""
+        place = self.session.config.place(self.to) if self.session.config else None
+        return place[0].url if place and is_local(place[0].url) else ""
+
+    def _look(self, reading: Reading) -> Destination | None:
+        access = access_of(self.session.common, self.session.config, self.to)
+        return look_there(self.to, access, self.view.formats, reading)
+
+    def _rules(self, policy: Policy) -> tuple[Rule, ...] | None:
+        """Return the rules that choose: those of a tier's `copy`, or of flags; None for all."""
+        return policy.keep if self.flags.keep is not None else self.wish.rules
+
+    def _wanted(self, run: Run, reading: Reading, policy: Policy) -> Iterator[Checkpoint]:
+        """Yield the checkpoints that are to be copied, in order; what cannot be is told."""
+        order = oldest_first(run)
+        if not self.wish.oldest:
+            order.reverse()
+        order.sort(key=lambda checkpoint: checkpoint.named)
+        meant = set(self._named(run))
+        rules = self._rules(policy)
+        members = None if rules is None else chosen(run, rules, reading.context)
+        proven = noted_of(self.session, self.view, self.found)
+        for checkpoint in order:
+            if self.wish.names and checkpoint.member not in meant:
+                continue
+            if members is not None and checkpoint.member not in members:
+                continue
+            if checkpoint.doomed_ns is not None:
+                continue
+            if (why := self._unfit(checkpoint, proven)) is None:
+                yield checkpoint
+            elif self.wish.names or why[0] is Status.FAILED:
+                self._tell(checkpoint, *why)
+
+    def _named(self, run: Run) -> Iterator[str]:
+        """Yield the members that were asked for by name.  NotFoundError."""
+        for name in self.wish.names:
+            called = name.removeprefix("./").rstrip("/")
+            found = [c.member for c in run.checkpoints if called in {c.name, c.member}]
+            if not found:
+                raise NotFoundError(
+                    f"{run.location}: no checkpoint is called {name!r}; nothing was copied",
+                    "`ckptctl list` shows their names",
+                )
+            yield from found
+
+    def _unfit(self, checkpoint: Checkpoint, noted: Manifests) -> tuple[Status, str] | None:
+        """Return why a checkpoint is not copied: it is not whole, or turns out not to be."""
+        if checkpoint.state is not State.COMPLETE:
+            return Status.SKIPPED, f"is {checkpoint.state}: only what is complete is copied"
+        if not self.wish.verify or checkpoint.proven:
+            return None
+        reader = Below(self.view.store, self.found.folder.path)
+        found = prove(checkpoint, self.view.by_name, reader, noted)
+        if not found:
+            return None
+        return Status.FAILED, f"is not whole: {found[0].file}: {found[0].text}; it was not copied"
+
+    def _tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
+        self._results.append(
+            Shipped(
+                run=self.name,
+                checkpoint=checkpoint.name,
+                path=f"{self.to.rstrip('/')}/{checkpoint.member}",
+                action="copy",
+                status=status,
+                bytes=checkpoint.bytes,
+                error=error,
+                member=checkpoint.member,
+            )
+        )
+
+    def _loaded(self, checkpoint: Checkpoint) -> Cargo | None:
+        manifests = noted_of(self.session, self.view, self.found)
+        try:
+            manifest = manifests(checkpoint.member)
+        except ManifestError as error:
+            self._tell(checkpoint, Status.FAILED, f"its manifest cannot be read: {error}")
+            return None
+        strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
+        kind = self.view.by_name[checkpoint.format]
+        how = arrival(kind, checkpoint, scheme_of(self.to), strange)
+        return load(checkpoint, self.found.folder, manifest, how)
+
+    def _planned(self, cargoes: Sequence[Cargo], destination: Destination | None) -> None:
+        """Tell what would be done."""
+        for cargo in cargoes:
+            task = task_of(cargo, destination, frozenset())
+            status, text = _OUTLOOK.get(task.pair, (Status.PLANNED, None))
+            self._tell(cargo.checkpoint, status, text)
+
+    def _shipper(self, source: Store, root: Store, applier: Applier, policy: Policy) -> Shipper:
+        sender = Sender(
+            source,
+            self.throttle,
+            self.wish.jobs,
+            self.session.signals.stopped,
+            self.progress.advanced,
+        )
+        state = applier.state()
+        return Shipper(
+            quay=Quay(
+                run=root,
+                state=state,
+                clock=self.session.clock,
+                check=applier.check,
+                by=f"ckptctl {__version__}",
+            ),
+            recorder=applier.recorder(),
+            sender=sender,
+            on_conflict=self.wish.on_conflict or policy.on_conflict,
+            set_aside=lambda checkpoint: applier.set_aside(checkpoint, policy.grace_ns),
+            seconds=time.monotonic,
+            log=self._heard,
+            begun=_begun(state),
+        )
+
+    def _heard(self, done: Shipped) -> None:
+        self._results.append(done)
+        if self.session.log is not None:
+            outcome = Outcome(
+                done.checkpoint, done.path, done.action, done.status, done.bytes_sent, done.error
+            )
+            self.session.log.add("sync", self.name, outcome)
+
+    def _copy(self, cargoes: Sequence[Cargo], destination: Destination, shipper: Shipper) -> None:
+        tasks = [task_of(cargo, destination, shipper.begun) for cargo in cargoes]
+        due = sum(task.cargo.bytes for task in tasks if task.pair is not Pair.EQUAL)
+        self.progress.started(f"{self.name}: copying", of_bytes=due)
+        for task in tasks:
+            if self.session.late():
+                self._tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
+                continue
+            shipper.ship(task, destination)
+
+    def _carry(self, here: Mapping[str, Checkpoint], after: Destination, applier: Applier) -> None:
+        """Bring pins, tags and annotations of what is there up to date."""
+        source = self._records()
+        there = {c.member: c for c in after.run.checkpoints}
+        recorder = applier.recorder()
+        for done in self._results:
+            if done.status not in {Status.DONE, Status.EQUAL} or done.member not in there:
+                continue
+            records = source.get(done.member, ())
+            if not records or done.member not in here:
+                continue
+            note = note_of(records, here[done.member])
+            copy = there[done.member]
+            old = next(iter(after.records.get(done.member, ())), Record(path=done.member))
+            if noted(old, note, copy) != old:
+                recorder.change(done.member, partial(_noted, note=note, copy=copy))
+
+    def _records(self) -> Mapping[str, tuple[Record, ...]]:
+        """Return what is recorded at the source.  UnreadableError."""
+        dirs = state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
+        records: list[Record] = []
+        for place in dirs.holding(RECORDS):
+            try:
+                with closing(dirs.open(place)) as state:
+                    records += read_all(state)
+            except (OSError, RecordError) as error:
+                raise UnreadableError(
+                    f"{place}: records cannot be read ({error}), so pins and tags were not carried along",
+                    "check its permissions, or restore the file",
+                ) from error
+        return by_path(records)
+
+
+_OUTLOOK = {
+    Pair.EQUAL: (Status.EQUAL, None),
+    Pair.OTHER: (Status.CONFLICT, "another one has this name there"),
+    Pair.UNSURE: (Status.PLANNED, "its bytes would be compared with those there"),
+}
+
+
+def _noted(record: Record, note: Note, copy: Checkpoint) -> Record:
+    return noted(record, note, copy)
+
+
+def _begun(state: Store) -> frozenset[str]:
+    """Return the notes of what is on its way to a destination."""
+    try:
+        names = state.listing(STAGING, deep=False).files
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(f"{STAGING}/{name}" for name in names)

@@ -1,0 +1,57 @@
+"""How every command that copies ends: its result on stdout, its exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import CkptctlError, Interrupted, PartialError
+from ckptctl.transfer.outcome import UNFINISHED, Synced
+from ckptctl.ui.data import error_data
+from ckptctl.ui.syncing import result_csv, result_data, result_paths, sync_data, sync_table
+
+
+def end(session: Session, report: Synced) -> None:
+    """Write the result, and leave with the exit code where that is not 0."""
+    with session.signals.noted():
+        session.warn()
+        code, error = verdict(session, report)
+        output = session.common.format
+        shown = sys.stdout.isatty()
+        if output == "json":
+            also = error_data(error) if error else {}
+            session.print(json.dumps({**sync_data(report), **also}) + "\n")
+        elif output == "jsonl":
+            session.print("".join(json.dumps(result_data(r)) + "\n" for r in report.results))
+        elif output == "csv":
+            session.print(result_csv(report, shown=shown))
+        elif output == "paths":
+            session.print(result_paths(report, null=session.common.null, shown=shown))
+        else:
+            lines = sync_table(report, session.look())
+            session.print("".join(f"{line}\n" for line in lines))
+        if error is not None and output != "json":
+            session.say_error(error)
+        lost = session.log.lost() if session.log is not None else None
+        if lost is not None:
+            session.say_error(PartialError(lost))
+            code = code or PartialError.code
+    if code:
+        raise typer.Exit(code)
+
+
+def verdict(session: Session, report: Synced) -> tuple[int, CkptctlError | None]:
+    """Return the exit code, and the error where it is that of the whole."""
+    arrived = session.signals.arrived
+    if arrived is not None:
+        return 128 + arrived, Interrupted(arrived)
+    errors = [run.error for run in report.runs if run.error is not None]
+    done = any(result.bytes_sent for result in report.results)
+    if errors and len(report.runs) == 1:
+        # What was copied before stays copied: that is no plain refusal.
+        return (PartialError.code if done else errors[0].code), errors[0]
+    unfinished = any(result.status in UNFINISHED for result in report.results)
+    return (PartialError.code if errors or unfinished else 0), None

@@ -1,0 +1,1 @@
+"""Copy checkpoints from one store to another: whole, or invisible there."""

@@ -1,0 +1,81 @@
+"""What it is to deliver one checkpoint, whatever the store; see `to_disk.py` and `to_bucket.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ckptctl.manifest import Manifest, Noted
+from ckptctl.model import Metadata
+from ckptctl.stores._base import Store
+from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.notes import Sent
+from ckptctl.transfer.sending import Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quay:
+    """Where checkpoints of one run arrive; whoever uses it holds the run's lock there."""
+
+    run: Store
+    state: Store
+    clock: Callable[[], int]
+    check: Callable[[], None]  # proves that the lock is still ours.  LockedError
+    by: str  # who writes manifests
+
+
+class Delivery(Protocol):
+    """How a checkpoint comes to a destination."""
+
+    def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
+        """Copy a checkpoint, which appears there whole or not at all; return what was sent.
+
+        With `over` it takes the place of an older copy of itself.  Raises OSError, Stopped; what
+        was sent stays for the next call, unless the source is another by now (VanishedError) or
+        damaged (DroppedError).
+        """
+
+
+def noted_of(piece: Piece, there: Sent) -> Noted:
+    """Return what a manifest notes of one file that was delivered."""
+    entry = there.entry
+    return Noted(
+        entry.size,
+        piece.mtime_ns,
+        there.digest,
+        entry.inode,
+        entry.etag or None,
+        hardlink=piece.twin,
+        sidecar=piece.sidecar,
+    )
+
+
+def manifest_of(cargo: Cargo, sent: Mapping[str, Sent], said: Metadata, quay: Quay) -> Manifest:
+    """Return the manifest of a checkpoint as it was delivered."""
+    files = {}
+    for piece in cargo.pieces:
+        there = sent.get(piece.target) or sent[piece.twin or piece.target]
+        files[piece.target] = noted_of(piece, there)
+    for path in cargo.made:
+        entry = sent[path].entry
+        files[path] = Noted(
+            entry.size,
+            entry.mtime_ns,
+            sent[path].digest,
+            entry.inode,
+            entry.etag or None,
+            made=True,
+        )
+    links = {path: Noted(0, 0, None, link=text) for path, text in cargo.links.items()}
+    checkpoint = cargo.checkpoint
+    return Manifest(
+        name=checkpoint.name,
+        path=cargo.member,
+        format=checkpoint.format,
+        said=said,
+        files={**files, **links},
+        dirs=cargo.dirs,
+        created_ns=quay.clock(),
+        created_by=quay.by,
+    )

@@ -1,0 +1,69 @@
+"""What became of each checkpoint that was to be copied: data for people and programs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ckptctl.errors import CkptctlError
+from ckptctl.model import Problem
+
+
+class Status(StrEnum):
+    """How it ended; section 7 of the contract."""
+
+    DONE = "done"
+    EQUAL = "equal"
+    PART = "part"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CONFLICT = "conflict"
+    PLANNED = "planned"  # of a dry run
+
+
+UNFINISHED = frozenset({Status.FAILED, Status.SKIPPED, Status.CONFLICT})
+"""After these something is left to do: exit 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """One checkpoint or pointer, and what became of it."""
+
+    run: str
+    checkpoint: str
+    path: str  # full, at the destination
+    action: str  # copy, move or point
+    status: Status
+    bytes: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    member: str = ""  # at the source; of a pointer ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncedRun:
+    """One run as a sync leaves it; with an `error` nothing more of it was copied."""
+
+    name: str
+    location: str  # of the source
+    destination: str
+    results: tuple[Shipped, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    error: CkptctlError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """The whole result of one sync."""
+
+    runs: tuple[SyncedRun, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def results(self) -> Iterator[Shipped]:
+        """Yield what became of everything, over all runs."""
+        for run in self.runs:
+            yield from run.results

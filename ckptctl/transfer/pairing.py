@@ -1,0 +1,109 @@
+"""What is to be done with one checkpoint, by what is at its destination already; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ckptctl.listing import Entry, Folder
+from ckptctl.manifest import Manifest
+from ckptctl.model import Checkpoint, State
+from ckptctl.transfer.cargo import Cargo
+
+
+class Pair(StrEnum):
+    """How a checkpoint and its destination stand to each other."""
+
+    ABSENT = "absent"  # nothing is there: copy
+    EQUAL = "equal"  # proven so
+    UNSURE = "unsure"  # same files and sizes; their bytes have to be compared
+    BEGUN = "begun"  # what is there is ours, and not whole yet
+    OLDER = "older"  # a named copy that a newer one replaces
+    OTHER = "other"  # another one has its name: a conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class There:
+    """What is known of the destination of one checkpoint."""
+
+    folder: Folder  # the run's
+    checkpoint: Checkpoint | None = None  # of the same path, as the run there is read
+    manifest: Manifest | None = None
+    begun: bool = False  # a note of ours says that it is on its way there
+
+
+def pair(cargo: Cargo, there: There) -> Pair:
+    """Return how things stand."""
+    taken = dict(_taken(cargo, there.folder))
+    if not taken:
+        return Pair.ABSENT
+    if there.checkpoint is not None and there.checkpoint.state is State.COMPLETE:
+        same = _compared(cargo, there.checkpoint, there.manifest, taken)
+        if same is not None:
+            return same
+        if cargo.checkpoint.named and there.checkpoint.saved_ns <= cargo.checkpoint.saved_ns:
+            return Pair.OLDER
+        return Pair.BEGUN if there.begun and not _whole(cargo, taken) else Pair.OTHER
+    return Pair.BEGUN if there.begun else Pair.OTHER
+
+
+def _taken(cargo: Cargo, folder: Folder) -> Iterator[tuple[str, Entry]]:
+    """Yield what is below its names at the destination, the sidecars beside it aside."""
+    for root in cargo.roots:
+        inside = folder.inside(root)
+        if inside is not None:
+            yield root, Entry(0, 0)
+            yield from ((f"{root}/{path}", entry) for path, entry in inside.walk())
+        elif (entry := folder.find(root)) is not None:
+            yield root, entry
+    for piece in cargo.payload():
+        if (entry := folder.find(piece.target)) is not None:
+            yield piece.target, entry
+        elif folder.inside(piece.target) is not None:
+            yield piece.target, Entry(0, 0)
+
+
+def _compared(
+    cargo: Cargo, there: Checkpoint, manifest: Manifest | None, taken: Mapping[str, Entry]
+) -> Pair | None:
+    """Return EQUAL or UNSURE where files and sizes are the same; None where they are not."""
+    noted = manifest.files if manifest else {}
+    made = {path for path, file in noted.items() if file.made} | set(cargo.made)
+    files = {
+        path: e for path, e in taken.items() if path not in cargo.roots or path == there.key_file
+    }
+    files = {path: e for path, e in files.items() if path not in made}
+    pieces = {piece.target: piece for piece in cargo.payload()}
+    if files.keys() != pieces.keys():
+        return None
+    if any(files[path].size != piece.entry.size for path, piece in pieces.items()):
+        return None
+    for path, piece in pieces.items():
+        known = noted.get(path)
+        if known is None or not known.fits(files[path]):
+            return Pair.UNSURE
+        if known.mtime_ns == piece.mtime_ns or (piece.digest and piece.digest == known.digest):
+            continue
+        if piece.digest and known.digest:
+            return None
+        return Pair.UNSURE
+    return Pair.EQUAL
+
+
+def _whole(cargo: Cargo, taken: Mapping[str, Entry]) -> bool:
+    """Whether all its files are there."""
+    return all(piece.target in taken for piece in cargo.payload())
+
+
+def stale_sidecars(cargo: Cargo, there: There) -> bool:
+    """Whether a sidecar is missing or older at the destination."""
+    for piece in cargo.beside():
+        found = there.folder.find(piece.target)
+        noted = there.manifest.files.get(piece.target) if there.manifest else None
+        if found is None or found.size != piece.entry.size:
+            return True
+        seen = noted.mtime_ns if noted is not None and noted.fits(found) else found.mtime_ns
+        if seen < piece.mtime_ns:
+            return True
+    return False

@@ -1,0 +1,217 @@
+"""Copy the checkpoints of one run to a destination that is locked: one after the other, each whole."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ckptctl.errors import LockedError
+from ckptctl.hashing import Stopped
+from ckptctl.listing import Folder
+from ckptctl.manifest import ManifestError
+from ckptctl.model import Checkpoint
+from ckptctl.reading import VanishedError
+from ckptctl.recording import Recorder
+from ckptctl.remembering import said_of
+from ckptctl.stores._base import FULL
+from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.delivery import Quay, manifest_of, noted_of
+from ckptctl.transfer.destination import Destination
+from ckptctl.transfer.notes import Sent, note_name
+from ckptctl.transfer.outcome import Shipped, Status
+from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
+from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.small import write_sidecars
+from ckptctl.transfer.to_bucket import BucketDelivery
+from ckptctl.transfer.to_disk import DiskDelivery
+
+_NOTHING = Folder("")
+
+SetAside = Callable[[Checkpoint], str | None]
+"""Takes an older checkpoint out of the way at the destination; returns why it cannot be, if so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One checkpoint, and how it stands to what is at the destination."""
+
+    cargo: Cargo
+    there: There
+    pair: Pair
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint at the source."""
+        return self.cargo.checkpoint
+
+
+def task_of(cargo: Cargo, there: Destination | None, begun: frozenset[str]) -> Task:
+    """Return what is to be done with one checkpoint; `begun` are the notes of what is on its way."""
+    if there is None:
+        return Task(cargo=cargo, there=There(folder=_NOTHING), pair=Pair.ABSENT)
+    found = next((c for c in there.run.checkpoints if c.member == cargo.member), None)
+    try:
+        manifest = there.manifest(cargo.member)
+    except ManifestError:
+        manifest = None  # then the bytes are compared, and it is written anew
+    known = There(
+        folder=there.found.folder,
+        checkpoint=found,
+        manifest=manifest,
+        begun=note_name(cargo.member) in begun,
+    )
+    return Task(cargo=cargo, there=known, pair=pair(cargo, known))
+
+
+@dataclass(slots=True)
+class Shipper:
+    """Copies to one destination; `where` is its full path."""
+
+    quay: Quay
+    recorder: Recorder
+    sender: Sender
+    on_conflict: str  # stop, replace or both
+    set_aside: SetAside
+    seconds: Callable[[], float]
+    log: Callable[[Shipped], None]
+    begun: frozenset[str] = frozenset()
+
+    def ship(self, task: Task, destination: Destination) -> Shipped:
+        """Copy one checkpoint, if need be; what went wrong is told, never raised.
+
+        Raises Stopped, after which what was sent is noted for the next call, and LockedError.
+        """
+        began, sent_before = self.seconds(), self.sender.bytes_sent
+        try:
+            done = self._ship(task, destination)
+        except (Stopped, LockedError):
+            raise
+        except DroppedError as error:
+            done = self._told(
+                task, Status.FAILED, f"{error.filename}: {error.strerror}; the copy was dropped"
+            )
+        except VanishedError as error:
+            text = f"{error.filename or task.cargo.member}: changed or went while it was copied ({error.strerror}); the copy was dropped"
+            done = self._told(task, Status.FAILED, text)
+        except OSError as error:
+            done = self._told(task, Status.FAILED, _words(error))
+        done = replace(
+            done,
+            bytes_sent=self.sender.bytes_sent - sent_before,
+            seconds=round(self.seconds() - began, 3),
+        )
+        self.log(done)
+        return done
+
+    def _ship(self, task: Task, destination: Destination) -> Shipped:
+        cargo, how = task.cargo, task.pair
+        if how is Pair.UNSURE:
+            how = self._compared(task)
+        if how is Pair.EQUAL:
+            return self._brought_up_to_date(task)
+        if how is Pair.OTHER:
+            return self._conflict(task, destination)
+        return self._sent(task, cargo, over=how is Pair.OLDER)
+
+    def _sent(self, task: Task, cargo: Cargo, *, over: bool) -> Shipped:
+        on_disk = self.quay.run.able.rename
+        delivery = (DiskDelivery if on_disk else BucketDelivery)(self.quay)
+        sent = delivery.deliver(cargo, self.sender, over=over)
+        self.recorder.keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
+        if isinstance(delivery, BucketDelivery):
+            delivery.settle(cargo)
+        return self._told(task, Status.DONE, None, cargo)
+
+    def _conflict(self, task: Task, destination: Destination) -> Shipped:
+        what = "another checkpoint" if task.there.checkpoint else "something that is no checkpoint"
+        text = f"{what} has this name there; nothing of it was touched"
+        if self.on_conflict == "both":
+            return self._beside(task, destination)
+        if self.on_conflict == "stop":
+            return self._told(
+                task,
+                Status.CONFLICT,
+                f"{text}: --overwrite replaces it, --on-conflict both keeps both",
+            )
+        if task.there.checkpoint is None:
+            return self._told(task, Status.CONFLICT, f"{text}: move it away yourself")
+        if (why := self.set_aside(task.there.checkpoint)) is not None:
+            return self._told(task, Status.CONFLICT, f"{text}: {why}")
+        return self._sent(task, task.cargo, over=False)
+
+    def _beside(self, task: Task, destination: Destination) -> Shipped:
+        """Copy it as NAME~2, or under the first such name that is free or has this very copy."""
+        for number in range(2, 1000):
+            cargo = task.cargo.called(f"~{number}")
+            other = task_of(cargo, destination, self.begun)
+            how = self._compared(other) if other.pair is Pair.UNSURE else other.pair
+            if how is Pair.EQUAL:
+                return self._told(task, Status.EQUAL, None, cargo)
+            if how in {Pair.ABSENT, Pair.BEGUN}:
+                return self._sent(task, cargo, over=False)
+        return self._told(task, Status.CONFLICT, "999 others have its name there")
+
+    def _compared(self, task: Task) -> Pair:
+        """Read what is here and there, and write the manifest that is missing where all is the same."""
+        cargo, sent = task.cargo, dict[str, Sent]()
+        for piece in cargo.payload():
+            entry = task.there.folder.find(piece.target)
+            if entry is None:
+                return Pair.OTHER
+            digest = self.sender.digest(self.sender.source, piece.path, piece.entry)
+            if digest != self.sender.digest(self.quay.run, piece.target, entry):
+                return Pair.OLDER if cargo.checkpoint.named and _not_newer(task) else Pair.OTHER
+            sent[piece.target] = Sent(entry, digest)
+        for path in cargo.made:
+            entry = task.there.folder.find(path)
+            if entry is not None:
+                sent[path] = Sent(entry, self.sender.digest(self.quay.run, path, entry))
+        sent |= write_sidecars(cargo, self.sender, self.quay.run)
+        self.recorder.keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
+        return Pair.EQUAL
+
+    def _brought_up_to_date(self, task: Task) -> Shipped:
+        """Bring what goes along with an equal copy up to date: sidecars, and what its manifest says."""
+        cargo, manifest = task.cargo, task.there.manifest
+        if manifest is not None:
+            files = dict(manifest.files)
+            if stale_sidecars(cargo, task.there):
+                sent = write_sidecars(cargo, self.sender, self.quay.run)
+                files |= {p.target: noted_of(p, sent[p.target]) for p in cargo.beside()}
+            fresh = replace(manifest, files=files, said=said_of(cargo.checkpoint))
+            if (fresh.files, fresh.said) != (manifest.files, manifest.said):
+                self.recorder.keep(fresh)
+        return self._told(task, Status.EQUAL, None)
+
+    def _told(
+        self, task: Task, status: Status, error: str | None, cargo: Cargo | None = None
+    ) -> Shipped:
+        cargo = cargo or task.cargo
+        checkpoint = cargo.checkpoint
+        root = self.quay.run.root
+        return Shipped(
+            run=checkpoint.run,
+            checkpoint=checkpoint.name,
+            path=f"{root.rstrip('/')}/{cargo.member}",
+            action="copy",
+            status=status,
+            bytes=cargo.bytes,
+            error=error,
+            member=checkpoint.member,
+        )
+
+
+def _not_newer(task: Task) -> bool:
+    there = task.there.checkpoint
+    return there is not None and there.saved_ns <= task.checkpoint.saved_ns
+
+
+def _words(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    text = f"{where}{error.strerror or error}"
+    if error.errno in FULL:
+        return f"{text}; what was staged of it was removed again: make room there"
+    if error.errno == errno.EXDEV:
+        return f"{text}; ckptctl's records have to lie on the file system of the destination (--state-dir)"
+    return f"{text}; what was sent is kept for the next call"

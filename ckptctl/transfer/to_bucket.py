@@ -1,0 +1,100 @@
+"""Deliver a checkpoint to a bucket: payload first, the key file last, so that no half looks whole."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ckptctl.listing import Entry
+from ckptctl.reading import VanishedError
+from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.delivery import Quay
+from ckptctl.transfer.notes import Notes, Sent
+from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.small import write_sidecars, written
+
+
+@dataclass(frozen=True, slots=True)
+class BucketDelivery:
+    """Delivers to a prefix of a bucket."""
+
+    quay: Quay
+
+    def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
+        """Send payload, sidecars, then what makes it a checkpoint."""
+        notes = Notes(self.quay.state, cargo.member, self.quay.clock())
+        if over:
+            self._take_away_key(cargo, notes)
+        notes.flush()  # from now on what lies there is known to be ours
+        self._drop_dead(cargo, notes)
+        try:
+            return self._send(cargo, sender, notes)
+        except (DroppedError, VanishedError):
+            self._take_back(cargo, notes)
+            raise
+
+    def _send(self, cargo: Cargo, sender: Sender, notes: Notes) -> dict[str, Sent]:
+        run = self.quay.run
+        # An object has one name: a second one is a copy, and the manifest says that it is none.
+        payload = {piece.target: piece._replace(twin=None) for piece in cargo.payload()}
+        early = [payload[path] for path in cargo.early if path in payload]
+        rest = [p for path, p in payload.items() if path not in {*cargo.early, *cargo.late}]
+        sent = sender.send(early, run, str, notes)
+        sent |= sender.send(rest, run, str, notes)
+        sent |= write_sidecars(cargo, sender, run)
+        sender.refuse_changed(cargo)
+        self.quay.check()
+        for path in cargo.late:
+            if path in payload:
+                sent |= sender.send([payload[path]], run, str, notes)
+            elif path in cargo.made:
+                sent[path] = written(run, path, cargo.made[path])
+        return sent
+
+    def _take_away_key(self, cargo: Cargo, notes: Notes) -> None:
+        """Make an older copy of a directory or group visibly incomplete before it is written over.
+
+        A single object is replaced in one step; what the older one has besides is removed.
+        """
+        run = self.quay.run
+        if notes.existed or len(cargo.pieces) == 1:
+            return
+        key = cargo.late[-1]
+        there = run.stat(key)
+        if there is not None:
+            left = run.remove_files({key: there}).left
+            if left:
+                raise OSError(errno.EACCES, left[0], key)
+        ours = {piece.target for piece in cargo.pieces}
+        for root in cargo.roots:
+            with suppress(FileNotFoundError):
+                old = {f"{root}/{path}": entry for path, entry in run.listing(root).walk()}
+                run.remove_files({p: e for p, e in old.items() if p not in ours and p != key})
+
+    def _drop_dead(self, cargo: Cargo, notes: Notes) -> None:
+        """Remove the parts of uploads of these very files that nobody will go on with."""
+        tokens = {piece.target: notes.token(piece) for piece in cargo.pieces}
+        for upload in self.quay.run.unfinished():
+            if upload.path in tokens and upload.token != tokens[upload.path]:
+                self.quay.run.drop(upload)
+
+    def _take_back(self, cargo: Cargo, notes: Notes) -> None:
+        """Remove what was sent of a checkpoint that is another one by now: it is still invisible."""
+        run = self.quay.run
+        for upload in run.unfinished():
+            if upload.path in {piece.target for piece in cargo.pieces}:
+                run.drop(upload)
+        mine: dict[str, Entry] = {}
+        for path in notes.paths():
+            entry, seen = run.stat(path), notes.version(path)
+            if entry is not None and seen is not None and entry.version == seen:
+                mine[path] = entry
+        if not run.remove_files(mine).left:
+            notes.forget()
+
+    def settle(self, cargo: Cargo) -> None:
+        """Forget how it came here: it is whole, and its manifest is written."""
+        with suppress(OSError):
+            Notes(self.quay.state, cargo.member, self.quay.clock()).forget()
