@@ -101,7 +101,12 @@ def select(
         some = [one for one in copies(places) if any(map(fits, (c for _, c in one.found)))]
         fixed = [one for one in some if one.first.named] if selector.word is not Word.STEP else []
         numbered = in_order(one for one in some if not one.first.named)
-        found = _every([*numbered, *fixed], selector.text)
+        chosen = [*numbered, *fixed]
+        if (
+            selector.word is Word.ALIAS
+        ):  # each place has records of its own: the fastest one's count
+            chosen.sort(key=lambda one: min(index for index, c in one.found if fits(c)))
+        found = _every(chosen, selector.text)
     if not found:
         raise _nothing(selector, places)
     return found, notes

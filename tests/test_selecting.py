@@ -241,3 +241,9 @@ def test_a_tracker_below_the_highest_step_is_obeyed_and_told() -> None:
     back = seen(replace(one, pointers=("latest",)), two, trackers=("latest",))
     _, notes = select(parse_selector("latest"), [back])
     assert notes == ["latest names step 1, and step_2 is there as well"]
+
+
+def test_an_alias_means_what_the_records_of_the_fastest_tier_say() -> None:
+    one, two = steps(1, 2)
+    places = tiers([replace(one, aliases=("prod",)), two], [one, replace(two, aliases=("prod",))])
+    assert chosen("alias:prod", *places) == ["1@fast", "1@big", "2@fast", "2@big"]
