@@ -34,13 +34,16 @@ class Asking:
         look: Callable[[], Run],
         metrics: Sequence[Metric],
         context: Callable[[], Context],
+        assured: Callable[[Checkpoint], str | None] | None = None,
     ) -> None:
+        """`assured` is asked last, only about what would go now: it may take its time."""
         self._plan = plan
         self._planned = {c.member: c for c in (*plan.run.checkpoints, *plan.run.leftovers)}
         self._sight = sight
         self._look = look
         self._metrics = metrics
         self._context = context
+        self._assured = assured
         self._run: Run | None = None
         self._known: dict[str, Checkpoint] = {}
         self._pointers: list[str] = []
@@ -74,7 +77,11 @@ class Asking:
                 )
         if tracker := self._tracker_in_hand():
             return Answer(f"{tracker} names nothing at this moment: it is being rewritten")
-        return self._about_itself(action) or self._about_family(action.checkpoint)
+        known = self._about_itself(action) or self._about_family(action.checkpoint)
+        if known is not None or self._assured is None or action.doing is Doing.CLEAN:
+            return known
+        text = self._assured(self._known[action.checkpoint.member])
+        return None if text is None else Answer(text)
 
     def _about_itself(self, action: Action) -> Answer | None:
         """Return what of the checkpoint itself forbids it: changed, mounted over, or kept now."""

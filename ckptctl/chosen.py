@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ckptctl.decision import Context, Reason
+from ckptctl.decision import Context, Demand, Reason
 from ckptctl.families import families
-from ckptctl.model import Run, State
+from ckptctl.model import Checkpoint, Run, State
 from ckptctl.rules._base import Family, Rule
+from ckptctl.rules.best import Best
+from ckptctl.rules.metric import values
 from ckptctl.siblings import siblings
 
 Reasons = defaultdict[str, list[Reason]]
@@ -32,6 +35,26 @@ def chosen(run: Run, rules: Sequence[Rule], context: Context) -> frozenset[str]:
     reasons, _ = judged(found, rules, context)
     along = {checkpoint.member for checkpoint, _ in siblings(found, frozenset(reasons))}
     return frozenset((reasons.keys() | along) & complete)
+
+
+def demand(copies: int, rules: Sequence[Rule], gone: Sequence[Checkpoint] = ()) -> Demand | None:
+    """Return the demand for so many copies of each checkpoint that the rules choose; None for 0.
+
+    They choose as if nothing had been deleted: neither what is only scheduled, nor those of `gone`
+    that are there no more.  Else each deletion would let the rules choose another one.  Where they
+    ask for the best by a metric that nothing has, all need copies: it is probably misspelt.
+    """
+    metrics = [rule.metric for rule in rules if isinstance(rule, Best)]
+
+    def of(run: Run, context: Context) -> frozenset[str]:
+        there = {c.member: c for c in (*gone, *run.checkpoints)}
+        before = tuple(replace(c, doomed_ns=None) for c in there.values())
+        whole = replace(run, checkpoints=before)
+        found = families(whole) if metrics else ()
+        known = all(any(v is not None for f in found for v in values(f, m)) for m in metrics)
+        return chosen(whole, rules if known else (), context)
+
+    return Demand(copies, of) if copies else None
 
 
 def judged(

@@ -16,7 +16,7 @@ from ckptctl.families import families
 from ckptctl.model import Run
 from ckptctl.rules._base import Family, Metric, Rule
 from ckptctl.rules.best import Best
-from ckptctl.rules.guards import alone, among
+from ckptctl.rules.guards import alone, among, uncopied
 from ckptctl.rules.metric import values
 from ckptctl.siblings import siblings
 
@@ -36,7 +36,7 @@ def decide(run: Run, rules: Sequence[Rule], context: Context) -> tuple[Decision,
     found = families(run)
     reasons, short = judged(found, rules, context)
     ruled = bool(reasons)
-    for member, guards in _guards(found, metrics_asked(rules), context).items():
+    for member, guards in _guards(run, found, metrics_asked(rules), context).items():
         reasons[member] += guards
     for checkpoint, keeper in siblings(found, frozenset(reasons)):
         reasons[checkpoint.member].append(Reason("sibling", f"of {keeper.name}, which is kept"))
@@ -69,11 +69,11 @@ def guarded(
 
     This is asked again before anything is deleted.  `metrics` are those of `metrics_asked`.
     """
-    return _guards(families(run), metrics, context)
+    return _guards(run, families(run), metrics, context)
 
 
 def _guards(
-    found: Sequence[Family], metrics: Sequence[Metric], context: Context
+    run: Run, found: Sequence[Family], metrics: Sequence[Metric], context: Context
 ) -> Mapping[str, tuple[Reason, ...]]:
     reasons: Reasons = defaultdict(list)
     for family in found:
@@ -82,6 +82,8 @@ def _guards(
         for checkpoint in family.checkpoints:
             for reason in alone(checkpoint, context):
                 reasons[checkpoint.member].append(reason)
+    for checkpoint, reason in uncopied(run, context):
+        reasons[checkpoint.member].append(reason)
     return {member: tuple(given) for member, given in reasons.items()}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ckptctl.model import NS, Checkpoint
+from ckptctl.model import NS, Checkpoint, Run
 
 
 class Verdict(StrEnum):
@@ -42,9 +43,18 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """How many proven copies on other tiers a deletion needs, and which checkpoints (members) need them."""
+
+    copies: int
+    of: Callable[[Run, Context], frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision may know beside the checkpoints: the clock, and the settle time."""
+    """What a decision may know beside the checkpoints: the clock, times of settling and waiting, copies."""
 
     now_ns: int
     settle_ns: int = 15 * 60 * NS
     await_metric_ns: int = 6 * 3600 * NS
+    demand: Demand | None = None  # for copies

@@ -78,6 +78,8 @@ class PolicyFlags:
             require_copies=self.require_copies,
             on_conflict=self.on_conflict,
         )
+        if self.require_copies is not None and self.require_copies < 0:
+            wrong.append("--require-copies: must be at least 0")
         if wrong:
             raise UsageError(wrong[0], lines=wrong[1:])
         return draft

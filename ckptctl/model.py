@@ -131,6 +131,14 @@ class Copy:
     proven_ns: int
 
 
+class Lack(NamedTuple):
+    """Why a checkpoint has no proven copy on another tier."""
+
+    tier: str
+    code: str  # absent, unproven, differs, unreachable
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """One saved training state, with all that is known of it; section 3 of the contract."""
@@ -163,6 +171,7 @@ class Checkpoint:
     aliases: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()
     copies: tuple[Copy, ...] = ()
+    lacks: tuple[Lack, ...] = ()  # of other tiers that were looked at
     doomed_ns: int | None = None
     problems: tuple[Problem, ...] = ()
     named: bool = False

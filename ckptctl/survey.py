@@ -221,11 +221,6 @@ def logs_of(view: Survey, found: Found, names: Sequence[str]) -> Iterator[tuple[
             yield full, partial(read_log_there, view.store, inside)
 
 
-def look_again(view: Survey, found: Found, reading: Reading) -> Run:
-    """Return the run as it is now, from a new listing.  Raises OSError where there is none."""
-    return read_run(view, again(view, found), reading)
-
-
 def again(view: Survey, found: Found) -> Found:
     """List one run anew.  Raises OSError where its directory is gone."""
     top = os.path.basename(view.store.root)

@@ -15,7 +15,7 @@ from ckptctl.decide import decide, guarded, metrics_asked
 from ckptctl.decision import Context, Decision, Reason, Verdict
 from ckptctl.errors import RefusedError, UsageError
 from ckptctl.families import families
-from ckptctl.model import Checkpoint, Run, State
+from ckptctl.model import Checkpoint, Copy, Run, State
 from ckptctl.plan import plan_prune
 from ckptctl.policy import Policy
 from ckptctl.rules._base import Family, Rule
@@ -210,6 +210,11 @@ def _releasing(around: _Around, decision: Decision) -> Iterator[Change]:
     if any(hold.until_ns > around.case.context.now_ns for hold in checkpoint.holds):
         parts.append("wait for the end of its holds, or release them")
         bare = replace(bare, holds=())
+    demand = around.case.context.demand
+    if demand and any(reason.rule == "copies" for reason in decision.reasons):
+        parts.append("let it be copied (ckptctl sync, or apply)")
+        copy = Copy("", "", around.case.context.now_ns)
+        bare = replace(bare, copies=(copy,) * demand.copies)
     case = around.case.having(bare)
     if not replace(case, rules=(_FLOOR,)).deletes(member):
         yield from _unfinished(case, bare, parts)

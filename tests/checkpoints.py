@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptctl.listing import Entry
-from ckptctl.model import NS, Checkpoint, Hold, Kind, Run, State
+from ckptctl.model import NS, Checkpoint, Copy, Hold, Kind, Run, State
 from ckptctl.names import split_suffix
 from ckptctl.units import parse_duration, parse_time
 
@@ -39,6 +39,7 @@ def checkpoint(now_ns: int = NOW, **said: Any) -> Checkpoint:
     holds = tuple(
         Hold(by, "node7", now_ns + _signed(after)) for by, after in said.pop("holds", {}).items()
     )
+    copies = tuple(Copy(tier, f"/{tier}/{member}", now_ns) for tier in said.pop("copies", ()))
     doomed = said.pop("doomed", None)
     state = State(said.pop("state", "complete"))
     zeros = frozenset(said.pop("zeros", ()))
@@ -63,6 +64,7 @@ def checkpoint(now_ns: int = NOW, **said: Any) -> Checkpoint:
         metrics=metrics,
         zeros=zeros,
         holds=holds,
+        copies=copies,
         doomed_ns=None if doomed is None else now_ns + _signed(doomed),
         future=saved_ns > now_ns,
         **{"step": None, "epoch": None, "stated": False, **plain, **lists},

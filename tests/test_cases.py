@@ -1,6 +1,6 @@
 """Each file in `cases/` is one promise about what is kept and why.
 
-A case has `why` it must be so, the rules (`policy`), the `checkpoints`, and what to `keep`: for
+A case has `why` it must be so, the rules (`policy`; with `require_copies` those of `copy`), the `checkpoints`, and what to `keep`: for
 each name its reasons, `best` (only the rule) or `best #1 by loss (0.2)` (its words too).  All
 others must go; `gone` may say what one that goes would have taken.  `error` is the exit code and a
 part of the message instead.
@@ -15,17 +15,21 @@ from typing import Any
 import pytest
 import yaml
 
+from ckptctl.chosen import demand
 from ckptctl.decide import decide
 from ckptctl.decision import Context, Decision
 from ckptctl.errors import CkptctlError
-from ckptctl.rules._base import RULES, Rule
+from ckptctl.rules._base import RULES
 from ckptctl.rules.guards import GUARDS
 from ckptctl.rules.metric import parse_metric
 from ckptctl.units import parse_duration, parse_time
 from tests.checkpoints import NOW, run, several
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
-KEYS = {"why", "now", "metric", "await_metric", "policy", "checkpoints", "keep", "gone", "error"}
+KEYS = {
+    "why", "now", "metric", "await_metric", "require_copies", "copy", "policy", "checkpoints", "keep", "gone",
+    "error",
+}  # fmt: skip
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -37,10 +41,19 @@ def load(path: Path) -> dict[str, Any]:
 def decided(case: dict[str, Any]) -> tuple[Decision, ...]:
     now_ns = parse_time(case["now"]) if "now" in case else NOW
     metric = parse_metric(case["metric"]) if "metric" in case else None
-    rules: list[Rule] = [
-        RULES[key].make(value, metric) for item in case["policy"] for key, value in item.items()
-    ]
-    context = Context(now_ns, await_metric_ns=parse_duration(str(case.get("await_metric", "6h"))))
+    rules, copied = (
+        [
+            RULES[key].make(value, metric)
+            for item in case.get(part, ())
+            for key, value in item.items()
+        ]
+        for part in ("policy", "copy")
+    )
+    context = Context(
+        now_ns,
+        await_metric_ns=parse_duration(str(case.get("await_metric", "6h"))),
+        demand=demand(case.get("require_copies", 0), copied),
+    )
     return decide(run(several(case["checkpoints"], now_ns)), rules, context)
 
 

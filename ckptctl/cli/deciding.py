@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from ckptctl.cli.elsewhere import guard_of
+from ckptctl.cli.noted import noted_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
 from ckptctl.decision import Context, Decision, Reason
-from ckptctl.errors import UnreadableError
+from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.group import Found
-from ckptctl.manifest import FOLDER as MANIFESTS
-from ckptctl.manifests import manifests_in
 from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
-from ckptctl.prove import Manifests, decide_proven
+from ckptctl.prove import decide_proven
 from ckptctl.reading import Below
 from ckptctl.stores import told
-from ckptctl.survey import Survey, name_of, path_of, read_run, state_dirs
+from ckptctl.survey import Survey, name_of, path_of, read_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,22 @@ def policy_of(
     """
     path = path_of(view, found)
     counted = config or session.config_of(path)
+    if flags.require_copies is not None and not (counted and counted.place(path)):
+        raise UsageError(
+            f"--require-copies: {path} lies on no tier of a configuration, so it has no copies; nothing was changed",
+            "name the configuration with --config, or the tier by its own url",
+        )
     return policy_for(counted, name_of(view, found), path, flags)
 
 
-def decide_run(session: Session, policy: Policy | None, view: Survey, found: Found) -> Decided:
-    """Read a run, decide and prove; changes nothing.
+def decide_run(
+    session: Session,
+    policy: Policy | None,
+    view: Survey,
+    found: Found,
+    config: Config | None = None,
+) -> Decided:
+    """Read a run, look at its copies, decide and prove; changes nothing.  `config` is that of --policy.
 
     Raises UnreadableError where something of it cannot be read, OSError where it is gone, and what
     `decide` raises.  Without a policy all is kept.
@@ -56,27 +66,13 @@ def decide_run(session: Session, policy: Policy | None, view: Survey, found: Fou
         kept = tuple(Decision(checkpoint, (reason,)) for checkpoint in run.checkpoints)
         return Decided(run, reading.context, kept)
     refuse_unread(run)
-    context = session.context(policy.settle_ns, policy.await_metric_ns)
+    copies = guard_of(session, config, policy, path_of(view, found))
+    run, context = copies.seen(view, found, run), copies.context()
     reader = Below(view.store, found.folder.path)
     run, decisions = decide_proven(
         run, policy.keep, context, view.by_name, reader, noted_of(session, view, found)
     )
     return Decided(run, context, decisions)
-
-
-def noted_of(session: Session, view: Survey, found: Found) -> Manifests:
-    """Return what gives the manifests of a run.  Raises UnreadableError."""
-    dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
-    try:
-        return manifests_in(dirs.holding(MANIFESTS), dirs.open)
-    except OSError as error:
-        path = path_of(view, found)
-        said, check = told(
-            path, error.strerror or str(error), "check the permissions of its state directory"
-        )
-        raise UnreadableError(
-            f"{path}: what was recorded cannot be read ({said}); nothing of it was deleted", check
-        ) from error
 
 
 def refuse_unread(run: Run) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.run_by_run import Read, read_place
+from ckptctl.cli.run_by_run import Read, read_place, with_copies_of
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import UsageError
 from ckptctl.known import known_formats
@@ -72,6 +72,9 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
     with session.progress() as progress:
         progress.started("listing")
         place = read_place(session, location)
+        if common.format in {"json", "jsonl", "table"}:
+            waits = common.verbose or common.format != "table"
+            place = with_copies_of(session, place, near=not waits)
         reports = [_report(read, options) for read in place.runs]
     session.end(
         Report(command="list", runs=tuple(reports), problems=place.problems),

@@ -62,6 +62,14 @@ class PolicyOptions:
             "--grace", metavar="D", help="Keep what goes that long: `ckptctl undo` brings it back."
         ),
     ] = None
+    require_copies: Annotated[
+        int | None,
+        typer.Option(
+            "--require-copies",
+            metavar="N",
+            help="Keep what has fewer proven copies on other tiers (default 1 where it is copied from).",
+        ),
+    ] = None
     max_delete: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +147,7 @@ def flags_of(
         await_metric=options.await_metric,
         delete_incomplete=options.delete_incomplete,
         grace=options.grace,
+        require_copies=options.require_copies,
         max_delete=options.max_delete,
         max_delete_bytes=options.max_delete_bytes,
     )

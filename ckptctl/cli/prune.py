@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.access import access_of
+from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.prune_run import PruneRun, refuse_by_place
@@ -18,6 +19,7 @@ from ckptctl.cli.runtime import Session, interactive
 from ckptctl.config import Config
 from ckptctl.errors import UnreadableError, UsageError
 from ckptctl.planfile import PlanFile, dump, parse
+from ckptctl.policy import Draft
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.recalling import Memory
 from ckptctl.report import Report
@@ -51,23 +53,32 @@ class PruneOptions:
             "--from-plan", metavar="FILE", help="Delete at most what that plan says, once."
         ),
     ] = None
-    require_copies: Annotated[
-        str | None, typer.Option("--require-copies", metavar="N", help="Not yet.", hidden=True)
-    ] = None
     verify_copies: Annotated[
-        str | None, typer.Option("--verify-copies", metavar="digest", help="Not yet.", hidden=True)
+        str | None,
+        typer.Option(
+            "--verify-copies",
+            metavar="digest",
+            help="Read the copies that a deletion needs, and compare, before each.",
+            autocompletion=one_of("digest"),
+        ),
     ] = None
 
     def refuse(self) -> None:
-        """Refuse what this version cannot honour, and what excludes each other.  UsageError."""
-        for name in ("require_copies", "verify_copies"):
-            if getattr(self, name) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(
-                    f"{flag}: not yet; this version cannot do it, and nothing was changed"
-                )
+        """Refuse what makes no sense, and what excludes each other.  UsageError."""
+        if self.verify_copies not in {None, "digest"}:
+            raise UsageError(f"--verify-copies: must be digest, not {self.verify_copies!r}")
         if self.plan_out is not None and self.from_plan is not None:
             raise UsageError("--plan-out and --from-plan exclude each other")
+
+    def refuse_without_tiers(self, flags: Draft, config: Config | None) -> None:
+        """Refuse to ask for copies where no tier could hold any.  UsageError."""
+        asked = flags.require_copies is not None or self.verify_copies is not None
+        if asked and not (config and config.tiers):
+            flag = "--verify-copies" if flags.require_copies is None else "--require-copies"
+            raise UsageError(
+                f"{flag}: there is no configuration with tiers that could hold copies; nothing was changed",
+                "name one with --config FILE or --policy FILE",
+            )
 
 
 def prune(
@@ -90,6 +101,7 @@ def prune(
     plan = _read_plan(options.from_plan) if options.from_plan else None
     if plan is not None and (flags.keep is not None or named is not None):
         raise UsageError("--from-plan: the plan says what goes; leave rules and --policy out")
+    options.refuse_without_tiers(flags, config)
     if plan is None and config is None and flags.keep is None:
         raise UsageError(
             "no rule says what to keep; nothing was deleted",
@@ -103,7 +115,8 @@ def prune(
         view = survey(where, config.formats if config else (), deep=recursive, access=access)
         view = replace(view, memory=Memory() if view.access else None)
         refuse_by_place(view, recursive=recursive)
-        runs = [PruneRun(session, named, flags, view, found) for found in view.found]
+        read = options.verify_copies is not None
+        runs = [PruneRun(session, named, flags, view, f, reads_copies=read) for f in view.found]
         if plan is not None:
             runs = _planned(runs, plan)
         if not options.dry_run and options.plan_out is None:

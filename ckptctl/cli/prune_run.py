@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier
 from ckptctl.asking import Asking
-from ckptctl.cli.deciding import decide_run, noted_of, policy_of, refuse_unread
+from ckptctl.cli.deciding import decide_run, policy_of, refuse_unread
+from ckptctl.cli.elsewhere import guard_of, held_back
+from ckptctl.cli.noted import noted_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
@@ -63,6 +65,7 @@ class PruneRun:
     error: CkptctlError | None = None
     planned: PlannedRun | None = None  # by --from-plan: at most this is done
     plan_id: str = ""
+    reads_copies: bool = False  # --verify-copies: before each deletion
 
     @property
     def path(self) -> str:
@@ -96,11 +99,7 @@ class PruneRun:
             return self._as_planned(self.planned)
         try:
             policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
-            if policy is not None and (policy.require_copies or policy.copy_to):
-                raise UsageError(
-                    f"{self.path}: its policy asks for copies on other tiers: not yet; nothing was changed"
-                )
-            decided = decide_run(self.session, policy, self.view, self.found)
+            decided = decide_run(self.session, policy, self.view, self.found, self.config)
             if policy is None:
                 return replace(self, run=decided.run, decisions=decided.decisions)
             plan = plan_prune(decided.run, decided.decisions, policy, decided.context)
@@ -112,8 +111,9 @@ class PruneRun:
 
     def _as_planned(self, planned: PlannedRun) -> PruneRun:
         """Plan what a file says, as far as it still holds; nothing else is decided."""
-        policy = replace(self.flags.policy(), grace_ns=planned.grace_ns)
         try:
+            said = policy_of(self.session, None, self.flags, self.view, self.found)
+            policy = replace(said or self.flags.policy(), grace_ns=planned.grace_ns)
             run = read_run(self.view, self.found, reading_of(self.session, policy))
             refuse_unread(run)
             self._refuse_unsound(planned, run)
@@ -204,21 +204,24 @@ class PruneRun:
     def _apply(self, applier: Applier, root: Store, seen: Found | None) -> Iterator[Outcome]:
         if self.plan is None or self.policy is None:
             return
-        session, policy, dirs = self.session, self.policy, self._state()
+        session, policy, plan, dirs = self.session, self.policy, self.plan, self._state()
+        copies = guard_of(session, self.config, policy, self.path)
         seen_first = [] if seen is None else [seen]  # that is fresh enough for the first look
 
         def look() -> Run:
             found = seen_first.pop() if seen_first else again(self.view, self.found)
-            return read_run(self.view, found, reading_of(session, policy))
+            run = read_run(self.view, found, reading_of(session, policy))
+            return copies.seen(self.view, found, run)
 
         asking = Asking(
-            self.plan,
-            sight_of(self.plan, root, (*dirs.existing, *dirs.fresh), time.monotonic),
+            plan,
+            sight_of(plan, root, (*dirs.existing, *dirs.fresh), time.monotonic),
             look=look,
             metrics=self.planned.metrics if self.planned else metrics_asked(policy.keep),
-            context=lambda: session.context(policy.settle_ns, policy.await_metric_ns),
+            context=lambda: copies.context(plan.run.checkpoints),
+            assured=copies.reading(plan) if self.reads_copies else None,
         )
-        yield from applier.apply(self.plan, asking, policy.grace_ns or 0)
+        yield from applier.apply(plan, asking, policy.grace_ns or 0)
 
     def _logged(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         for outcome in outcomes:
@@ -241,7 +244,7 @@ class PruneRun:
             name=name_of(self.view, self.found),
             location=self.path,
             decisions=self.decisions,
-            outcomes=self.outcomes,
+            outcomes=(*self.outcomes, *held_back(self.decisions)),
             problems=problems,
             hidden_bytes=self.hidden_bytes,
             error=self.error,

@@ -20,7 +20,7 @@ from ckptctl.decision import Context
 from ckptctl.discover import Found, find_config, not_for
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.locate import usable
-from ckptctl.model import Problem
+from ckptctl.model import Lack, Problem
 from ckptctl.report import Report, verdict
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text
@@ -45,6 +45,7 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     clock: Callable[[], int] = time.time_ns
+    down: dict[str, Lack] = field(default_factory=dict)  # tiers that could not be reached
     began: float = field(default_factory=time.monotonic)
 
     def open(self, location: str, prometheus: str | None = None) -> None:

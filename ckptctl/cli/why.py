@@ -50,7 +50,7 @@ def why(
             "give rules as flags, or a policy with --policy FILE",
         )
     try:
-        decided = decide_run(session, policy, target.view, target.found)
+        decided = decide_run(session, policy, target.view, target.found, named)
     except OSError as error:
         said, check = told(path, error.strerror or str(error), "try again")
         raise UnreadableError(f"{path}: cannot be read ({said})", check) from error

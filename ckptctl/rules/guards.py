@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ckptctl.decision import Context, Reason
-from ckptctl.model import Checkpoint, State
+from ckptctl.model import Checkpoint, Run, State
 from ckptctl.rules._base import Family, Metric, Place
 from ckptctl.rules.metric import in_doubt, values
 from ckptctl.units import format_time
@@ -28,8 +28,9 @@ GUARDS: Mapping[str, str] = {
     "held": "a reader asked to leave it alone until a time that has not come",
     "incomplete": "not whole and no longer being written; only --delete-incomplete takes it",
     "damaged": "a verification found it damaged, and a person should look at it",
+    "copies": "its tier is to be copied from, and not enough copies of it are proven elsewhere",
 }
-"""Every guard that a run alone can answer, and what it keeps."""
+"""Every guard, and what it keeps."""
 
 _STATES: Mapping[State, tuple[str, str]] = {
     State.SAVING: ("saving", "not complete, and changed a short while ago"),
@@ -68,6 +69,23 @@ def _unfinished(checkpoint: Checkpoint) -> Iterator[Reason]:
         yield Reason(*_STATES[checkpoint.state])
     elif checkpoint.temporary:
         yield Reason(*_STATES[State.INCOMPLETE])
+
+
+def uncopied(run: Run, context: Context) -> Iterator[tuple[Checkpoint, Reason]]:
+    """Yield what has too few proven copies on other tiers, as it was seen there."""
+    demand = context.demand
+    if demand is None:
+        return
+    asked = demand.of(run, context)
+    for checkpoint in run.checkpoints:
+        if checkpoint.member in asked and len(checkpoint.copies) < demand.copies:
+            yield checkpoint, Reason("copies", _too_few(checkpoint, demand.copies))
+
+
+def _too_few(checkpoint: Checkpoint, needed: int) -> str:
+    text = f"{len(checkpoint.copies)} of {needed} proven {'copy' if needed == 1 else 'copies'} on other tiers"
+    lacks = "; ".join(f"{lack.tier} {lack.text}" for lack in checkpoint.lacks)
+    return f"{text} ({lacks or 'there is no other'}): `ckptctl sync` or `ckptctl apply` copies it"
 
 
 def among(

@@ -196,7 +196,10 @@ def test_usage_errors(tmp_path: Path, ckptctl: Ckptctl) -> None:
         (("--keep-best", "1"), "metric"),
         (("--keep-best", "1", "--metric", "val_speed"), "val_speed:min or val_speed:max"),
         (("--keep-best", "1", "--metric", "nothing:min"), "val_ppl"),
-        (("--keep-last", "1", "--require-copies", "1"), "not yet"),
+        (("--keep-last", "1", "--require-copies", "1"), "no configuration with tiers"),
+        (("--keep-last", "1", "--verify-copies", "digest"), "no configuration with tiers"),
+        (("--keep-last", "1", "--verify-copies", "names"), "must be digest"),
+        (("--keep-last", "1", "--require-copies", "-1"), "at least 0"),
         (("--kep-last", "1"), "--kep-last"),
     ):
         done = ckptctl("prune", run, *arguments)
