@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -58,6 +58,7 @@ class Trash:
     entries: int = 0
     bytes: int = 0
     gone_bytes: int = 0
+    purge_ns: int | None = None  # when the first of them is past its grace
 
     def plus(self, other: Trash) -> Trash:
         """Return both together."""
@@ -65,7 +66,45 @@ class Trash:
             self.entries + other.entries,
             self.bytes + other.bytes,
             self.gone_bytes + other.gone_bytes,
+            min((t.purge_ns for t in (self, other) if t.purge_ns is not None), default=None),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What a tier that is copied from still owes, of the checkpoints that its `copy` chooses.
+
+    In the backlog is what the next tier does not hold proven; a conflict is none of it, and what
+    cannot be seen is neither.
+    """
+
+    to: str  # the next tier
+    required: int
+    backlog: int
+    backlog_bytes: int
+    conflicts: int  # another one of that name is there
+    proven: int  # copies, on all other tiers
+    missing: int  # copies that a deletion would still need
+    unreachable: tuple[str, ...]  # tiers
+
+
+def copied_of(run: Run, chosen: Collection[str], to: str, required: int) -> Copied:
+    """Return how far the chosen checkpoints (members) of a run are copied, which was seen already."""
+    asked = [c for c in run.checkpoints if c.member in chosen]
+    codes = {c.member: {lack.tier: lack.code for lack in c.lacks}.get(to) for c in asked}
+    behind = [c for c in asked if codes[c.member] in {"absent", "unproven"}]
+    return Copied(
+        to=to,
+        required=required,
+        backlog=len(behind),
+        backlog_bytes=sum(c.bytes for c in behind),
+        conflicts=sum(code == "differs" for code in codes.values()),
+        proven=sum(len(c.copies) for c in asked),
+        missing=sum(max(required - len(c.copies), 0) for c in asked),
+        unreachable=tuple(
+            sorted({lack.tier for c in asked for lack in c.lacks if lack.code == "unreachable"})
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +129,8 @@ class Health:
     leftover_bytes: int = 0
     trash: Trash = Trash()
     disk: Disk | None = None
+    tier: str | None = None
+    copied: Copied | None = None  # None where nothing is copied from here
     level: Level | None = None
     problems: tuple[Problem, ...] = ()
     error: CkptctlError | None = None

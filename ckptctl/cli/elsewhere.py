@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from ckptctl.copies import Elsewhere, Site  # which hashes, and most calls need no copies
 
 
+def needed(policy: Policy) -> int:
+    """Return how many proven copies on other tiers a deletion needs: 1 where a tier is copied from."""
+    if policy.require_copies is None:
+        return 1 if policy.copy_to else 0
+    return policy.require_copies
+
+
 @dataclass(frozen=True, slots=True)
 class CopyGuard:
     """How the guard `copies` is asked about one run of a policy."""
@@ -36,8 +43,7 @@ class CopyGuard:
     @property
     def needed(self) -> int:
         """Return how many proven copies on other tiers a deletion needs."""
-        said = self.policy.require_copies
-        return (1 if self.policy.copy_to else 0) if said is None else said
+        return needed(self.policy)
 
     def context(self, gone: Sequence[Checkpoint] = ()) -> Context:
         """Return what a decision may know now; rules choose as if those of `gone` were still there."""

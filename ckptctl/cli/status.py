@@ -10,12 +10,15 @@ from typing import Annotated
 
 import typer
 
+from ckptctl.chosen import chosen
+from ckptctl.cli.elsewhere import needed
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, read_places
+from ckptctl.cli.run_by_run import Place, Read, read_places, with_copies_of
 from ckptctl.cli.runtime import Session
-from ckptctl.deletion.trash import GONE, INFO, TRASH
+from ckptctl.config import Config, policy_for
+from ckptctl.deletion.trash import GONE, INFO, TRASH, entries
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
-from ckptctl.health import Disk, Health, Level, Limits, Trash, health_of, worst
+from ckptctl.health import Copied, Disk, Health, Level, Limits, Trash, copied_of, health_of, worst
 from ckptctl.listing import Folder
 from ckptctl.model import Problem, Run
 from ckptctl.report import Report, RunReport, verdict
@@ -26,12 +29,12 @@ from ckptctl.ui import words
 from ckptctl.ui.data import error_data
 from ckptctl.ui.health import (
     nagios_line,
-    prometheus_text,
     run_data,
     status_data,
     status_table,
     unknown_line,
 )
+from ckptctl.ui.prometheus import prometheus_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,10 @@ class StatusOptions:
 
 
 def status(common: Common, options: StatusOptions, locations: Locations = None) -> None:
-    """Show the age of each run's newest complete checkpoint, sizes, trash and free space.
+    """Show the age of each run's newest complete checkpoint, sizes, copies, trash and free space.
+
+    Without a location it looks at all tiers of the configuration, else at the current directory. Of
+    a run on a tier that is copied from it says what is still to be copied, and which copies are proven.
 
     With --warn or --critical it is a Nagios plugin: exit 0 ok, 1 warning, 2 critical, 3 for an
     error, and the first line says it. A run without any complete checkpoint is critical then.
@@ -105,11 +111,17 @@ def _status(
         )
     with session.progress() as progress:
         progress.started("listing")
-        places = read_places(session, locations)
+        places = read_places(session, locations or _tiers(session))
+        places = [with_copies_of(session, place, near=False) for place in places]
     runs = [_health(session, limits, read) for place in places for read in place.runs]
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
     _end(session, limits, places, runs)
+
+
+def _tiers(session: Session) -> list[str] | None:
+    """Return the locations of all tiers, None where there are none."""
+    return [tier.url for tier in session.config.tiers] if session.config else None
 
 
 def _health(session: Session, limits: Limits, read: Read) -> Health:
@@ -119,7 +131,9 @@ def _health(session: Session, limits: Limits, read: Read) -> Health:
         level = Level.UNKNOWN if limits.any else None
         return Health(name=read.name, location=read.location, level=level, error=read.error)
     trash, unseen = _trash(run, session.common.state_dir)
-    return health_of(
+    config = session.config_of(run.location)
+    place = config.place(run.location) if config else None
+    health = health_of(
         replace(run, problems=(*run.problems, *unseen)),
         now_ns=session.clock(),
         limits=limits,
@@ -128,6 +142,18 @@ def _health(session: Session, limits: Limits, read: Read) -> Health:
         disk=_disk(run.location),
         error=read.error,
     )
+    tier = place[0].name if place else None
+    return replace(health, tier=tier, copied=_copied(session, config, run))
+
+
+def _copied(session: Session, config: Config | None, run: Run) -> Copied | None:
+    """Return how far a run is copied; None where its tier is not copied from."""
+    policy = policy_for(config, run.name, run.location)
+    if policy is None or policy.copy_to is None:
+        return None
+    context = session.context(policy.settle_ns, policy.await_metric_ns)
+    members = chosen(run, policy.copy, context)
+    return copied_of(run, members, policy.copy_to, needed(policy))
 
 
 def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
@@ -135,12 +161,16 @@ def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
     total = Trash()
     if not is_local(run.location):
         doomed = [c for c in (*run.checkpoints, *run.leftovers) if c.doomed_ns is not None]
-        return Trash(len(doomed), words.total_bytes(doomed)), []  # nothing has moved yet
+        first_ns = min((c.doomed_ns for c in doomed if c.doomed_ns is not None), default=None)
+        # Nothing has moved yet.
+        return Trash(len(doomed), words.total_bytes(doomed), purge_ns=first_ns), []
     unseen = []
     try:
         dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
         for place in dirs.existing:
             with closing(LocalStore(place)) as store, suppress(FileNotFoundError):
+                waiting = (entry.until_ns for entry in entries(store))
+                total = total.plus(Trash(purge_ns=min(waiting, default=None)))
                 total = total.plus(_in_trash(store.listing(TRASH)))
     except OSError as error:
         text = f"the trash cannot be seen: {error.filename or run.location}: {error.strerror}"

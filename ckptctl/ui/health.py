@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ckptctl.errors import CkptctlError
-from ckptctl.health import Health, Level, Limits, worst
+from ckptctl.health import Copied, Health, Level, Limits, worst
 from ckptctl.model import NS, Problem, State
 from ckptctl.ui import printable, words
 from ckptctl.ui.columns import Column, Look, rows, width_of
@@ -50,9 +50,24 @@ def run_data(run: Health) -> dict[str, object]:
             "bytes": run.trash.bytes,
             "gone_bytes": run.trash.gone_bytes,
         },
+        "next_purge_at": None if run.trash.purge_ns is None else format_time(run.trash.purge_ns),
+        "tier": run.tier,
+        "copies": _copied(run.copied) if run.copied else None,
         "disk": {"free": run.disk.free, "size": run.disk.size} if run.disk else None,
         "problems": _problems(run.problems),
         "error": {k: error[k] for k in ("code", "kind", "message", "hint")} if error else None,
+    }
+
+
+def _copied(copied: Copied) -> dict[str, object]:
+    return {
+        "to": copied.to,
+        "required": copied.required,
+        "backlog": {"checkpoints": copied.backlog, "bytes": copied.backlog_bytes},
+        "conflicts": copied.conflicts,
+        "proven": copied.proven,
+        "missing": copied.missing,
+        "unreachable": list(copied.unreachable),
     }
 
 
@@ -65,7 +80,7 @@ def status_table(
 ) -> Iterator[str]:
     """Yield the table for people, and below it what a person should know."""
     if runs:
-        columns = [column for column in _columns(runs) if any(column.cells)]
+        columns = [column for column in _columns(runs, look.now_ns) if any(column.cells)]
         fitting = _fitted(columns, look.width)
         yield from rows(fitting, look)
         if fitting != columns:
@@ -77,11 +92,12 @@ def status_table(
     yield from words.problems((), problems, look)
 
 
-def _columns(runs: Sequence[Health]) -> Iterator[Column]:
+def _columns(runs: Sequence[Health], now_ns: int) -> Iterator[Column]:
     def column(head: str, cell: Callable[[Health], str], *, right: bool = True) -> Column:
         return Column(head=head, cells=[cell(run) for run in runs], right=right)
 
     yield column("run", lambda run: printable.name(run.name), right=False)
+    yield column("tier", lambda run: printable.name(run.tier or ""), right=False)
     yield Column(head="level", cells=[run.level or "" for run in runs], style=_style)
     yield column("newest", lambda r: printable.name(r.newest.name) if r.newest else "", right=False)
     yield column("age", lambda r: "" if r.age_ns is None else format_duration(r.age_ns))
@@ -91,7 +107,26 @@ def _columns(runs: Sequence[Health]) -> Iterator[Column]:
         yield Column(head=state, cells=[f"{n:,}" if n else "" for n in counts], right=True)
     yield column("size", lambda r: format_size(r.bytes) if r.counts else "")
     yield column("trash", lambda r: format_size(r.trash.bytes) if r.trash.entries else "")
+    yield column("purge in", lambda r: _in(r.trash.purge_ns, now_ns))
+    yield column("to copy", lambda r: _to_copy(r.copied) if r.copied else "")
+    yield column("copies", lambda r: _copies(r.copied) if r.copied else "")
     yield column("free", lambda r: format_size(r.disk.free) if r.disk else "")
+
+
+def _in(at_ns: int | None, now_ns: int) -> str:
+    return "" if at_ns is None else format_duration(max(at_ns - now_ns, 0))
+
+
+def _to_copy(copied: Copied) -> str:
+    if copied.to in copied.unreachable:
+        return "unknown"
+    return f"{copied.backlog:,} ({format_size(copied.backlog_bytes)})" if copied.backlog else "-"
+
+
+def _copies(copied: Copied) -> str:
+    missing = f", {copied.missing:,} missing" if copied.missing else ""
+    conflicts = f", {words.count(copied.conflicts, 'conflict')}" if copied.conflicts else ""
+    return f"{copied.proven:,} proven{missing}{conflicts}"
 
 
 def _fitted(columns: list[Column], width: int) -> list[Column]:
@@ -186,84 +221,3 @@ def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # no
 def _plain(said: str) -> str:
     """Return a name or message as one line in which no `|` begins the numbers."""
     return printable.text(said.replace("\n", " ")).replace("|", "\\x7c")
-
-
-def prometheus_text(runs: Sequence[Health], now_ns: int) -> str:
-    """Return the metrics in Prometheus's text format; a number that is not known is left out."""
-    lines: list[str] = []
-
-    def metric(name: str, what: str, samples: Sequence[tuple[str, str]]) -> None:
-        lines.append(f"# HELP ckptctl_{name} {what}")
-        lines.append(f"# TYPE ckptctl_{name} gauge")
-        lines.extend(f"ckptctl_{name}{labels} {value}" for labels, value in samples)
-
-    read = [run for run in runs if run.counts]
-
-    def each(number: Callable[[Health], str | None]) -> list[tuple[str, str]]:
-        found = ((_labels(run), number(run)) for run in read)
-        return [(labels, value) for labels, value in found if value is not None]
-
-    metric(
-        "newest_complete_timestamp_seconds",
-        "When the newest complete checkpoint was saved, in Unix seconds.",
-        each(lambda r: _seconds(now_ns - r.age_ns) if r.age_ns is not None else None),
-    )
-    metric(
-        "newest_complete_age_seconds",
-        "Age of the newest complete checkpoint when this file was written.",
-        each(lambda r: _seconds(r.age_ns) if r.age_ns is not None else None),
-    )
-    metric(
-        "checkpoints",
-        "Checkpoints by state.",
-        [(_labels(r, state=state), str(n)) for r in read for state, n in r.counts.items()],
-    )
-    metric("bytes", "Bytes of the checkpoints, each inode once.", each(lambda r: str(r.bytes)))
-    metric(
-        "leftover_bytes", "Bytes that unfinished saves left.", each(lambda r: str(r.leftover_bytes))
-    )
-    metric(
-        "trash_entries",
-        "Entries in the trash that can come back.",
-        each(lambda r: str(r.trash.entries)),
-    )
-    metric(
-        "trash_bytes", "Bytes in the trash that can come back.", each(lambda r: str(r.trash.bytes))
-    )
-    metric(
-        "gone_bytes",
-        "Bytes of what is deleted, still to be removed.",
-        each(lambda r: str(r.trash.gone_bytes)),
-    )
-    metric(
-        "disk_free_bytes",
-        "Free bytes of the run's file system.",
-        each(lambda r: str(r.disk.free) if r.disk else None),
-    )
-    metric(
-        "disk_size_bytes",
-        "Size of the run's file system.",
-        each(lambda r: str(r.disk.size) if r.disk else None),
-    )
-    metric(
-        "run_error",
-        "1 where something of the run could not be read.",
-        [(_labels(r), str(int(r.error is not None))) for r in runs],
-    )
-    metric("status_timestamp_seconds", "When this file was written.", [("", _seconds(now_ns))])
-    return "\n".join(lines) + "\n"
-
-
-def _seconds(ns: int) -> str:
-    return f"{ns // NS}.{ns % NS // 1_000_000:03d}"
-
-
-def _labels(run: Health, **more: str) -> str:
-    labels = {"run": run.name, "location": run.location, **more}
-    return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    r"""Return a label's value: UTF-8, with `\`, `"` and line ends escaped."""
-    text = value.encode("utf-8", "backslashreplace").decode()
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -268,3 +268,51 @@ def test_a_run_in_a_bucket_needs_copies_on_a_disk_until_its_grace_is_over(
     assert purged.code == 5
     there = sorted(path for path, _ in s3.open().listing("llm").walk())
     assert there == ["step_1.pt", "step_4.pt", "step_5.pt"]
+
+
+def test_status_tells_of_every_tier_what_is_still_to_be_copied(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    here = life(tmp_path, ckptctl, more="    grace: 1d\n")
+    here.copy([1, 2, 3])
+    (here.at("slow") / "step_3.pt").write_bytes(OTHER)
+    assert here("verify", here.at("slow"), "--record").code == 0
+    assert here.prune().code == 0  # 1 and 2 are in the trash now
+    numbers = tmp_path / "ckptctl.prom"
+    done = here("status", "--json", "--prometheus", numbers)
+    assert done.code == 0
+    fast, slow = done.json["runs"]
+    assert (fast["tier"], slow["tier"]) == ("fast", "slow")
+    size = (here.run / "step_4.pt").stat().st_size
+    assert fast["copies"] == {
+        "to": "slow",
+        "required": 1,
+        "backlog": {"checkpoints": 2, "bytes": 2 * size},
+        "conflicts": 1,
+        "proven": 0,
+        "missing": 3,
+        "unreachable": [],
+    }
+    assert slow["copies"] is None
+    assert fast["next_purge_at"] > "2026"
+    assert slow["next_purge_at"] is None
+    text = numbers.read_text()
+    labels = f'run="llm",location="{here.run}",to="slow"'
+    for line in (
+        f"ckptctl_copy_backlog{{{labels}}} 2",
+        f"ckptctl_copy_backlog_bytes{{{labels}}} {2 * size}",
+        f"ckptctl_copy_conflicts{{{labels}}} 1",
+        f"ckptctl_copies_missing{{{labels}}} 3",
+        "ckptctl_next_purge_timestamp_seconds{",
+    ):
+        assert line in text
+    table = here("status").stdout
+    assert "0 proven, 3 missing, 1 conflict" in table
+    assert f"2 ({2 * size} B)" in table
+    (tmp_path / "slow").rename(tmp_path / "away")
+    away = here("status", here.run, "--json")
+    assert away.code == 0
+    (run,) = away.json["runs"]
+    assert run["copies"]["unreachable"] == ["slow"]
+    assert run["copies"]["backlog"]["checkpoints"] == 0
+    assert "unknown" in here("status", here.run).stdout
