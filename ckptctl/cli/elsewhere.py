@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from ckptctl.chosen import demand
 from ckptctl.cli.access import storage_options
 from ckptctl.cli.noted import noted_of
+from ckptctl.cli.run_by_run import Place, Read
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decision import Context, Decision
+from ckptctl.errors import CkptctlError
 from ckptctl.group import Found
-from ckptctl.model import Checkpoint, Run
+from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.plan import Plan
 from ckptctl.policy import Policy, Tier
 from ckptctl.report import Outcome
@@ -120,6 +122,32 @@ def with_copies(
     manifest = noted_of(session, view, found)
     here = Here(run=run, folder=found.folder, manifest=manifest, links=view.store.able.links)
     return elsewhere.told(here)
+
+
+def with_copies_of(session: Session, place: Place, *, near: bool) -> Place:
+    """Return a place whose runs tell their copies on other tiers, with `near` only on disks.
+
+    A tier that cannot be reached is a problem of the run.
+    """
+    view = place.view
+    if view is None or session.config is None or not session.config.tiers:
+        return place
+    return replace(place, runs=tuple(_with_copies(session, view, r, near=near) for r in place.runs))
+
+
+def _with_copies(session: Session, view: Survey, read: Read, *, near: bool) -> Read:
+    elsewhere = elsewhere_of(session, session.config_of(read.location), read.location)
+    if elsewhere is None or read.run is None or read.found is None:
+        return read
+    try:
+        seen = elsewhere.near if near else elsewhere
+        run = with_copies(session, seen, view, read.found, read.run)
+    except CkptctlError:  # what was recorded here cannot be read, which the run says already
+        return read
+    lacks = dict.fromkeys(lack for c in run.checkpoints for lack in c.lacks)
+    failed = [lack for lack in lacks if lack.code == "unreachable"]
+    problems = tuple(Problem("tier-unreachable", f"{lack.tier} {lack.text}") for lack in failed)
+    return replace(read, run=replace(run, problems=(*run.problems, *problems)))
 
 
 def _site(session: Session, tier: Tier, path: str, run: str) -> Site:

@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.run_by_run import Read, read_place, with_copies_of
+from ckptctl.cli.run_by_run import Place, Read, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import UsageError
 from ckptctl.known import known_formats
@@ -72,14 +72,22 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
     with session.progress() as progress:
         progress.started("listing")
         place = read_place(session, location)
-        if common.format in {"json", "jsonl", "table"}:
-            waits = common.verbose or common.format != "table"
-            place = with_copies_of(session, place, near=not waits)
+        if session.config and session.config.tiers:
+            place = _with_copies(session, place)
         reports = [_report(read, options) for read in place.runs]
     session.end(
         Report(command="list", runs=tuple(reports), problems=place.problems),
         tuple(options.metric or ()),
     )
+
+
+def _with_copies(session: Session, place: Place) -> Place:
+    """Return the place with copies on other tiers: all for programs, for people those on disks."""
+    from ckptctl.cli.elsewhere import with_copies_of  # noqa: PLC0415 - most lists have no tiers
+
+    if session.common.format in {"json", "jsonl"} or session.common.verbose:
+        return with_copies_of(session, place, near=False)
+    return with_copies_of(session, place, near=True) if session.common.format == "table" else place
 
 
 def _report(read: Read, options: ListOptions) -> RunReport:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.cli.access import access_of
-from ckptctl.cli.elsewhere import elsewhere_of, with_copies
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
 from ckptctl.errors import CkptctlError, UnreadableError
@@ -53,32 +52,6 @@ def read_place(session: Session, location: str | None) -> Place:
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(read_found(session, view, found) for found in view.found)
     return Place(where, view, runs)
-
-
-def with_copies_of(session: Session, place: Place, *, near: bool) -> Place:
-    """Return a place whose runs tell their copies on other tiers, with `near` only on disks.
-
-    A tier that cannot be reached is a problem of the run.
-    """
-    view = place.view
-    if view is None or session.config is None or not session.config.tiers:
-        return place
-    return replace(place, runs=tuple(_with_copies(session, view, r, near=near) for r in place.runs))
-
-
-def _with_copies(session: Session, view: Survey, read: Read, *, near: bool) -> Read:
-    elsewhere = elsewhere_of(session, session.config_of(read.location), read.location)
-    if elsewhere is None or read.run is None or read.found is None:
-        return read
-    try:
-        seen = elsewhere.near if near else elsewhere
-        run = with_copies(session, seen, view, read.found, read.run)
-    except CkptctlError:  # what was recorded here cannot be read, which the run says already
-        return read
-    lacks = dict.fromkeys(lack for c in run.checkpoints for lack in c.lacks)
-    failed = [lack for lack in lacks if lack.code == "unreachable"]
-    problems = tuple(Problem("tier-unreachable", f"{lack.tier} {lack.text}") for lack in failed)
-    return replace(read, run=replace(run, problems=(*run.problems, *problems)))
 
 
 def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:

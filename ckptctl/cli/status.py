@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from ckptctl.chosen import chosen
-from ckptctl.cli.elsewhere import needed
+from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, read_places, with_copies_of
+from ckptctl.cli.run_by_run import Place, Read, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config, policy_for
 from ckptctl.deletion.trash import GONE, INFO, TRASH, entries
