@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ckptctl.cli.deciding import noted_of
 from ckptctl.cli.naming import Target, apart, near
+from ckptctl.cli.noted import noted_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.recording import dirs_of, host_name, read_after, recorder_of, user_name
 from ckptctl.cli.resolve import MetricName, SelectorText

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckptctl.cli.deciding import noted_of
+from ckptctl.cli.noted import noted_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.tier_runs import Everywhere, RunThere
 from ckptctl.config import policy_for

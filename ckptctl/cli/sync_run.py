@@ -14,7 +14,8 @@ from ckptctl.apply import Applier
 from ckptctl.arriving import arrival
 from ckptctl.chosen import chosen
 from ckptctl.cli.access import access_of
-from ckptctl.cli.deciding import noted_of, policy_of, refuse_unread
+from ckptctl.cli.deciding import policy_of, refuse_unread
+from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
