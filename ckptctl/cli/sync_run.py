@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 from ckptctl import __version__
 from ckptctl.apply import Applier
@@ -15,6 +13,7 @@ from ckptctl.arriving import arrival
 from ckptctl.chosen import chosen
 from ckptctl.cli.access import access_of
 from ckptctl.cli.deciding import policy_of, refuse_unread
+from ckptctl.cli.moving import Move
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
@@ -25,20 +24,16 @@ from ckptctl.families import oldest_first
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.manifest import ManifestError
-from ckptctl.model import Checkpoint, Run, State
-from ckptctl.noting import Note, noted
+from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Draft, Policy
 from ckptctl.prove import Manifests, prove
 from ckptctl.reading import Below
-from ckptctl.records import FOLDER as RECORDS
-from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.report import Outcome
 from ckptctl.rules._base import Rule
 from ckptctl.stores import is_local, scheme_of, told
 from ckptctl.stores._base import Store
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
 from ckptctl.transfer.cargo import Cargo, load
-from ckptctl.transfer.carrying import note_of
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.destination import Destination, look_there, make_destination
 from ckptctl.transfer.notes import FOLDER as STAGING
@@ -78,6 +73,7 @@ class SyncRun:
     throttle: Throttle
     progress: Progress
     _results: list[Shipped] = field(default_factory=list, init=False)
+    _problems: list[Problem] = field(default_factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -106,6 +102,7 @@ class SyncRun:
             location=path_of(self.view, self.found),
             destination=self.to,
             results=tuple(self._results),
+            problems=tuple(self._problems),
             error=error,
         )
 
@@ -140,7 +137,39 @@ class SyncRun:
             self._copy(cargoes, fresh or destination, self._shipper(source, root, applier, policy))
             after = self._look(reading)
             if after is not None:
-                self._carry({c.member: c for c in run.checkpoints}, after, applier)
+                dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
+                records = records_in(dirs, path_of(self.view, self.found))
+                carry(self._whole(), run, records, after, applier.recorder())
+        if self.wish.move and not self.session.signals.stopped():
+            self._move(policy)
+
+    def _whole(self) -> frozenset[str]:
+        """Return the members (at the source) that are whole at the destination under that name."""
+        ours = {Status.DONE, Status.EQUAL}
+        ends = {r.member: f"/{r.member}" for r in self._results if r.status in ours}
+        return frozenset(
+            r.member for r in self._results if r.path.endswith(ends.get(r.member, "//"))
+        )
+
+    def _move(self, policy: Policy) -> None:
+        """Delete here what is there by now, as far as no guard keeps it."""
+        whole = self._whole()
+        places = {r.member: number for number, r in enumerate(self._results)}
+        with self.session.signals.noted():
+            for told_of in Move(self.session, self.view, self.found, self.to, policy).moved(whole):
+                if isinstance(told_of, Problem):
+                    self._problems.append(told_of)
+                    continue
+                member = told_of.path.removeprefix(path_of(self.view, self.found)).lstrip("/")
+                number = places[member]
+                self._results[number] = replace(
+                    self._results[number],
+                    action="move",
+                    status=Status(told_of.status),
+                    error=told_of.error and f"was copied, and is still here: {told_of.error}",
+                )
+                if self.session.log is not None:
+                    self.session.log.add("sync", self.name, told_of)
 
     def _mount(self) -> str:
         """Return the directory of the tier that the destination lies on, which has to be there."""
@@ -278,48 +307,12 @@ class SyncRun:
                 continue
             shipper.ship(task, destination)
 
-    def _carry(self, here: Mapping[str, Checkpoint], after: Destination, applier: Applier) -> None:
-        """Bring pins, tags and annotations of what is there up to date."""
-        source = self._records()
-        there = {c.member: c for c in after.run.checkpoints}
-        recorder = applier.recorder()
-        for done in self._results:
-            if done.status not in {Status.DONE, Status.EQUAL} or done.member not in there:
-                continue
-            records = source.get(done.member, ())
-            if not records or done.member not in here:
-                continue
-            note = note_of(records, here[done.member])
-            copy = there[done.member]
-            old = next(iter(after.records.get(done.member, ())), Record(path=done.member))
-            if noted(old, note, copy) != old:
-                recorder.change(done.member, partial(_noted, note=note, copy=copy))
-
-    def _records(self) -> Mapping[str, tuple[Record, ...]]:
-        """Return what is recorded at the source.  UnreadableError."""
-        dirs = state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
-        records: list[Record] = []
-        for place in dirs.holding(RECORDS):
-            try:
-                with closing(dirs.open(place)) as state:
-                    records += read_all(state)
-            except (OSError, RecordError) as error:
-                raise UnreadableError(
-                    f"{place}: records cannot be read ({error}), so pins and tags were not carried along",
-                    "check its permissions, or restore the file",
-                ) from error
-        return by_path(records)
-
 
 _OUTLOOK = {
     Pair.EQUAL: (Status.EQUAL, None),
     Pair.OTHER: (Status.CONFLICT, "another one has this name there"),
     Pair.UNSURE: (Status.PLANNED, "its bytes would be compared with those there"),
 }
-
-
-def _noted(record: Record, note: Note, copy: Checkpoint) -> Record:
-    return noted(record, note, copy)
 
 
 def _begun(state: Store) -> frozenset[str]:

@@ -1,12 +1,38 @@
-"""What was recorded of a checkpoint at the source and goes along with its copy; pure."""
+"""What was recorded of a checkpoint at the source goes along with its copy: pins, tags, annotations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
-from ckptctl.model import Checkpoint
-from ckptctl.noting import Note
+from ckptctl.model import Checkpoint, Run
+from ckptctl.noting import Note, noted
+from ckptctl.recording import Recorder
 from ckptctl.records import Record
+from ckptctl.transfer.destination import Destination
+
+
+def carry(
+    members: Collection[str],
+    source: Run,
+    records: Mapping[str, tuple[Record, ...]],
+    there: Destination,
+    recorder: Recorder,
+) -> None:
+    """Bring what is recorded of these copies up to date.  Raises UnreadableError, LockedError."""
+    copies = {c.member: c for c in there.run.checkpoints if c.member in members}
+    for checkpoint in source.checkpoints:
+        said, copy = records.get(checkpoint.member, ()), copies.get(checkpoint.member)
+        if not said or copy is None:
+            continue
+        note = note_of(said, checkpoint)
+        old = next(iter(there.records.get(copy.member, ())), Record(path=copy.member))
+        if noted(old, note, copy) != old:
+            recorder.change(copy.member, partial(_with, note=note, copy=copy))
+
+
+def _with(record: Record, *, note: Note, copy: Checkpoint) -> Record:
+    return noted(record, note, copy)
 
 
 def note_of(records: Iterable[Record], checkpoint: Checkpoint) -> Note:

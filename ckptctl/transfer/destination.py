@@ -120,23 +120,35 @@ def look_there(
     found = look(folder, store, formats, os.path.basename(store.root))
     view = Survey(location, store, formats, (found,), access=remote)
     dirs = state_dirs(view, found, reading.state_dir, reading.uid)
-    records = []
     try:
         run = read_run(view, found, reading)
-        for place in dirs.holding(RECORDS):
-            with closing(dirs.open(place)) as state:
-                records += read_all(state)
         manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)
-    except (OSError, RecordError) as error:
-        raise UnreadableError(
-            f"{location}: what is recorded there cannot be read ({error}); nothing was copied",
-            "check its permissions, or restore the file",
-        ) from error
+    except OSError as error:
+        raise _unknown(location, error) from error
     return Destination(
         view=view,
         found=found,
         run=run,
         dirs=dirs,
         manifest=manifest,
-        records=by_path(records),
+        records=records_in(dirs, location),
+    )
+
+
+def records_in(dirs: StateDirs, location: str) -> Mapping[str, tuple[Record, ...]]:
+    """Return what is recorded of a run.  UnreadableError where that cannot be known."""
+    records: list[Record] = []
+    try:
+        for place in dirs.holding(RECORDS):
+            with closing(dirs.open(place)) as state:
+                records += read_all(state)
+    except (OSError, RecordError) as error:
+        raise _unknown(location, error) from error
+    return by_path(records)
+
+
+def _unknown(location: str, error: Exception) -> UnreadableError:
+    return UnreadableError(
+        f"{location}: what is recorded there cannot be read ({error}); nothing was copied",
+        "check its permissions, or restore the file",
     )
