@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from ckptctl.asking import Answer, Asking
-from ckptctl.decision import Context
 from ckptctl.deletion._base import Aftermath, Deleter, Done, Grace, Surroundings
+from ckptctl.deletion.aside import set_aside
 from ckptctl.deletion.deleters import deleter_of, recorder_of
 from ckptctl.errors import CkptctlError, LockedError, RefusedError
 from ckptctl.lock import Lock, lock_folder
@@ -23,13 +23,9 @@ from ckptctl.model import NS, Checkpoint
 from ckptctl.plan import Action, Doing, Plan
 from ckptctl.recording import Recorder
 from ckptctl.report import Outcome
-from ckptctl.rules.guards import alone
 from ckptctl.statedir import StateDirs, open_state
 from ckptctl.stores._base import FULL, Removed, Store
 from ckptctl.stores.local import LocalStore
-
-_ASIDE_NS = 7 * 24 * 3600 * NS
-"""How long a checkpoint that had to make room for a copy can be brought back, unless a policy says so."""
 
 _FILES = 20_000
 """Of a group: what is asked about together is deleted within seconds, so that the answers hold."""
@@ -135,26 +131,9 @@ class Applier:
             ) from None
 
     def set_aside(self, checkpoint: Checkpoint, grace_ns: int | None) -> str | None:
-        """Take a checkpoint away whose name a copy is to have; return why it cannot be, if so.
-
-        On a disk it goes to the trash; in a bucket, where nothing can be moved, it is deleted.
-        """
-        asked = alone(checkpoint, Context(self._world.clock()))
-        kept = next((r.text for r in asked if r.rule in {"pinned", "aliased", "held"}), None)
-        if kept is not None:
-            return f"it is kept: {kept}"
-        deleter = self._deleter()
-        if deleter.postpones == "trash":
-            now = self._world.clock()
-            grace = Grace(self._number(), now, now + (grace_ns or _ASIDE_NS))
-            done = deleter.postpone([checkpoint], frozenset(), grace)
-        else:
-            done = deleter.delete([checkpoint], frozenset())
-        for each in done:
-            why = each.failed or each.kept or next(iter(each.removed.left), None)
-            if why is not None:
-                return why
-        return None
+        """Take a checkpoint away whose name a copy is to have; return why it cannot be, if so."""
+        now_ns = self._world.clock()
+        return set_aside(self._deleter(), checkpoint, now_ns, self._number(), grace_ns)
 
     def check(self) -> None:
         """Prove that the lock is still ours.  Raises LockedError."""

@@ -16,7 +16,8 @@ from ckptctl.cli.options import Common
 from ckptctl.cli.policy_options import ChoiceOptions, flags_of
 from ckptctl.cli.prune_run import refuse_by_place
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.sync_run import SyncRun, Wish
+from ckptctl.cli.sync_choice import Wish
+from ckptctl.cli.sync_run import SyncRun
 from ckptctl.cli.syncing import end
 from ckptctl.config import Config
 from ckptctl.errors import UsageError

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from ckptctl import __version__
 from ckptctl.apply import Applier
 from ckptctl.arriving import arrival
-from ckptctl.chosen import chosen
 from ckptctl.cli.access import access_of
 from ckptctl.cli.deciding import policy_of, refuse_unread
 from ckptctl.cli.moving import Move
@@ -18,24 +17,28 @@ from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.config import Config
-from ckptctl.errors import CkptctlError, NotFoundError, PartialError, UnreadableError
-from ckptctl.families import oldest_first
+from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.manifest import ManifestError
-from ckptctl.model import Checkpoint, Problem, Run, State
+from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.policy import Draft, Policy
-from ckptctl.prove import Manifests, prove
 from ckptctl.reading import Below
 from ckptctl.report import Outcome
-from ckptctl.rules._base import Rule
 from ckptctl.stores import is_local, scheme_of, told
 from ckptctl.stores._base import Store
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
 from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.destination import Destination, look_there, make_destination
+from ckptctl.transfer.destination import (
+    Destination,
+    look_there,
+    make_destination,
+    records_in,
+)
 from ckptctl.transfer.notes import FOLDER as STAGING
 from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
@@ -43,20 +46,6 @@ from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.shipping import Shipper, task_of
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """How the user wants checkpoints to be copied."""
-
-    names: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
-    oldest: bool = False  # first
-    on_conflict: str | None = None  # None: what the policy says
-    move: bool = False
-    dry_run: bool = False
-    verify: bool = True
-    jobs: int = 2
 
 
 @dataclass(slots=True)
@@ -112,8 +101,7 @@ class SyncRun:
         run = read_run(self.view, self.found, reading)
         self.session.note(run.problems)
         refuse_unread(run)
-        wanted = list(self._wanted(run, reading, policy))
-        cargoes = [cargo for one in wanted if (cargo := self._loaded(one)) is not None]
+        cargoes = list(self._loaded(run, reading, policy))
         if self.wish.dry_run:
             self._planned(cargoes, self._look(reading))
             return
@@ -180,56 +168,6 @@ class SyncRun:
         access = access_of(self.session.common, self.session.config, self.to)
         return look_there(self.to, access, self.view.formats, reading)
 
-    def _rules(self, policy: Policy) -> tuple[Rule, ...] | None:
-        """Return the rules that choose: those of a tier's `copy`, or of flags; None for all."""
-        return policy.keep if self.flags.keep is not None else self.wish.rules
-
-    def _wanted(self, run: Run, reading: Reading, policy: Policy) -> Iterator[Checkpoint]:
-        """Yield the checkpoints that are to be copied, in order; what cannot be is told."""
-        order = oldest_first(run)
-        if not self.wish.oldest:
-            order.reverse()
-        order.sort(key=lambda checkpoint: checkpoint.named)
-        meant = set(self._named(run))
-        rules = self._rules(policy)
-        members = None if rules is None else chosen(run, rules, reading.context)
-        proven = noted_of(self.session, self.view, self.found)
-        for checkpoint in order:
-            if self.wish.names and checkpoint.member not in meant:
-                continue
-            if members is not None and checkpoint.member not in members:
-                continue
-            if checkpoint.doomed_ns is not None:
-                continue
-            if (why := self._unfit(checkpoint, proven)) is None:
-                yield checkpoint
-            elif self.wish.names or why[0] is Status.FAILED:
-                self._tell(checkpoint, *why)
-
-    def _named(self, run: Run) -> Iterator[str]:
-        """Yield the members that were asked for by name.  NotFoundError."""
-        for name in self.wish.names:
-            called = name.removeprefix("./").rstrip("/")
-            found = [c.member for c in run.checkpoints if called in {c.name, c.member}]
-            if not found:
-                raise NotFoundError(
-                    f"{run.location}: no checkpoint is called {name!r}; nothing was copied",
-                    "`ckptctl list` shows their names",
-                )
-            yield from found
-
-    def _unfit(self, checkpoint: Checkpoint, noted: Manifests) -> tuple[Status, str] | None:
-        """Return why a checkpoint is not copied: it is not whole, or turns out not to be."""
-        if checkpoint.state is not State.COMPLETE:
-            return Status.SKIPPED, f"is {checkpoint.state}: only what is complete is copied"
-        if not self.wish.verify or checkpoint.proven:
-            return None
-        reader = Below(self.view.store, self.found.folder.path)
-        found = prove(checkpoint, self.view.by_name, reader, noted)
-        if not found:
-            return None
-        return Status.FAILED, f"is not whole: {found[0].file}: {found[0].text}; it was not copied"
-
     def _tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
         self._results.append(
             Shipped(
@@ -244,17 +182,26 @@ class SyncRun:
             )
         )
 
-    def _loaded(self, checkpoint: Checkpoint) -> Cargo | None:
+    def _loaded(self, run: Run, reading: Reading, policy: Policy) -> Iterator[Cargo]:
+        """Yield what is to be copied, in order; what cannot be is told."""
         manifests = noted_of(self.session, self.view, self.found)
-        try:
-            manifest = manifests(checkpoint.member)
-        except ManifestError as error:
-            self._tell(checkpoint, Status.FAILED, f"its manifest cannot be read: {error}")
-            return None
-        strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
-        kind = self.view.by_name[checkpoint.format]
-        how = arrival(kind, checkpoint, scheme_of(self.to), strange)
-        return load(checkpoint, self.found.folder, manifest, how)
+        rules = policy.keep if self.flags.keep is not None else self.wish.rules
+        reader = Below(self.view.store, self.found.folder.path)
+        choice = Choice(self.wish, rules, self.view.by_name, reader, manifests)
+        for checkpoint, unfit in choice.of(run, reading.context):
+            if unfit is not None:
+                self._tell(checkpoint, *unfit)
+                continue
+            try:
+                manifest = manifests(checkpoint.member)
+            except ManifestError as error:
+                text = f"its manifest cannot be read ({error}); it was not copied"
+                self._tell(checkpoint, Status.FAILED, text)
+                continue
+            strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
+            kind = self.view.by_name[checkpoint.format]
+            how = arrival(kind, checkpoint, scheme_of(self.to), strange)
+            yield load(checkpoint, self.found.folder, manifest, how)
 
     def _planned(self, cargoes: Sequence[Cargo], destination: Destination | None) -> None:
         """Tell what would be done."""

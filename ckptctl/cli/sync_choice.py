@@ -1,0 +1,90 @@
+"""Which checkpoints of a run a sync copies, in which order, and which it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ckptctl.chosen import chosen
+from ckptctl.decision import Context
+from ckptctl.errors import NotFoundError
+from ckptctl.families import oldest_first
+from ckptctl.formats._base import Format
+from ckptctl.model import Checkpoint, Run, State
+from ckptctl.prove import Manifests, prove
+from ckptctl.reading import Reader
+from ckptctl.rules._base import Rule
+from ckptctl.transfer.outcome import Status
+
+Unfit = tuple[Status, str]
+"""How it is told that a checkpoint is not copied, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How the user wants checkpoints to be copied."""
+
+    names: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
+    oldest: bool = False  # first
+    on_conflict: str | None = None  # None: what the policy says
+    move: bool = False
+    dry_run: bool = False
+    verify: bool = True
+    jobs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Chooses by names, by rules, or all that is complete."""
+
+    wish: Wish
+    rules: tuple[Rule, ...] | None
+    formats: Mapping[str, Format]
+    reader: Reader  # of the run
+    manifests: Manifests
+
+    def of(self, run: Run, context: Context) -> Iterator[tuple[Checkpoint, Unfit | None]]:
+        """Yield the checkpoints that are meant, in order, and why one of them is not copied.
+
+        The trainer's own copies come last.  NotFoundError where a name means nothing.
+        """
+        order = oldest_first(run)
+        if not self.wish.oldest:
+            order.reverse()
+        order.sort(key=lambda checkpoint: checkpoint.named)
+        meant = set(self._named(run))
+        members = None if self.rules is None else chosen(run, self.rules, context)
+        for checkpoint in order:
+            if self.wish.names and checkpoint.member not in meant:
+                continue
+            if members is not None and checkpoint.member not in members:
+                continue
+            if checkpoint.doomed_ns is not None:
+                continue
+            unfit = self._unfit(checkpoint)
+            if unfit is None or self.wish.names or unfit[0] is Status.FAILED:
+                yield checkpoint, unfit
+
+    def _named(self, run: Run) -> Iterator[str]:
+        """Yield the members that were asked for by name.  NotFoundError."""
+        for name in self.wish.names:
+            called = name.removeprefix("./").rstrip("/")
+            found = [c.member for c in run.checkpoints if called in {c.name, c.member}]
+            if not found:
+                raise NotFoundError(
+                    f"{run.location}: no checkpoint is called {name!r}; nothing was copied",
+                    "`ckptctl list` shows their names",
+                )
+            yield from found
+
+    def _unfit(self, checkpoint: Checkpoint) -> Unfit | None:
+        """Return why a checkpoint is not copied: it is not whole, or turns out not to be."""
+        if checkpoint.state is not State.COMPLETE:
+            return Status.SKIPPED, f"is {checkpoint.state}: only what is complete is copied"
+        if not self.wish.verify or checkpoint.proven:
+            return None
+        found = prove(checkpoint, self.formats, self.reader, self.manifests)
+        if not found:
+            return None
+        return Status.FAILED, f"is not whole: {found[0].file}: {found[0].text}; it was not copied"
