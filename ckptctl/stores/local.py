@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Mapping
 
@@ -102,6 +103,32 @@ class LocalStore(LocalMoving, KeepsNothing):
                 raise FileExistsError(errno.EEXIST, "already there", target)
             with translated():
                 os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
+
+    def link_to(self, path: str, text: str, through: LocalStore) -> None:
+        """Make a symlink in one step, over an older symlink but over nothing else.
+
+        An older one is replaced by a rename from `through`, a directory of ours on the same file
+        system: in the run's own directory no strange name appears.  FileExistsError where anything
+        but a symlink has the name.
+        """
+        with self.parent(path) as (folder, name):
+            try:
+                os.symlink(text, name, dir_fd=folder)
+            except FileExistsError:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not stat.S_ISLNK(found.st_mode):
+                    raise
+                new = f"link{_own_suffix()}"
+                os.symlink(text, new, dir_fd=through.fd)
+                try:
+                    os.rename(new, name, src_dir_fd=through.fd, dst_dir_fd=folder)
+                except OSError:
+                    through.remove_file(new)
+                    raise
+            if self.like is not None and os.geteuid() == 0:
+                owner = self.like.st_uid, self.like.st_gid
+                os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+            os.fsync(folder)
 
     def remove_file(self, path: str) -> Removed:
         """Remove one file or link; nothing where it is gone already."""
