@@ -29,6 +29,20 @@ class Pointer(NamedTuple):
     target: str  # what it names: a checkpoint's name, file or directory; only its last part counts
 
 
+class Move(NamedTuple):
+    """From where to where a run is copied."""
+
+    roots: tuple[str, ...]  # full paths by which it is known at the source
+    to: str  # its path or URL at the destination
+
+    def below(self, path: str) -> str | None:
+        """Return where in the run a full path of the source is; None where it is not in it."""
+        for root in self.roots:
+            if path.startswith(root.rstrip("/") + "/"):
+                return path[len(root.rstrip("/")) :].strip("/")
+        return None
+
+
 class Digest(NamedTuple):
     """What a framework itself says that the bytes of a file hash to."""
 
@@ -133,12 +147,18 @@ class Format(ABC):
         indexes = sorted(path for path in checkpoint.files if path.endswith(_INDEXES))
         return ending(checkpoint, (*indexes, checkpoint.key_file, *made), made)
 
-    def repointed(self, content: bytes, there: Collection[str]) -> bytes | None:
-        """Return what a tracker file says where only some checkpoints are there; None: it must not be.
+    def repointed(self, content: bytes, there: Collection[str], move: Move) -> bytes | None:
+        """Return what a tracker file says at a destination; None: there it must not be.
 
-        `there` are the names by which those can be called.
+        `there` are the names by which all that is whole there can be called.  One line that is a
+        full path of the source becomes that of the destination; any other text stays as it is.
         """
-        return content
+        text = content.decode("utf-8", "surrogateescape")
+        inside = move.below(text.strip())
+        if inside is None or len(text.strip().splitlines()) > 1:
+            return content
+        moved = text.replace(text.strip(), f"{move.to.rstrip('/')}/{inside}")
+        return moved.encode("utf-8", "surrogateescape")
 
     def link_in_bucket(self, link: str, key: str) -> tuple[str, bytes] | None:
         """Return the object, its path and content, that stands for a symlink in a bucket.

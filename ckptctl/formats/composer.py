@@ -78,6 +78,18 @@ class Composer(Format):
             if file.endswith(_SYMLINK) and (target := read_tracker(file, folder, reader)):
                 yield Pointer(file, target)
 
+    def link_in_bucket(self, link: str, key: str) -> tuple[str, bytes]:
+        """Return the text file that Composer uploads for a link (file_helpers.py create_symlink_file).
+
+        It names an object by its whole key; autoresume looks for it under the link's name with
+        `.symlink` after it.
+        """
+        return f"{link}{_SYMLINK}", key.encode("utf-8", "surrogateescape")
+
+    def link_on_disk(self, tracker: str) -> str | None:
+        """Return the link that such a text file stands for."""
+        return tracker.removesuffix(_SYMLINK) if tracker.endswith(_SYMLINK) else None
+
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield what is wrong with its files, and what DCP's index names in vain."""
         yield from prove_dcp(checkpoint, reader)

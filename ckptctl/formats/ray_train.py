@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from ckptctl import names
 from ckptctl.dates import DATE, moment
-from ckptctl.formats._base import FORMATS, Format, Pointer
+from ckptctl.formats._base import FORMATS, Format, Move, Pointer
 from ckptctl.formats._folders import key_of
 from ckptctl.formats._json_stream import chunks_of, read_object
 from ckptctl.formats._numbers import flat_numbers
@@ -122,6 +122,18 @@ class RayTrain(Format):
             listed = folder.folders
         return [Pointer(SNAPSHOT, name) for name in listed]
 
+    def repointed(self, content: bytes, there: Collection[str], move: Move) -> bytes | None:
+        """Return the snapshot as it is if all that it lists is there, else None.
+
+        Ray resumes only then (checkpoint_manager.py _assert_checkpoints_exist), and without a
+        snapshot it begins anew.
+        """
+        try:
+            listed = _listed(iter((content,)))
+        except ValueError:
+            return None
+        return content if all(name in there for name in listed) else None
+
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterable[Finding]:
         """Yield what is wrong with what the user saved in it."""
         return prove_content(checkpoint, reader)
@@ -138,15 +150,18 @@ def _parse(name: str) -> tuple[str, names.Name]:
 
 def _read(folder: Folder, reader: Reader) -> Listed:
     """Return what the snapshot lists; nothing without one.  ValueError where it cannot be understood."""
-    items: list[object] = []
     if (entry := folder.files.get(SNAPSHOT)) is None:
         return {}
     try:
-        snapshot = read_object(
-            chunks_of(reader, SNAPSHOT, entry.size), {"checkpoint_results": items.append}
-        )
+        return _listed(chunks_of(reader, SNAPSHOT, entry.size))
     except VanishedError:
         return {}
+
+
+def _listed(chunks: Iterator[bytes]) -> Listed:
+    """Return what a snapshot of this content lists.  ValueError where it cannot be understood."""
+    items: list[object] = []
+    snapshot = read_object(chunks, {"checkpoint_results": items.append})
     if "checkpoint_results" in snapshot or not (items or "ray_version" in snapshot):
         raise ValueError("it has no list checkpoint_results")
     listed: dict[str, Mapping[str, float]] = {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from ckptctl import names
-from ckptctl.formats._base import FORMATS, Format, Pointer
+from ckptctl.formats._base import FORMATS, Format, Move, Pointer
 from ckptctl.formats._neighbours import Saved, lost_parts, unlike
 from ckptctl.formats._samples import tensor_bundle
 from ckptctl.formats._tensor_bundle import (
@@ -26,6 +26,8 @@ from ckptctl.reading import TRACKER_LIMIT, Finding, Reader, VanishedError
 
 TRACKER = "checkpoint"
 _PATH = rb'^(all_)?model_checkpoint_paths?: "((?:[^"\\\n]|\\.)*)"'
+_ALL = b"all_model_checkpoint_paths:"
+_TIMES = b"all_model_checkpoint_timestamps:"
 _ESCAPE = rb"\\([0-7]{1,3}|.)"
 
 
@@ -103,6 +105,22 @@ class TensorFlow(Format):
                 index = f"{target}.index"
                 yield Pointer(TRACKER, index if index in folder.files else target)
 
+    def repointed(self, content: bytes, there: Collection[str], move: Move) -> bytes:
+        """Return the list without what is not there.
+
+        A CheckpointManager counts what is listed against `max_to_keep`, and deletes what is there
+        because of what is not (checkpoint_management.py).  Full paths of the run become relative.
+        """
+        lines = content.splitlines(keepends=True)
+        listed = [at for at, line in enumerate(lines) if line.startswith(_ALL)]
+        times = [at for at, line in enumerate(lines) if line.startswith(_TIMES)]
+        lost: set[int] = set()
+        for number, at in enumerate(listed):
+            name = (_path_in(lines[at]) or "").rpartition("/")[2]
+            if name not in there and f"{name}.index" not in there:
+                lost |= {at, times[number]} if len(times) == len(listed) else {at}
+        return b"".join(_relative(ln, move) for at, ln in enumerate(lines) if at not in lost)
+
     def prove(self, checkpoint: Checkpoint, reader: Reader) -> Iterator[Finding]:
         """Yield each data file that the index names in vain or that is cut off."""
         for path, entry in checkpoint.files.items():
@@ -162,6 +180,24 @@ def _tracked(folder: Folder, reader: Reader) -> Iterator[tuple[bool, str]]:
 def _unescape(found: re.Match[bytes]) -> bytes:
     said = found[1]
     return bytes([int(said, 8) & 0xFF]) if said.isdigit() else said
+
+
+def _path_in(line: bytes) -> str | None:
+    """Return the path in a line of `checkpoint`, if it has one."""
+    found = re.match(_PATH, line)
+    if found is None:
+        return None
+    return re.sub(_ESCAPE, _unescape, found[2]).decode("utf-8", "surrogateescape")
+
+
+def _relative(line: bytes, move: Move) -> bytes:
+    """Return a line with a path in the run relative to it, as TensorFlow reads those too."""
+    path = _path_in(line)
+    inside = move.below(path) if path else None
+    if path is None or inside is None:
+        return line
+    said = path.encode("utf-8", "surrogateescape")
+    return line.replace(said, inside.encode("utf-8", "surrogateescape"))
 
 
 def _without_meta(sets: Iterable[_Set]) -> dict[str, str]:
