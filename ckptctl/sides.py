@@ -67,8 +67,8 @@ class Side:
         return tuple(dict.fromkeys((here, self.real(here)))) if self.on_disk else (here,)
 
     def links(self) -> dict[str, str]:
-        """Return its symlinks outside of checkpoints, those that are only noted among them."""
-        every = {**self.noted, **links_of(self.folder)}
+        """Return its symlinks outside of checkpoints; of a bucket those that are only noted."""
+        every = links_of(self.folder) if self.on_disk else self.noted
         return {path: text for path, text in every.items() if self.holding(path) is None}
 
     def resolved(self, links: Mapping[str, str]) -> dict[str, str]:

@@ -83,11 +83,6 @@ def after(there: Tree, points: Points) -> Tree:
     return Tree({**there.files, **files}, {**there.links, **links}, dict(points.note))
 
 
-def copied(run: Tree, *tops: str) -> Tree:
-    """Return what a copy of these members has: no pointers."""
-    return Tree({p: c for p, c in run.files.items() if p.startswith(tops)})
-
-
 Parts = tuple[
     Callable[[int], Mapping[str, bytes | str]], Callable[[int], Mapping[str, bytes | str]]
 ]
@@ -140,6 +135,14 @@ FRAMEWORKS: Mapping[str, Parts] = {
     "ray": (
         lambda n: {f"{_ray(n)}/model.pt": PT},
         lambda n: {"checkpoint_manager_snapshot.json": snapshot(map(_ray, range(1, n + 1)))},
+    ),
+    "openrlhf": (
+        lambda n: {
+            f"{root}/{path}": content
+            for root in ("_actor", "_critic")
+            for path, content in grid(f"global_step{n}", 1, 1).items()
+        },
+        lambda n: {f"{root}/latest": f"global_step{n}" for root in ("_actor", "_critic")},
     ),
     "tensorflow": (
         shards,
