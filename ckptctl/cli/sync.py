@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -132,7 +132,10 @@ def sync(
         progress.started("listing")
         view = _viewed(session, session.config, here)
         refuse_destination(there, view.store.root, view.formats)
-        refuse_by_place(view, recursive=common.recursive)
+        if view.only is not None:
+            wish = replace(wish, names=(view.only,))
+        else:
+            refuse_by_place(view, recursive=common.recursive)
         runs = []
         for found in view.found:
             to = f"{there.rstrip('/')}/{found.folder.path}" if found.folder.path else there

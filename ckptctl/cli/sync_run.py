@@ -18,6 +18,7 @@ from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_points import Ends, pointed
 from ckptctl.config import Config
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
@@ -128,8 +129,27 @@ class SyncRun:
                 dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
                 records = records_in(dirs, path_of(self.view, self.found))
                 carry(self._whole(), run, records, after, applier.recorder())
+                self._point(run, source, after, root, applier)
         if self.wish.move and not self.session.signals.stopped():
             self._move(policy)
+
+    def _point(
+        self, run: Run, source: Store, after: Destination, root: Store, applier: Applier
+    ) -> None:
+        """Write the pointers of the run at the destination, each only to what is whole there."""
+        conflicts = frozenset(r.member for r in self._results if r.status is Status.CONFLICT)
+        ends = Ends(self.session, self.view, self.found, run, source, after, root)
+        for point in pointed(ends, applier, conflicts):
+            self._heard(
+                Shipped(
+                    run=self.name,
+                    checkpoint=point.path,
+                    path=f"{root.root.rstrip('/')}/{point.path}",
+                    action="point",
+                    status=Status(point.fate),
+                    error=point.text,
+                )
+            )
 
     def _whole(self) -> frozenset[str]:
         """Return the members (at the source) that are whole at the destination under that name."""

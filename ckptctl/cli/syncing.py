@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, Interrupted, PartialError
-from ckptctl.transfer.outcome import UNFINISHED, Synced
+from ckptctl.transfer.outcome import Synced, is_unfinished
 from ckptctl.ui.data import error_data
 from ckptctl.ui.syncing import result_csv, result_data, result_paths, sync_data, sync_table
 
@@ -53,5 +53,5 @@ def verdict(session: Session, report: Synced) -> tuple[int, CkptctlError | None]
     if errors and len(report.runs) == 1:
         # What was copied before stays copied: that is no plain refusal.
         return (PartialError.code if done else errors[0].code), errors[0]
-    unfinished = any(result.status in UNFINISHED for result in report.results)
+    unfinished = any(is_unfinished(result) for result in report.results)
     return (PartialError.code if errors or unfinished else 0), None

@@ -22,10 +22,6 @@ class Status(StrEnum):
     PLANNED = "planned"  # of a dry run
 
 
-UNFINISHED = frozenset({Status.FAILED, Status.SKIPPED, Status.CONFLICT})
-"""After these something is left to do: exit 5."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
     """One checkpoint or pointer, and what became of it."""
@@ -40,6 +36,17 @@ class Shipped:
     seconds: float = 0.0
     error: str | None = None
     member: str = ""  # at the source; of a pointer ""
+
+
+def is_unfinished(result: Shipped) -> bool:
+    """Whether something is left to do or to look at: exit 5.
+
+    A pointer that is left out, since what it names is not there or an older one than is named
+    there, is none: it comes along with what it names.
+    """
+    if result.action == "point" and result.status is Status.SKIPPED:
+        return False
+    return result.status in {Status.FAILED, Status.SKIPPED, Status.CONFLICT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
