@@ -13,6 +13,9 @@ from ckptctl.sides import Fate, Point, Points
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
+_STAGED = "pointer.new"
+"""What a tracker is called in the state until it is renamed; whoever writes holds the lock."""
+
 
 def read_trackers(run: Store, folder: Folder, paths: Iterable[str]) -> dict[str, bytes]:
     """Return what the files of a run's listing hold that are trackers here or on the other side.
@@ -65,10 +68,14 @@ def _written(point: Point, run: Store, state: Store) -> Point:
     try:
         if parent:
             run.make_folder(parent)
-        if point.content is not None:
+        if isinstance(run, LocalStore) and isinstance(state, LocalStore):
+            if point.content is None:
+                run.link_to(point.path, point.link or "", state)
+            else:  # staged, so that nothing else is ever seen in the run
+                state.replace(_STAGED, point.content)
+                state.rename_over(_STAGED, run, point.path)
+        elif point.content is not None:
             run.replace(point.path, point.content)
-        elif isinstance(run, LocalStore) and isinstance(state, LocalStore):
-            run.link_to(point.path, point.link or "", state)
     except OSError as error:
         return replace(point, fate=Fate.FAILED, text=_words(error))
     return replace(point, fate=Fate.DONE)

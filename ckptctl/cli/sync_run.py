@@ -45,6 +45,7 @@ from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.shipping import Shipper, task_of
+from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
 
@@ -130,6 +131,7 @@ class SyncRun:
                 records = records_in(dirs, path_of(self.view, self.found))
                 carry(self._whole(), run, records, after, applier.recorder())
                 self._point(run, source, after, root, applier)
+                sweep(applier.state(), root, self._whole(), self.session.clock())
         if self.wish.move and not self.session.signals.stopped():
             self._move(policy)
 

@@ -164,6 +164,12 @@ class LocalMoving(LocalReading):
             os.rename(new, aside, src_dir_fd=folder, dst_dir_fd=source)
             os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
 
+    def rename_over(self, path: str, other: LocalMoving, target: str) -> None:
+        """Give a file another name in one step, over a file that has it."""
+        with self.parent(path) as (source, name), other.parent(target) as (folder, new):
+            os.rename(name, new, src_dir_fd=source, dst_dir_fd=folder)
+            os.fsync(folder)
+
     def sync_folder(self, path: str) -> None:
         """Make the names in a directory ("" for this one) durable."""
         if not path:

@@ -39,6 +39,9 @@ class Sender:
     stop: Callable[[], bool]
     heard: Callable[[int], None]
     bytes_sent: int = 0
+    _copies: bool = (
+        True  # whether the store may be able to copy by itself: else it is not asked again
+    )
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(
@@ -86,7 +89,7 @@ class Sender:
             if there is not None and there.version == before[0]:
                 self.heard(piece.entry.size)
                 return Sent(there, before[1])
-        sent = self._copied(piece, target, at)
+        sent = None if notes.token(piece) else self._copied(piece, target, at)
         if sent is None:
             try:
                 sent = self._stream(piece, target, at, notes)
@@ -97,7 +100,10 @@ class Sender:
 
     def _copied(self, piece: Piece, target: Store, at: str) -> Sent | None:
         """Let the store make the copy itself, where it can and the digest is known."""
-        entry = target.copied(piece.path, piece.entry, self.source, at)
+        entry = None
+        if self._copies and piece.entry.size:
+            entry = target.copied(piece.path, piece.entry, self.source, at)
+            self._copies = entry is not None
         if entry is None:
             return None
         if self.stop():

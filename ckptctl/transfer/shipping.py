@@ -167,7 +167,7 @@ class Shipper:
             entry = task.there.folder.find(path)
             if entry is not None:
                 sent[path] = Sent(entry, self.sender.digest(self.quay.run, path, entry))
-        sent |= write_sidecars(cargo, self.sender, self.quay.run)
+        sent |= write_sidecars(cargo, self.sender, self.quay)
         self.recorder.keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         return Pair.EQUAL
 
@@ -177,7 +177,7 @@ class Shipper:
         if manifest is not None:
             files = dict(manifest.files)
             if stale_sidecars(cargo, task.there):
-                sent = write_sidecars(cargo, self.sender, self.quay.run)
+                sent = write_sidecars(cargo, self.sender, self.quay)
                 files |= {p.target: noted_of(p, sent[p.target]) for p in cargo.beside()}
             fresh = replace(manifest, files=files, said=said_of(cargo.checkpoint))
             if (fresh.files, fresh.said) != (manifest.files, manifest.said):

@@ -43,14 +43,14 @@ class BucketDelivery:
         rest = [p for path, p in payload.items() if path not in {*cargo.early, *cargo.late}]
         sent = sender.send(early, run, str, notes)
         sent |= sender.send(rest, run, str, notes)
-        sent |= write_sidecars(cargo, sender, run)
+        sent |= write_sidecars(cargo, sender, self.quay)
         sender.refuse_changed(cargo)
         self.quay.check()
         for path in cargo.late:
             if path in payload:
                 sent |= sender.send([payload[path]], run, str, notes)
             elif path in cargo.made:
-                sent[path] = written(run, path, cargo.made[path])
+                sent[path] = written(self.quay, path, cargo.made[path])
         return sent
 
     def _take_away_key(self, cargo: Cargo, notes: Notes) -> None:

@@ -6,6 +6,7 @@ single name, its key file comes last.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.notes import Notes, Sent, stage_name
 from ckptctl.transfer.sending import DroppedError, Sender
-from ckptctl.transfer.small import parent_of, write_sidecars, written
+from ckptctl.transfer.small import parent_of, write_sidecars
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class DiskDelivery:
                 sent = self._stage(cargo, sender, staged, run, notes)
                 sender.refuse_changed(cargo)
                 self.quay.check()
-                sent = {**sent, **write_sidecars(cargo, sender, run)}
+                sent = {**sent, **write_sidecars(cargo, sender, self.quay)}
                 for path in _names(cargo):
                     _publish(staged, run, path, over=over)
         except (DroppedError, VanishedError):
@@ -73,7 +74,7 @@ class DiskDelivery:
             staged.remove_file(path)
             staged.make_link(path, text)
         for path, content in cargo.made.items():
-            sent[path] = written(staged, path, content)
+            sent[path] = _made(staged, path, content)
         for piece in left:
             staged.set_time(piece.target, piece.mtime_ns)
             entry = staged.stat(piece.target)
@@ -122,3 +123,15 @@ def _publish(staged: LocalStore, run: LocalStore, path: str, *, over: bool) -> N
     else:
         staged.rename_to(path, run, path)
     run.sync_folder(path.rpartition("/")[0])
+
+
+def _made(staged: LocalStore, path: str, content: bytes) -> Sent:
+    """Stage a small file of our own."""
+    import blake3  # noqa: PLC0415 - only who copies needs it
+
+    parent_of(staged, path)
+    staged.replace(path, content)
+    entry = staged.stat(path)
+    if entry is None:
+        raise VanishedError(errno.ENOENT, "it was removed just after it was written", path)
+    return Sent(entry, blake3.blake3(content).hexdigest())

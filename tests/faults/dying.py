@@ -15,7 +15,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-CHANGING = ("mkdir", "rename", "link", "unlink", "rmdir", "write", "fsync", "chmod", "fchmod")
+CHANGING = (
+    "mkdir", "rename", "link", "unlink", "rmdir", "write", "pwrite", "fsync", "chmod", "fchmod",
+    "symlink", "utime", "ftruncate",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -1,0 +1,57 @@
+"""Remove what interrupted copies left that nobody will go on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+
+from ckptctl.model import NS
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD
+from ckptctl.stores._base import Store
+from ckptctl.transfer.notes import FOLDER, stage_name
+
+_LIFE_NS = 7 * 24 * 3600 * NS
+"""How long an interrupted copy is kept to go on with."""
+
+
+def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None:
+    """Remove what is staged of checkpoints that are `whole` by now, and what is older than a week.
+
+    Whoever calls it holds the run's lock, so that nobody is staging.  Raises OSError.
+    """
+    try:
+        listed = state.listing(FOLDER, deep=False)
+    except FileNotFoundError:
+        return
+    done = {stage_name(member).rpartition("/")[2] for member in whole}
+    dead: set[str] = set()
+    for name in {*listed.files, *listed.folders}:
+        number, _, suffix = name.partition(".")
+        if suffix in {"", "json"} and number not in done:
+            note = list(_noted(state, f"{FOLDER}/{number}.json", now_ns))
+            if note and not note[0]:
+                continue  # somebody will go on with it
+            dead.update(filter(None, note))
+        _remove(state, name, folder=name in listed.folders)
+    for upload in run.unfinished() if dead else ():
+        if upload.path in dead:
+            run.drop(upload)
+
+
+def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:
+    """Yield "" where a note is fit to go on with, else the files that it names; nothing without one."""
+    try:
+        said = json.loads(state.read(name, FRAMEWORK_LIMIT))
+        if 0 <= now_ns - int(said["began_ns"]) < _LIFE_NS:
+            yield ""
+            return
+        yield from map(str, said["files"])
+    except (OSError, *NOT_UNDERSTOOD):
+        return
+
+
+def _remove(state: Store, name: str, *, folder: bool) -> None:
+    if folder:
+        state.remove_tree(f"{FOLDER}/{name}")
+    else:
+        state.remove_file(f"{FOLDER}/{name}")
