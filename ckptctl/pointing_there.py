@@ -43,9 +43,7 @@ class _Pointing:
         texts = self.here.links() | dict(self._symbolic())
         leads = self.here.resolved(texts)
         files = [
-            self._tracker(path)
-            for path in self.here.run.trackers
-            if self.here.holding(path) is None and not self._stands_for(path)
+            self._tracker(path) for path in self.here.run.trackers if not self._stands_for(path)
         ]
         links = [
             self._link(path, texts[path], target, named)

@@ -227,6 +227,13 @@ def test_a_pointer_follows_a_source_that_itself_went_back() -> None:
     assert (point.fate, point.content) == (Fate.PLANNED, b"1")
 
 
+def test_a_pointer_stays_where_the_source_names_what_it_saved_before() -> None:
+    files, pointers = FRAMEWORKS["nanotron"]
+    here = tree(files(1), files(2), pointers(1))
+    (point,) = decided(here, tree(files(1), files(2), pointers(2)), DISK).points
+    assert (point.fate, point.content) == (Fate.SKIPPED, None)
+
+
 def test_a_pointer_to_what_is_another_one_there_is_left_out() -> None:
     here = tree({"model_0000001.pth": PT, "last_checkpoint": "model_0000001.pth"})
     there = tree({"model_0000001.pth": PT})
@@ -300,6 +307,30 @@ def test_without_a_manifest_a_ray_checkpoint_is_not_taken_for_whole() -> None:
     there = replace(side(tree(files(1)), DISK), manifest=lambda _: None)
     (point,) = pointing_there(side(tree(files(1), pointers(1)), HERE), there, KNOWN.by_name).points
     assert (point.fate, point.content) == (Fate.SKIPPED, None)
+
+
+def test_a_manifest_of_other_files_proves_nothing() -> None:
+    files, pointers = FRAMEWORKS["ray"]
+    true = side(tree(files(1)), DISK)
+
+    def manifest(member: str) -> Manifest | None:
+        known = true.noted_of(member)
+        assert known is not None
+        other = {path: noted._replace(mtime_ns=1) for path, noted in known.files.items()}
+        return replace(known, files=other)
+
+    there = Side(run=true.run, found=true.found, manifest=manifest)
+    (point,) = pointing_there(side(tree(files(1), pointers(1)), HERE), there, KNOWN.by_name).points
+    assert (point.fate, point.content) == (Fate.SKIPPED, None)
+
+
+def test_ray_gets_no_snapshot_that_lists_what_is_gone_at_the_source_too() -> None:
+    files, pointers = FRAMEWORKS["ray"]
+    (point,) = decided(tree(files(2), pointers(2)), tree(files(2)), DISK).points
+    assert (point.fate, point.text) == (
+        Fate.SKIPPED,
+        "it lists a checkpoint that is not whole there",
+    )
 
 
 def test_composer_names_the_whole_key_of_the_object() -> None:
@@ -402,6 +433,31 @@ def test_a_symlink_never_takes_the_place_of_anything_else(
     points = decided(tree(files(5), pointers(5)), tree(files(5), taken), DISK).points
     assert [(p.fate, p.link) for p in points] == [(Fate.SKIPPED, None)]
     assert what in (points[0].text or "")
+
+
+def test_a_file_that_is_no_checkpoint_keeps_its_name_too() -> None:
+    here = tree({"step_5.pt": PT, "current": "-> step_5.pt"})
+    (point,) = decided(here, tree({"step_5.pt": PT, "current": b"mine"}), DISK).points
+    assert (point.link, point.text) == (None, "a file has this name there: left as it is")
+
+
+def test_a_tracker_never_takes_the_place_of_a_symlink() -> None:
+    here = tree({"step_5.pt": PT, "latest": "step_5.pt"})
+    (point,) = decided(here, tree({"step_5.pt": PT, "latest": "-> elsewhere"}), DISK).points
+    assert (point.content, point.text) == (None, "a symlink has this name there: left as it is")
+
+
+def test_a_run_is_known_by_the_way_that_its_links_resolve_to() -> None:
+    files, _ = FRAMEWORKS["mmengine"]
+    run = tree(
+        files(7), {"last_checkpoint": "/lustre/run/epoch_7.pth", "x": "-> /lustre/run/epoch_7.pth"}
+    )
+    here = replace(side(run, HERE), real=lambda path: path.replace("/data/", "/lustre/"))
+    points = pointing_there(here, side(tree(files(7)), DISK), KNOWN.by_name).points
+    assert {point.path: point.content or point.link for point in points} == {
+        "last_checkpoint": b"/backup/run/epoch_7.pth",
+        "x": "epoch_7.pth",
+    }
 
 
 @pytest.mark.parametrize(
