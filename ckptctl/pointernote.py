@@ -6,6 +6,7 @@ each path relative to the run, with the link's text.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 
@@ -39,11 +40,18 @@ def parse_links(content: bytes) -> dict[str, str]:
 
 
 def read_links(state: Reader) -> dict[str, str]:
-    """Return the links that a state notes; none without a note.  Raises OSError, ValueError."""
+    """Return the links that a state notes; none without a note.
+
+    Raises OSError where it cannot be read or understood: it is not to be written over then.
+    """
     try:
         return parse_links(state.read(FILE, SIDECAR_LIMIT))
     except (VanishedError, FileNotFoundError):
         return {}
+    except ValueError as error:
+        raise OSError(
+            errno.EBADMSG, f"{error}; move it away, and links are noted anew", FILE
+        ) from error
 
 
 def _stays(path: str, base: str) -> bool:

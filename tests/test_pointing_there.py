@@ -597,5 +597,5 @@ def test_a_note_cannot_lead_out_of_the_run(path: str, text: str) -> None:
     "content", [b"", b"[]", b"{}", b'{"schema":"ckptctl/pointers","version":2,"links":{}}']
 )
 def test_a_note_that_cannot_be_understood_is_an_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match=FILE):
+    with pytest.raises(OSError, match=FILE):
         read_links(Files({FILE: content}))
