@@ -38,10 +38,12 @@ def pair(cargo: Cargo, there: There) -> Pair:
     taken = dict(_taken(cargo, there.folder))
     if not taken:
         return Pair.ABSENT
-    if there.checkpoint is not None and there.checkpoint.state is State.COMPLETE:
-        same = _compared(cargo, there.checkpoint, there.manifest, taken)
+    whole = there.checkpoint is not None and there.checkpoint.state is State.COMPLETE
+    if whole or _proven(there, taken):
+        same = _compared(cargo, there, taken)
         if same is not None:
             return same
+    if there.checkpoint is not None and whole:
         if cargo.checkpoint.named and there.checkpoint.saved_ns <= cargo.checkpoint.saved_ns:
             return Pair.OLDER
         return Pair.BEGUN if there.begun and not _whole(cargo, taken) else Pair.OTHER
@@ -64,15 +66,22 @@ def _taken(cargo: Cargo, folder: Folder) -> Iterator[tuple[str, Entry]]:
             yield piece.target, Entry(0, 0)
 
 
-def _compared(
-    cargo: Cargo, there: Checkpoint, manifest: Manifest | None, taken: Mapping[str, Entry]
-) -> Pair | None:
+def _proven(there: There, taken: Mapping[str, Entry]) -> bool:
+    """Whether its manifest says that what is there came whole.
+
+    Some are no checkpoint, or not complete, until a tracker names them, which comes last.
+    """
+    if there.checkpoint is not None and there.checkpoint.state is State.DAMAGED:
+        return False
+    return there.manifest is not None and there.manifest.fits(taken)
+
+
+def _compared(cargo: Cargo, there: There, taken: Mapping[str, Entry]) -> Pair | None:
     """Return EQUAL or UNSURE where files and sizes are the same; None where they are not."""
-    noted = manifest.files if manifest else {}
+    noted = there.manifest.files if there.manifest else {}
+    key = there.checkpoint.key_file if there.checkpoint else None
     made = {path for path, file in noted.items() if file.made} | set(cargo.made)
-    files = {
-        path: e for path, e in taken.items() if path not in cargo.roots or path == there.key_file
-    }
+    files = {path: e for path, e in taken.items() if path not in cargo.roots or path == key}
     files = {path: e for path, e in files.items() if path not in made}
     pieces = {piece.target: piece for piece in cargo.payload()}
     if files.keys() != pieces.keys():
