@@ -177,7 +177,7 @@ COMMANDS = {
     ),
     "status": Command(
         _status,
-        "Show the age of each run's newest complete checkpoint, sizes, trash and free space.",
+        "Show the age of each run's newest complete checkpoint, sizes, copies, trash and free space.",
     ),
     "demo": Command(
         _demo, "Make a small sample run and walk through list, verify, a pin, prune and undo on it."
