@@ -17,12 +17,15 @@ from ckptctl.looking import links_in
 from ckptctl.manifest import ALGORITHM, Manifest, ManifestError
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import manifests_in
-from ckptctl.model import Checkpoint, Copy, Lack, Layout, Run, State
+from ckptctl.model import NS, Checkpoint, Copy, Lack, Layout, Run, State
 from ckptctl.pace import in_order
 from ckptctl.prove import Manifests
 from ckptctl.recalling import Memory
 from ckptctl.stores import Access, is_local
 from ckptctl.survey import Reading, Survey, read_run, run_store, state_dirs, survey
+
+_DOWN_NS = 60 * NS
+"""A server that did not answer is not asked again for that long: others wait for the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,12 @@ class There:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The other tiers of a run.  `down` remembers within a call which of them could not be reached."""
+    """The other tiers of a run.  `down` remembers for a while which of them could not be reached."""
 
     sites: tuple[Site, ...]
     layouts: Sequence[Layout]
     clock: Callable[[], int]
-    down: dict[str, Lack]
+    down: dict[str, tuple[int, Lack]]  # until when
 
     @property
     def near(self) -> Elsewhere:
@@ -122,9 +125,10 @@ class Elsewhere:
         return f"{sound} of {needed} copies were read and are sound: {'; '.join(wrong) or 'there are no more'}"
 
     def _look(self, site: Site) -> There | Lack:
-        if site.tier in self.down:
-            return self.down[site.tier]
         now_ns = self.clock()
+        until_ns, lack = self.down.get(site.tier, (0, None))
+        if lack is not None and now_ns < until_ns:
+            return lack
         try:
             return _seen(site, self.layouts, now_ns)
         except (CkptctlError, OSError) as error:
@@ -135,7 +139,7 @@ class Elsewhere:
             if not is_local(site.location) and not any(
                 isinstance(cause, PermissionError) for cause in causes
             ):
-                self.down[site.tier] = lack
+                self.down[site.tier] = (self.clock() + _DOWN_NS, lack)
             return lack
 
 

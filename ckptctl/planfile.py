@@ -1,7 +1,7 @@
 """A plan as a file: what one prune decided, for another to carry out once, and no more than that.
 
 JSON: `{"schema":"ckptctl/plan","version":1,"id","created_at","location","recursive","runs":[{"name",
-"location","keepers":[...],"metrics":[[name, mode]],"grace_ns","actions":[{"action","checkpoint",
+"location","keepers":[...],"metrics":[[name, mode]],"grace_ns","copies","actions":[{"action","checkpoint",
 "member","bytes","files":{path: [bytes, mtime_ns, inode or ETag]},"why":[...]}]}]}`.
 """
 
@@ -47,6 +47,7 @@ class PlannedRun:
     keepers: frozenset[str]
     metrics: tuple[Metric, ...]
     grace_ns: int
+    copies: int  # on other tiers, that each deletion needs
     actions: tuple[PlannedAction, ...]
 
 
@@ -61,7 +62,9 @@ class PlanFile:
     runs: tuple[PlannedRun, ...]
 
 
-def planned_run(plan: Plan, location: str, metrics: Sequence[Metric], grace_ns: int) -> PlannedRun:
+def planned_run(
+    plan: Plan, location: str, metrics: Sequence[Metric], grace_ns: int, copies: int
+) -> PlannedRun:
     """Return what a plan file holds of one run's plan."""
     short = {d.checkpoint.member: d.short for d in plan.decisions}
     actions = (
@@ -81,6 +84,7 @@ def planned_run(plan: Plan, location: str, metrics: Sequence[Metric], grace_ns: 
         keepers=plan.keepers,
         metrics=tuple(metrics),
         grace_ns=grace_ns,
+        copies=copies,
         actions=tuple(actions),
     )
 
@@ -120,6 +124,7 @@ def dump(plan: PlanFile) -> str:
                 "keepers": sorted(run.keepers),
                 "metrics": [[metric.name, metric.mode] for metric in run.metrics],
                 "grace_ns": run.grace_ns,
+                "copies": run.copies,
                 "actions": [
                     {
                         "action": action.doing,
@@ -171,6 +176,7 @@ def _run(value: Mapping[str, object]) -> PlannedRun:
         keepers=frozenset(str(member) for member in _list(run["keepers"])),
         metrics=tuple(metrics),
         grace_ns=int(str(run["grace_ns"])),
+        copies=int(str(run.get("copies", 0))),
         actions=tuple(_action(action) for action in _list(run["actions"])),
     )
 

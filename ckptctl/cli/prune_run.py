@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ckptctl.apply import Applier
 from ckptctl.asking import Asking
 from ckptctl.cli.deciding import decide_run, policy_of, refuse_unread
-from ckptctl.cli.elsewhere import guard_of, held_back
+from ckptctl.cli.elsewhere import guard_of, held_back, needed
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -114,6 +114,8 @@ class PruneRun:
         try:
             said = policy_of(self.session, None, self.flags, self.view, self.found)
             policy = replace(said or self.flags.policy(), grace_ns=planned.grace_ns)
+            # What the plan was made under holds, with another configuration or none.
+            policy = replace(policy, require_copies=max(needed(policy), planned.copies))
             run = read_run(self.view, self.found, reading_of(self.session, policy))
             refuse_unread(run)
             self._refuse_unsound(planned, run)
@@ -153,7 +155,11 @@ class PruneRun:
             return None
         where = settled_path(self.view, self.path)
         return planned_run(
-            self.plan, where, metrics_asked(self.policy.keep), self.policy.grace_ns or 0
+            self.plan,
+            where,
+            metrics_asked(self.policy.keep),
+            self.policy.grace_ns or 0,
+            needed(self.policy),
         )
 
     def applied(self) -> PruneRun:

@@ -45,7 +45,9 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     clock: Callable[[], int] = time.time_ns
-    down: dict[str, Lack] = field(default_factory=dict)  # tiers that could not be reached
+    down: dict[str, tuple[int, Lack]] = field(
+        default_factory=dict
+    )  # tiers that could not be reached
     began: float = field(default_factory=time.monotonic)
 
     def open(self, location: str, prometheus: str | None = None) -> None:

@@ -166,6 +166,9 @@ def test_a_plan_asks_for_copies_again(tmp_path: Path, ckptctl: Ckptctl) -> None:
     here.copy([1, 2, 3])
     plan = str(tmp_path / "plan.json")
     assert here.prune("--plan-out", plan).code == 0
+    bare = here("prune", here.run, "--from-plan", plan, "--no-config", config=False)
+    assert (bare.code, here.left) == (5, [1, 2, 3, 4])  # no tiers are known, so no copies
+    assert here.prune("--plan-out", plan).code == 0
     (here.at("slow") / "step_2.pt").unlink()
     done = here.prune("--from-plan", plan)
     assert done.code == 5
