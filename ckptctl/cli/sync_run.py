@@ -30,6 +30,7 @@ from ckptctl.reading import Below
 from ckptctl.report import Outcome
 from ckptctl.stores import is_local, scheme_of, told
 from ckptctl.stores._base import Store
+from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
 from ckptctl.transfer.cargo import Cargo, load
 from ckptctl.transfer.carrying import carry
@@ -223,7 +224,13 @@ class SyncRun:
             strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
             kind = self.view.by_name[checkpoint.format]
             how = arrival(kind, checkpoint, scheme_of(self.to), strange)
-            yield load(checkpoint, self.found.folder, manifest, how)
+            yield load(checkpoint, self.found.folder, manifest, how, self._link_time)
+
+    def _link_time(self, path: str) -> int:
+        store, below = self.view.store, self.found.folder.path
+        return (
+            store.link_time(f"{below}/{path}".lstrip("/")) if isinstance(store, LocalStore) else 0
+        )
 
     def _planned(self, cargoes: Sequence[Cargo], destination: Destination | None) -> None:
         """Tell what would be done."""

@@ -101,6 +101,14 @@ class LocalReading:
             return None
         return entry_of(found) if stat.S_ISREG(found.st_mode) else None
 
+    def link_time(self, path: str) -> int:
+        """Return when a symbolic link was made, in ns; 0 where there is none."""
+        try:
+            with self.parent(path) as (folder, name):
+                return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+        except (FileNotFoundError, VanishedError):
+            return 0
+
     @contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:
         """Open the directory that holds a path, step by step, following no link.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ckptctl.arriving import Arrival
 from ckptctl.listing import Entry, Folder
 from ckptctl.looking import links_in
-from ckptctl.manifest import Manifest, Noted
+from ckptctl.manifest import Manifest
 from ckptctl.model import Checkpoint
 
 
@@ -33,6 +33,7 @@ class Cargo:
     member: str  # its path at the destination
     pieces: tuple[Piece, ...]  # in the order in which they may appear: the key file last
     links: Mapping[str, str] = field(default_factory=dict)
+    link_times: Mapping[str, int] = field(default_factory=dict)  # mtimes in ns, as far as known
     dirs: Mapping[str, int] = field(default_factory=dict)  # with their mtimes in ns
     made: Mapping[str, bytes] = field(
         default_factory=dict
@@ -75,6 +76,7 @@ class Cargo:
             member=at(self.member),
             pieces=pieces,
             links={at(path): text for path, text in self.links.items()},
+            link_times={at(path): ns for path, ns in self.link_times.items()},
             dirs={at(path): ns for path, ns in self.dirs.items()},
             made={at(path): content for path, content in self.made.items()},
             early=tuple(map(at, self.early)),
@@ -88,11 +90,16 @@ class Cargo:
 
 
 def load(
-    checkpoint: Checkpoint, folder: Folder, manifest: Manifest | None, arrival: Arrival
+    checkpoint: Checkpoint,
+    folder: Folder,
+    manifest: Manifest | None,
+    arrival: Arrival,
+    time_of: Callable[[str], int],
 ) -> Cargo:
     """Return what there is to copy.
 
-    `folder` is the run's at the source, `manifest` the one of the checkpoint there.
+    `folder` is the run's at the source, `manifest` the one of the checkpoint there; `time_of` tells
+    when a symbolic link was made, 0 where nobody knows.
     """
     noted = manifest.files if manifest else {}
     strange = {path for path, file in noted.items() if file.made}
@@ -119,20 +126,20 @@ def load(
                 path in checkpoint.sidecars,
             )
         )
+    links = links_in(checkpoint, folder)
+    noted_links = {path: file for path, file in noted.items() if file.link is not None}
     return Cargo(
         checkpoint=checkpoint,
         member=checkpoint.member,
         pieces=tuple(pieces),
-        links=links_in(checkpoint, folder) or _links(noted),
+        links=links or {path: file.link or "" for path, file in noted_links.items()},
+        link_times={path: time_of(path) for path in links}
+        or {path: file.mtime_ns for path, file in noted_links.items()},
         dirs=dict(manifest.dirs) if manifest and manifest.dirs else _dirs(checkpoint, folder),
         made=arrival.made,
         early=arrival.first,
         late=arrival.last,
     )
-
-
-def _links(noted: Mapping[str, Noted]) -> dict[str, str]:
-    return {path: file.link for path, file in noted.items() if file.link is not None}
 
 
 def _dirs(checkpoint: Checkpoint, folder: Folder) -> dict[str, int]:

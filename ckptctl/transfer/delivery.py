@@ -67,7 +67,10 @@ def manifest_of(cargo: Cargo, sent: Mapping[str, Sent], said: Metadata, quay: Qu
             entry.etag or None,
             made=True,
         )
-    links = {path: Noted(0, 0, None, link=text) for path, text in cargo.links.items()}
+    links = {
+        path: Noted(0, cargo.link_times.get(path, 0), None, link=text)
+        for path, text in cargo.links.items()
+    }
     checkpoint = cargo.checkpoint
     return Manifest(
         name=checkpoint.name,

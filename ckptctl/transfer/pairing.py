@@ -92,11 +92,11 @@ def _compared(cargo: Cargo, there: There, taken: Mapping[str, Entry]) -> Pair | 
         known = noted.get(path)
         if known is None or not known.fits(files[path]):
             return Pair.UNSURE
-        if known.mtime_ns == piece.mtime_ns or (piece.digest and piece.digest == known.digest):
-            continue
         if piece.digest and known.digest:
-            return None
-        return Pair.UNSURE
+            if piece.digest != known.digest:
+                return None
+        elif known.mtime_ns != piece.mtime_ns:
+            return Pair.UNSURE
     return Pair.EQUAL
 
 

@@ -73,6 +73,8 @@ class DiskDelivery:
             parent_of(staged, path)
             staged.remove_file(path)
             staged.make_link(path, text)
+            if cargo.link_times.get(path):
+                staged.set_time(path, cargo.link_times[path])
         for path, content in cargo.made.items():
             sent[path] = _made(staged, path, content)
         for piece in left:
