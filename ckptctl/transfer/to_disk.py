@@ -65,16 +65,7 @@ class DiskDelivery:
         moved = {p.target: s for p in first if (s := _arrived(p, notes, run)) is not None}
         left = [piece for piece in first if piece.target not in moved]
         sent = sender.send(left, staged, lambda path: path, notes)
-        for piece in cargo.payload():
-            if piece.twin is not None:
-                staged.remove_file(piece.target)
-                staged.make_twin(piece.target, piece.twin)
-        for path, text in cargo.links.items():
-            parent_of(staged, path)
-            staged.remove_file(path)
-            staged.make_link(path, text)
-            if cargo.link_times.get(path):
-                staged.set_time(path, cargo.link_times[path])
+        _link(cargo, staged)
         for path, content in cargo.made.items():
             sent[path] = _made(staged, path, content)
         for piece in left:
@@ -93,6 +84,20 @@ class DiskDelivery:
         with suppress(OSError):
             notes.forget()
         state.remove_tree(stage)
+
+
+def _link(cargo: Cargo, staged: LocalStore) -> None:
+    """Make second names and symbolic links, anew where an interrupted call made them."""
+    for piece in cargo.payload():
+        if piece.twin is not None:
+            staged.remove_file(piece.target)
+            staged.make_twin(piece.target, piece.twin)
+    for path, text in cargo.links.items():
+        parent_of(staged, path)
+        staged.remove_file(path)
+        staged.make_link(path, text)
+        if cargo.link_times.get(path):
+            staged.set_time(path, cargo.link_times[path])
 
 
 def _arrived(piece: Piece, notes: Notes, run: LocalStore) -> Sent | None:
