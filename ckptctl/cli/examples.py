@@ -33,6 +33,16 @@ ckptctl verify runs/llm --level digest
 # every night a twentieth of all bytes
 ckptctl verify -r runs --level digest --sample 5% -q
 """,
+    "sync": """\
+# all that is complete, the newest first; again, and only what is missing is sent
+ckptctl sync /local/nvme/llm s3://bucket/runs/llm
+
+# every run, the best two and each 5000th step, at most 500 MB a second
+ckptctl sync -r /lustre/proj @cloud --keep-every 5000 --keep-best 2 --metric val_ppl --bwlimit 500MB
+
+# make room: what is proven there and no guard keeps goes here
+ckptctl sync /local/nvme/llm /lustre/proj/llm --move
+""",
     "undo": """\
 # what could be brought back, then one of it
 ckptctl undo runs/llm --list
