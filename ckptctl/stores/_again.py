@@ -15,6 +15,7 @@ from typing import TypeVar
 
 TRIES = 3
 _FIRST_SECONDS = 0.1
+_LOST = frozenset({errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EBUSY})
 
 Got = TypeVar("Got")
 
@@ -30,6 +31,11 @@ def garbled(doing: str, where: str, key: str = "") -> GarbledError:
         f"{doing} {where}: the answer is broken, or not that of such a server; check the endpoint, and any proxy or login page on the way there",
         key or None,
     )
+
+
+def lost(error: OSError) -> bool:
+    """Whether the network or the server failed, so that the same may succeed later."""
+    return error.errno in _LOST or isinstance(error, GarbledError)
 
 
 def _is_garbled(error: Exception) -> bool:

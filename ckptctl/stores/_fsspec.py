@@ -39,8 +39,10 @@ def nanoseconds(when: object) -> int:
     if isinstance(when, datetime):
         aware = when if when.tzinfo else when.replace(tzinfo=UTC)
         return (aware - _EPOCH) // _MICROSECOND * 1000
-    if isinstance(when, int | float):
-        return int(when * NS)
+    if isinstance(when, float):
+        return round(when * 1_000_000) * 1000  # more than microseconds it cannot hold
+    if isinstance(when, int):
+        return when * NS
     return 0
 
 

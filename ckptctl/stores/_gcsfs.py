@@ -36,4 +36,5 @@ def file_system(tries: int | None) -> Any:  # noqa: ANN401 - gcsfs has no types
         self.reached = True
         return answer
 
-    return type("GCSFileSystem", (GCSFileSystem,), {"_request": request, "reached": False})
+    own = {"_request": request, "reached": False, "request_once": once}
+    return type("GCSFileSystem", (GCSFileSystem,), own)

@@ -6,13 +6,16 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ckptctl.listing import Entry, Folder
 from ckptctl.packed import Packed, joined, packed, without
 from ckptctl.stores._again import again, garbled
 from ckptctl.stores._base import DEEPEST, STATE_NAME, Capabilities, TooManyKeysError
 from ckptctl.stores._past import Past
+
+if TYPE_CHECKING:
+    from ckptctl.stores._object_moving import KeysMoving  # which knows what keys are
 
 ODD = frozenset({"", ".", ".."})
 """Parts of keys that no path can have."""
@@ -97,6 +100,16 @@ class Keys(Protocol):
 
     def delete_markers(self, markers: Sequence[str]) -> None:
         """Delete the markers of empty directories ("a/b/" before "a/"), as far as that can be done."""
+
+    def stream(self, key: str, offset: int, entry: Entry) -> Iterator[memoryview]:
+        """Yield the bytes of this version from an offset on, some MiB each.
+
+        VanishedError where it is another now; OSError, too, where what comes breaks off.
+        """
+
+    @property
+    def moving(self) -> KeysMoving:
+        """How large files come in."""
 
     def past(self) -> Past:
         """Return who can be asked what the bucket keeps of what is deleted."""

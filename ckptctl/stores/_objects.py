@@ -21,14 +21,15 @@ from ckptctl.stores._base import (
 )
 from ckptctl.stores._blob import ObjectBlob
 from ckptctl.stores._keeping import Keeping
-from ckptctl.stores._keys import BATCH, ODD, Keys, Page, Tree
+from ckptctl.stores._keys import BATCH, Keys, Page, Tree
+from ckptctl.stores._object_moving import ObjectMoving
 from ckptctl.stores._past import asked
 from ckptctl.stores._sound import sound_path
 
 _AT_ONCE = 16  # batches that are deleted: a server takes up to a second for each
 
 
-class ObjectStore:
+class ObjectStore(ObjectMoving):
     """All keys that begin with a prefix and "/".  Nothing is cached; closing costs nothing."""
 
     def __init__(self, root: str, keys: Keys, prefix: str, max_keys: int) -> None:
@@ -53,17 +54,6 @@ class ObjectStore:
 
     def close(self) -> None:
         """Do nothing: connections are the library's."""
-
-    def _key(self, path: str) -> str:
-        """Return the full key of a path, which must not lead out of the location."""
-        if not ODD.isdisjoint(path.split("/")):
-            raise OSError(errno.EINVAL, "no path below its run", path)
-        return f"{self.prefix}/{path}" if self.prefix else path
-
-    def _prefix(self, path: str) -> str:
-        """Return what all keys below a path begin with: never the twin of a longer name."""
-        at = self._key(path) if path else self.prefix
-        return f"{at}/" if at else ""
 
     def listing(self, path: str = "", *, deep: bool = True) -> Folder:
         """Return all below a path from one listing; ckptctl's own records are left out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
@@ -20,10 +20,16 @@ from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._obstore_listing import entry_in, level, listed
 from ckptctl.stores._one_by_one import delete_each
 from ckptctl.stores._past import NoPast, Past
+from ckptctl.stores._s3_moving import S3Moving
 from ckptctl.stores._sound import spelt
+
+if TYPE_CHECKING:
+    from ckptctl.stores._s3_requests import Reach
 
 _THREADS = 16
 _NO_RANGE = 416
+_STREAMED = 2**20
+"""Bytes of a block: larger ones are slower, and take memory."""
 
 
 class ObstoreKeys:
@@ -31,8 +37,15 @@ class ObstoreKeys:
 
     able = Capabilities(match=True, checksum=True)
 
-    def __init__(self, store: Any, where: str, spare: Callable[[], Keys]) -> None:  # noqa: ANN401 - obstore's class differs between its versions
+    def __init__(
+        self,
+        store: Any,  # noqa: ANN401 - obstore's class differs between its versions
+        where: str,
+        spare: Callable[[], Keys],
+        reach: Callable[[], Reach],
+    ) -> None:
         self._store = store
+        self.moving = S3Moving(self, reach)
         self.where = where
         self._spare = spare
         # Of each object that was written: None where the bucket never had versions.
@@ -132,6 +145,31 @@ class ObstoreKeys:
                 if seen_in(error).status == PRECONDITION:
                     raise VanishedError(errno.ESTALE, "it was saved anew meanwhile", key) from None
                 raise
+
+    def stream(self, key: str, offset: int, entry: Entry) -> Iterator[memoryview]:
+        """Yield the bytes of this version from an offset on, as they come."""
+        if not spelt(key):
+            yield from self._spare().stream(key, offset, entry)
+            return
+        import obstore  # noqa: PLC0415
+
+        options: Any = {"range": {"offset": offset}, "if_match": f'"{entry.etag}"'}
+        with translated("reading from", self.where, key):
+            try:
+                found = obstore.get(self._store, key, options=options)
+            except Exception as error:
+                if seen_in(error).status == PRECONDITION:
+                    raise VanishedError(errno.ESTALE, "it was saved anew meanwhile", key) from None
+                raise
+            if found.meta["size"] != entry.size:
+                raise VanishedError(errno.ESTALE, "it has another size by now", key)
+            coming = iter(found.stream(min_chunk_size=_STREAMED))
+        while True:
+            with translated("reading from", self.where, key):
+                block = next(coming, None)
+            if block is None:
+                return
+            yield memoryview(block)
 
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
         """Write an object whole by one request."""

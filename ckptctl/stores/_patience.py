@@ -26,6 +26,13 @@ PATIENCE: Mapping[str, Any] = {
 }
 """What botocore is told, with which a server that is not there is known within 30 s."""
 
+UNKNOWN_SECONDS = 15
+LOST_SECONDS = 90
+"""For how long a piece of a large file is sent anew: to whom never answered, and to whom did.
+
+A network may be gone for a minute; what was sent until then is worth waiting for.
+"""
+
 _OBSTORE_ATTEMPTS = 9
 
 

@@ -6,14 +6,15 @@ The calls are S3's own by s3fs's session, so that nothing is cached, and each er
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._again import garbled
 from ckptctl.stores._base import Capabilities
 from ckptctl.stores._checksums import checksums_of_s3
+from ckptctl.stores._download import by_parts
 from ckptctl.stores._errors import host_of, refusal, refused, seen_in, translated
 from ckptctl.stores._fsspec import answers, entry_of, quiet
 from ckptctl.stores._keeping import Keeping
@@ -22,6 +23,10 @@ from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._options import S3_NAMES, S3Options
 from ckptctl.stores._past import BRIEF_SECONDS, Past, Version, of_s3
 from ckptctl.stores._patience import PATIENCE
+from ckptctl.stores._s3_moving import S3Moving
+
+if TYPE_CHECKING:
+    from ckptctl.stores._s3_requests import Reach
 
 
 class S3fsKeys:
@@ -29,12 +34,19 @@ class S3fsKeys:
 
     able = Capabilities(match=True, checksum=True)
 
-    def __init__(self, bucket: str, found: S3Options, options: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        found: S3Options,
+        options: Mapping[str, object],
+        reach: Callable[[], Reach],
+    ) -> None:
         import s3fs  # noqa: PLC0415 - takes most of a second
 
         quiet("s3fs", "fsspec", "aiobotocore", "botocore")
         self.where = f"s3://{bucket}" + (f" at {host_of(found.endpoint)}" if found.endpoint else "")
         self._bucket = bucket
+        self.moving = S3Moving(self, reach)
         client = dict(found.client)
         if found.region:
             client["region_name"] = found.region
@@ -182,6 +194,12 @@ class S3fsKeys:
     def part(self, key: str, offset: int, length: int, etag: str) -> bytes:
         """Return bytes of the version that was opened."""
         return self._get(key, Range=f"bytes={offset}-{offset + length - 1}", IfMatch=f'"{etag}"')[1]
+
+    def stream(self, key: str, offset: int, entry: Entry) -> Iterator[memoryview]:
+        """Yield the bytes of this version from an offset on, by ranged requests."""
+        return by_parts(
+            lambda begin, length: self.part(key, begin, length, entry.etag), offset, entry.size
+        )
 
     def _entry(self, found: Mapping[str, Any], key: str) -> Entry:
         """Return what an answer says of one object."""

@@ -9,10 +9,13 @@ from typing import Any
 
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._any_moving import AnyMoving
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
+from ckptctl.stores._download import by_parts
 from ckptctl.stores._errors import refused, translated
 from ckptctl.stores._fsspec import entry_of, quiet
 from ckptctl.stores._keys import Page
+from ckptctl.stores._object_moving import KeysMoving
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._one_by_one import delete_each
 from ckptctl.stores._options import typed
@@ -34,6 +37,7 @@ class AnyKeys:
         self._fs = fs
         self.where = where
         self._lead = lead
+        self.moving: KeysMoving = AnyMoving(fs, self, lead)
 
     def _path(self, key: str) -> str:
         return f"{self._lead}{key}"
@@ -114,6 +118,10 @@ class AnyKeys:
         """Return bytes of the file as it is now."""
         with translated("reading from", self.where, key):
             return bytes(self._fs.cat_file(self._path(key), start=offset, end=offset + length))
+
+    def stream(self, key: str, offset: int, entry: Entry) -> Iterator[memoryview]:
+        """Yield the bytes of the file as it is now, by ranged reads."""
+        return by_parts(lambda begin, length: self.part(key, begin, length, ""), offset, entry.size)
 
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
         """Write a file whole; what a version must match is more than fsspec can say."""

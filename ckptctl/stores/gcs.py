@@ -17,8 +17,10 @@ from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._again import garbled
 from ckptctl.stores._base import Capabilities, MistakenError, Opening, opener
 from ckptctl.stores._checksums import checksums_of_gcs
+from ckptctl.stores._download import by_parts
 from ckptctl.stores._errors import host_of, refused, translated
 from ckptctl.stores._fsspec import answers, entry_of
+from ckptctl.stores._gcs_moving import GcsMoving
 from ckptctl.stores._gcsfs import file_system, patience
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page, paged
@@ -53,6 +55,7 @@ class GcsKeys(AnyKeys):
     def __init__(self, fs: Any, bucket: str, where: str) -> None:  # noqa: ANN401 - gcsfs has no types
         super().__init__(fs, where, f"{bucket}/")
         self._bucket = bucket
+        self.moving = GcsMoving(fs, self, bucket)
 
     def _call(self, method: str, path: str, *parts: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         return self._fs.call(method, path, self._bucket, *parts, **arguments)
@@ -137,8 +140,20 @@ class GcsKeys(AnyKeys):
             )
         return bytes(content)
 
+    def stream(self, key: str, offset: int, entry: Entry) -> Iterator[memoryview]:
+        """Yield the bytes of this version from an offset on, by ranged requests."""
+        return by_parts(
+            lambda begin, length: self.part(key, begin, length, entry.etag), offset, entry.size
+        )
+
     def put(self, key: str, content: bytes, *, new: bool = False, if_match: str = "") -> None:
-        """Write an object whole by one request, in which name and content are two parts."""
+        """Write an object whole by one request."""
+        self.put_told(key, content, new=new, if_match=if_match)
+
+    def put_told(
+        self, key: str, content: bytes, *, new: bool = False, if_match: str = ""
+    ) -> Mapping[str, Any]:
+        """Write an object, name and content as two parts of one request; return what is said of it."""
         edge = f"==ckptctl{os.urandom(12).hex()}=="
         body = (
             f"--{edge}\nContent-Type: application/json; charset=UTF-8\n\n{json.dumps({'name': key})}\n"
@@ -159,6 +174,7 @@ class GcsKeys(AnyKeys):
             raise refused(error, self.where, key, new=new, if_match=if_match) from None
         if not isinstance(found, Mapping) or "generation" not in found:
             raise garbled("writing to", self.where)
+        return found
 
     def delete(self, keys: Mapping[str, str]) -> dict[str, str]:
         """Delete the generations that are meant, many at once, and see what became of each."""

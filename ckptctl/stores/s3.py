@@ -27,6 +27,7 @@ from ckptctl.stores._options import (
     with_bucket,
 )
 from ckptctl.stores._patience import retries, timeouts
+from ckptctl.stores._s3_requests import Reach
 from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_region
 
 
@@ -45,61 +46,84 @@ def _keys_of(bucket: str, options: Mapping[str, object]) -> Keys:
     found = s3_options(options, os.environ)
     from ckptctl.stores._s3fs import S3fsKeys  # noqa: PLC0415 - for the same reason as s3fs itself
 
+    @cache
+    def reach() -> Reach:
+        return _reach(bucket, found)
+
     @cache  # it looks for credentials and connects anew
     def spare() -> Keys:
-        return S3fsKeys(bucket, found, options)
+        return S3fsKeys(bucket, found, options, reach)
 
     if options.get("engine") == "fsspec":
         return spare()
     refuse_unknown(options, S3_NAMES, "; engine=fsspec takes all of s3fs")
     if options.get("engine", "obstore") != "obstore":
         raise MistakenError(errno.EINVAL, "there is no such engine; use obstore or fsspec")
-    return _through_obstore(bucket, found, spare)
+    return _through_obstore(reach, spare)
 
 
-def _through_obstore(bucket: str, found: S3Options, spare: Callable[[], Keys]) -> ObstoreKeys:
-    from obstore.store import S3Store  # noqa: PLC0415 - only who needs a bucket waits for it
-
+def _reach(bucket: str, found: S3Options) -> Reach:
+    """Return how a bucket is reached.  PermissionError where there are no credentials."""
     where = f"s3://{bucket}"
     ready = explicit(found, os.environ)
     profile = None if ready else from_profile(found, where)
     use = ready or found
     endpoint = use.endpoint or (profile.endpoint if profile else None)
     region = sound_region(use.region or (profile.region if profile else None))
-    # What is said here goes before obstore's own reading of the environment.
-    config: dict[str, Any] = {
-        "region": region or ("us-east-1" if endpoint else region_of(bucket)),
-        "skip_signature": use.anon,
-        "conditional_put": "etag",
-    }
+    region = region or ("us-east-1" if endpoint else region_of(bucket))
     if endpoint:
-        config["endpoint"] = with_bucket(endpoint, bucket) if use.virtual else endpoint
-        if "AWS_ENDPOINT_URL_S3" in os.environ:
-            config["aws_endpoint_url_s3"] = config["endpoint"]
         where += f" at {host_of(endpoint)}"
-    if use.virtual:
-        config["virtual_hosted_style_request"] = True
-    if use.requester_pays:
-        config["request_payer"] = True
     provider = static(use) or (profile.credential if profile else None)
     if provider is None and not use.anon:
         raise no_credentials(where)
+    return Reach(
+        bucket=bucket,
+        endpoint=endpoint,
+        virtual=use.virtual,
+        where=where,
+        region=region,
+        credential=None if use.anon else provider,
+        verify=use.verify,
+        payer=use.requester_pays,
+        config=use.config,
+        attempts=use.attempts,
+    )
+
+
+def _through_obstore(reach: Callable[[], Reach], spare: Callable[[], Keys]) -> ObstoreKeys:
+    from obstore.store import S3Store  # noqa: PLC0415 - only who needs a bucket waits for it
+
+    use = reach()
+    # What is said here goes before obstore's own reading of the environment.
+    config: dict[str, Any] = {
+        "region": use.region,
+        "skip_signature": use.credential is None,
+        "conditional_put": "etag",
+    }
+    if use.endpoint:
+        config["endpoint"] = with_bucket(use.endpoint, use.bucket) if use.virtual else use.endpoint
+        if "AWS_ENDPOINT_URL_S3" in os.environ:
+            config["aws_endpoint_url_s3"] = config["endpoint"]
+    if use.virtual:
+        config["virtual_hosted_style_request"] = True
+    if use.payer:
+        config["request_payer"] = True
     client: dict[str, Any] = {
         **timeouts(use.config),
-        "allow_http": bool(endpoint and endpoint[:5] == "http:"),
+        "allow_http": bool(use.endpoint and use.endpoint[:5] == "http:"),
     }
     if use.verify is False:
         client["allow_invalid_certificates"] = True
     elif isinstance(use.verify, str):
         with suppress(OSError), open(use.verify, "rb") as file:
             client["root_certificate"] = file.read()
-    with translated("opening", where):
+    with translated("opening", use.where):
         made: Any = S3Store
         store = made(
-            bucket,
+            use.bucket,
             config=config,
             client_options=client,
             retry_config=retries(use.attempts),
-            credential_provider=None if use.anon else provider,
+            credential_provider=use.credential,
         )
-    return ObstoreKeys(store, where, spare)
+    return ObstoreKeys(store, use.where, spare, reach)

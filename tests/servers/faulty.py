@@ -54,6 +54,9 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/xml"),)
     declared: int | None = None
 
+    def header(self, name: str) -> str:
+        return _header(self.headers, name)
+
     def raw(self) -> bytes:
         size = len(self.body) if self.declared is None else self.declared
         kept = [pair for pair in self.headers if pair[0].lower() not in _FRAMING]
