@@ -128,7 +128,7 @@ def as_google(*faults: faulty.Act) -> faulty.Act:
     done: dict[str, faulty.Answer] = {}
 
     def act(request: faulty.Request, forward: faulty.Forward) -> faulty.Answer:
-        span, at = request.header("Content-Range"), request.target
+        span, at = request.header("content-range"), request.target
         if span.startswith("bytes */"):
             return done.get(at) or faulty.Answer(308, b"", last.get(at, ()))
 
@@ -137,7 +137,7 @@ def as_google(*faults: faulty.Act) -> faulty.Act:
             if answer.status == 200:
                 done[at] = answer
             elif answer.status == 308:
-                last[at] = (("Range", answer.header("Range")),)
+                last[at] = (("Range", answer.header("range")),)
             return answer
 
         return waiting.pop(0)(request, heard) if waiting else heard(request)
