@@ -37,8 +37,8 @@ ckptctl verify -r runs --level digest --sample 5% -q
 # all that is complete, the newest first; again, and only what is missing is sent
 ckptctl sync /local/nvme/llm s3://bucket/runs/llm
 
-# every run, the best two and each 5000th step, at most 500 MB a second
-ckptctl sync -r /lustre/proj @cloud --keep-every 5000 --keep-best 2 --metric val_ppl --bwlimit 500MB
+# of every run each 5000th step, at most 500 MB a second
+ckptctl sync -r /lustre/proj @cloud --keep-every 5000 --bwlimit 500MB
 
 # make room: what is proven there and no guard keeps goes here
 ckptctl sync /local/nvme/llm /lustre/proj/llm --move
@@ -73,14 +73,14 @@ ckptctl annotate step_4000 --pin --tag paper --in runs/llm
 """,
     "resolve": """\
 # in a job script: where to go on, on whatever tier it is
-CKPT=$(ckptctl resolve latest @nvme/llm)
+ckptctl resolve latest @nvme/llm
 
 # the best so far
 ckptctl resolve best:val_loss runs/llm
 """,
     "promote": """\
 # the best by a metric, under a name that moves on with the next one
-ckptctl promote best:val_loss runs/llm --as prod --tag release --note "for the March demo"
+ckptctl promote best:val_loss runs/llm --as prod --note "March demo"
 ckptctl resolve alias:prod runs/llm
 
 # and back
