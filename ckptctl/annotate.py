@@ -77,6 +77,8 @@ def annotate(
         except OSError as error:
             unread.append(f"{error.filename or claim.key_file}: {error.strerror or error}")
             fact = Fact(State.INCOMPLETE, (Problem("unreadable", unread[-1]),))
+        if _only_recent(fact) and sources.known_whole:
+            fact = Fact(State.COMPLETE)
         if sources.member in beside.halves:
             fact = Fact(State.INCOMPLETE, (HALF_DELETED,))
         pointers = pointed.get(sources.member, ())
@@ -148,6 +150,9 @@ def _gather(item: Item, folder: Folder, reader: Reader, around: Beside) -> Sourc
         records=around.records.get(member, ()),
         manifest=manifest,
         manifest_fits=manifest is not None and manifest.fits(own_files, item.format.rewrites),
+        known_whole=manifest is not None
+        and own_files.keys() <= manifest.files.keys()
+        and manifest.fits(own_files),
         manifest_unread=manifest_unread,
         log=_logged(item, around.log),
         log_unread=around.log_unread,
@@ -178,6 +183,12 @@ def _read_sidecars(
         except OSError as error:
             failed.append(f"{path}: {error.strerror or error}")
     return read
+
+
+def _only_recent(fact: Fact) -> bool:
+    """Whether nothing but its age says that a checkpoint is still being saved."""
+    codes = {problem.code for problem in fact.problems}
+    return fact.state is State.SAVING and codes <= {"settling", "marker-older"}
 
 
 def _saved_last(gathered: Sequence[Sources], context: Context) -> frozenset[str]:

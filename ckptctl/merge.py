@@ -38,6 +38,7 @@ class Sources:
     records: tuple[Record, ...] = ()
     manifest: Manifest | None = None
     manifest_fits: bool = False  # it was made for these very files, but for what may rightly change
+    known_whole: bool = False  # all of these very files are in it: only what is whole gets one
     manifest_unread: str | None = None  # why it could not be understood
     log: Mapping[str, float] = field(default_factory=dict)
     log_unread: str | None = None
