@@ -17,19 +17,22 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptctl.stores._obstore import ObstoreKeys
+from ckptctl.stores._s3_requests import S3Requests
 
-CHANGING = ("put", "delete")
+CHANGING = ((ObstoreKeys, "put"), (ObstoreKeys, "delete"), (S3Requests, "ask"))
 
 
 def main() -> int:
     how, limit = sys.argv[1], int(sys.argv[2])
     count = 0
 
-    def wrapped(name: str) -> Callable[..., Any]:
-        real = getattr(ObstoreKeys, name)
+    def wrapped(kind: type, name: str) -> Callable[..., Any]:
+        real = getattr(kind, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
+            if name == "ask" and args[2] == "GET":
+                return real(*args, **kwargs)
             count += 1
             if how == "fail" and count >= limit > 0:
                 raise OSError(errno.ECONNREFUSED, "no connection (injected)")
@@ -42,8 +45,8 @@ def main() -> int:
 
         return call
 
-    for name in CHANGING:
-        setattr(ObstoreKeys, name, wrapped(name))
+    for kind, name in CHANGING:
+        setattr(kind, name, wrapped(kind, name))
     from ckptctl.cli.app import run  # noqa: PLC0415 - the requests must be wrapped before
 
     code = run(sys.argv[3:])

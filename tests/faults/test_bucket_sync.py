@@ -1,0 +1,90 @@
+"""A sync to a bucket that dies or fails at each request: nothing half looks whole there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import safetensors, torch_zip
+from tests.cli.test_buckets import options
+from tests.faults.moments import Moments
+from tests.program import Ckptctl, Done
+from tests.stores.places import Place, place
+from tests.trees import make_tree, read_tree
+
+LARGE = 17 * 2**20
+"""Bytes that go in parts."""
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place("s3-obstore", request)
+
+
+def make_run(root: Path) -> Path:
+    """A directory with an index that comes last, a large file with a sidecar, and a tracker."""
+    return make_tree(
+        root,
+        {
+            "checkpoint-1/model.safetensors": safetensors("a"),
+            "checkpoint-1/optimizer.pt": torch_zip(),
+            "checkpoint-1/trainer_state.json": '{"global_step": 1, "log_history": []}',
+            "step_2.pt": torch_zip({"data/1": bytes(LARGE)}),
+            "step_2.json": '{"loss": 1}',
+            "last_checkpoint": "step_2.pt",
+        },
+        age=7200,
+    )
+
+
+def sync(ckptctl: Ckptctl, run: Path, where: Place, to: str, how: str, nth: int) -> Done:
+    words = ("sync", run, f"{where.url}/{to}", *options(where), "--json")
+    return ckptctl(how, str(nth), *map(str, words), module=("tests.faults.dying_there",))
+
+
+def keys(where: Place, to: str) -> dict[str, bytes]:
+    try:
+        store = where.open().below(to)
+        return {path: store.read(path, 2**30) for path, _ in store.listing().walk()}
+    except FileNotFoundError:
+        return {}
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("how", ["kill", "fail", "lose"])
+def test_at_every_request(
+    s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, moments: Moments
+) -> None:
+    run = make_run(tmp_path / "run")
+    here = read_tree(run)
+    done = sync(ckptctl, run, s3, "counted", how, 0)
+    assert done.code == 0, done.stdout
+    assert keys(s3, "counted") == here
+    calls = re.search(r"calls=(\d+)", done.stderr)
+    assert calls
+    assert int(calls[1]) > 12
+    for nth in moments(int(calls[1]) + 1):
+        to = f"at{nth}"
+        died = sync(ckptctl, run, s3, to, how, nth)
+        now = keys(s3, to)
+        assert now.items() <= here.items(), nth
+        if now:
+            listed = ckptctl("list", f"{s3.url}/{to}", *options(s3), "--json", "--settle", "0s")
+            every = (c for r in listed.json["runs"] for c in r["checkpoints"])
+            whole = {file for c in every if c["state"] == "complete" for file in c["files"]}
+            assert whole <= now.keys(), nth
+            assert ("checkpoint-1/trainer_state.json" in whole) <= (
+                "checkpoint-1/optimizer.pt" in now
+            )
+            assert "last_checkpoint" not in now or "step_2.pt" in whole
+        if how != "kill":
+            assert (died.code == 0) <= (now == here), (nth, died.stdout, died.stderr)
+        again = sync(ckptctl, run, s3, to, "kill", 0)
+        assert again.code == 0, (nth, again.stdout, again.stderr)
+        assert keys(s3, to) == here, nth
+        assert not list(s3.open().below(to).unfinished()), nth
+        left = s3.open().listing(f".ckptctl/{to}")
+        assert "staging" not in left.folders, nth
