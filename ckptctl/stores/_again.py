@@ -33,6 +33,15 @@ def garbled(doing: str, where: str, key: str = "") -> GarbledError:
     )
 
 
+def gone(where: str, key: str) -> OSError:
+    """Return the error of an upload that is not there any more."""
+    return OSError(
+        errno.ESTALE,
+        f"writing to {where}: the upload is gone, and made no object; somebody aborted it, or a lifecycle rule did; copy it again",
+        key,
+    )
+
+
 def lost(error: OSError) -> bool:
     """Whether the network or the server failed, so that the same may succeed later."""
     return error.errno in _LOST or isinstance(error, GarbledError)

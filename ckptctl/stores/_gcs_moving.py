@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
-from ckptctl.stores._again import GarbledError, garbled, lost, wait
+from ckptctl.stores._again import GarbledError, garbled, gone, lost, wait
 from ckptctl.stores._errors import translated
 from ckptctl.stores._fsspec import entry_of
 from ckptctl.stores._moving import Incoming, Unfinished
@@ -68,15 +68,18 @@ class Session:
     def _ask(self, method: str, span: str, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
         from fsspec.asyn import sync  # noqa: PLC0415 - only who uploads needs it
 
-        with translated("writing to", self._where, self._key):
-            status, headers, _, body = sync(
-                self._fs.loop,
-                self._fs.request_once,
-                method,
-                f"{self._fs._location}{self.address}",  # noqa: SLF001 - as gcsfs itself does
-                headers={"Content-Range": f"bytes {span}"} if span else {},
-                data=io.BytesIO(content),  # of bytes aiohttp warns that they are large
-            )
+        try:
+            with translated("writing to", self._where, self._key):
+                status, headers, _, body = sync(
+                    self._fs.loop,
+                    self._fs.request_once,
+                    method,
+                    f"{self._fs._location}{self.address}",  # noqa: SLF001 - as gcsfs itself does
+                    headers={"Content-Range": f"bytes {span}"} if span else {},
+                    data=io.BytesIO(content),  # of bytes aiohttp warns that they are large
+                )
+        except VanishedError:
+            raise gone(self._where, self._key) from None
         return int(status), headers, bytes(body)
 
     def _told(
@@ -149,7 +152,7 @@ class GcsIncoming:
                 if there >= end:
                     return None
                 if there < begin:
-                    raise VanishedError(errno.ESTALE, "the upload lost what it had", self._key)
+                    raise gone(self._where, self._key)
                 before = there
                 there = self._session.send(there, content[there - begin :])
                 if not isinstance(there, Mapping) and there <= before:
@@ -190,7 +193,7 @@ class GcsIncoming:
     def leave(self) -> None:
         """Let go of it: what is under way comes to its end, but is not sent again."""
         self._left = True
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
         self._buffer.clear()
 
     def abandon(self) -> None:

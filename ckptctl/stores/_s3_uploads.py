@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ckptctl.stores._again import garbled
+from ckptctl.stores._again import garbled, gone
 from ckptctl.stores._fsspec import nanoseconds
 from ckptctl.stores._moving import Unfinished
 from ckptctl.stores._s3_requests import Answer, S3Requests
@@ -179,15 +178,6 @@ CHANGED = frozenset({"PreconditionFailed", "NoSuchKey", "412", "404"})
 
 REFUSED = CHANGED | _UNKNOWN_WORDS | {"AccessDenied", "403", "NoSuchBucket", "EntityTooLarge"}
 """What it says where it cannot copy, so that the bytes have to be read and written."""
-
-
-def gone(where: str, key: str) -> OSError:
-    """Return the error of an upload that is not there any more."""
-    return OSError(
-        errno.ESTALE,
-        f"writing to {where}: the upload is gone, and made no object; somebody aborted it, or a lifecycle rule did; copy it again",
-        key,
-    )
 
 
 def _source(source: S3Requests, key: str, etag: str) -> dict[str, str]:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ckptctl.listing import Entry
-from ckptctl.stores._again import lost
-from ckptctl.stores._s3_uploads import Part, S3Uploads, gone
+from ckptctl.stores._again import gone, lost
+from ckptctl.stores._s3_uploads import Part, S3Uploads
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -157,7 +157,7 @@ class S3Incoming:
     def leave(self) -> None:
         """Let go of it: what is under way comes to its end, but is not sent again."""
         self._ended.set()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
         self._buffer.clear()
 
     def abandon(self) -> None:

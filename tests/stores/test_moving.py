@@ -119,25 +119,27 @@ def test_fewer_bytes_than_announced_are_no_object(anywhere: Place) -> None:
 
 
 def as_google(*faults: faulty.Act) -> faulty.Act:
-    """Tell what there is of an upload, as Google's servers do: the emulator ends one that is asked for.
+    """Tell what there is of an upload, as Google's servers do, and take nothing twice.
 
-    The faults happen one after the other to what is sent.
+    The emulator ends an upload that is asked for.  The faults happen one after the other to what is sent.
     """
     waiting = list(faults)
-    last: dict[str, tuple[tuple[str, str], ...]] = {}
+    last: dict[str, str] = {}
     done: dict[str, faulty.Answer] = {}
 
     def act(request: faulty.Request, forward: faulty.Forward) -> faulty.Answer:
         span, at = request.header("content-range"), request.target
-        if span.startswith("bytes */"):
-            return done.get(at) or faulty.Answer(308, b"", last.get(at, ()))
+        end = int(last.get(at, "0-").partition("-")[2] or -1)
+        if at in done or not span.startswith(f"bytes {end + 1}-"):
+            known = (("Range", last[at]),) if at in last else ()
+            return done.get(at) or faulty.Answer(308, b"", known)
 
         def heard(request: faulty.Request) -> faulty.Answer:
             answer = forward(request)
             if answer.status == 200:
                 done[at] = answer
             elif answer.status == 308:
-                last[at] = (("Range", answer.header("range")),)
+                last[at] = answer.header("range")
             return answer
 
         return waiting.pop(0)(request, heard) if waiting else heard(request)
