@@ -99,7 +99,9 @@ class SyncRun:
         )
 
     def _sync(self) -> None:
-        policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or Policy()
+        policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or (
+            self.flags.policy()
+        )
         reading = reading_of(self.session, policy)
         run = read_run(self.view, self.found, reading)
         self.session.note(run.problems)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import safetensors, torch_zip
 from tests.faults.test_full_disk import in_small_file_system
 from tests.program import Ckptctl, Done
 from tests.saved import save
@@ -83,6 +83,17 @@ def test_what_is_not_complete_stays_and_what_is_no_checkpoint_too(
     assert named.code == 5
     assert "saving" in named.json["results"][0]["error"]
     assert ckptctl("sync", run, there, "--name", "step_9").code == 8
+
+
+def test_settle_says_when_what_has_no_marker_is_complete(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    source = tmp_path / "run"
+    make_tree(source, {"step_1/layer_00.safetensors": safetensors()})
+    set_age(source, 60)
+    waiting = ckptctl("sync", source, tmp_path / "there", "--json")
+    assert statuses(waiting) == {}
+    assert statuses(ckptctl("sync", source, tmp_path / "there", "--settle", "1s", "--json")) == {
+        "step_1": "done"
+    }
 
 
 def test_a_torn_one_that_looks_complete_is_found_before_it_is_copied(
