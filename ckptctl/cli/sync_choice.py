@@ -62,9 +62,11 @@ class Choice:
                 continue
             if checkpoint.doomed_ns is not None:
                 continue
-            unfit = self._unfit(checkpoint)
-            if unfit is None or self.wish.names or unfit[0] is Status.FAILED:
-                yield checkpoint, unfit
+            if checkpoint.state is State.COMPLETE:
+                yield checkpoint, None
+            elif self.wish.names:
+                text = f"is {checkpoint.state}: only what is complete is copied"
+                yield checkpoint, (Status.SKIPPED, text)
 
     def _named(self, run: Run) -> Iterator[str]:
         """Yield the members that were asked for by name.  NotFoundError."""
@@ -78,10 +80,8 @@ class Choice:
                 )
             yield from found
 
-    def _unfit(self, checkpoint: Checkpoint) -> Unfit | None:
-        """Return why a checkpoint is not copied: it is not whole, or turns out not to be."""
-        if checkpoint.state is not State.COMPLETE:
-            return Status.SKIPPED, f"is {checkpoint.state}: only what is complete is copied"
+    def torn(self, checkpoint: Checkpoint) -> Unfit | None:
+        """Return why a complete checkpoint is not copied: by its bytes it turns out not to be whole."""
         if not self.wish.verify or checkpoint.proven:
             return None
         found = prove(checkpoint, self.formats, self.reader, self.manifests)

@@ -41,11 +41,11 @@ from ckptctl.transfer.destination import (
     make_destination,
     records_in,
 )
-from ckptctl.transfer.notes import FOLDER as STAGING
+from ckptctl.transfer.notes import begun_in
 from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
 from ckptctl.transfer.sending import Sender
-from ckptctl.transfer.shipping import Shipper, task_of
+from ckptctl.transfer.shipping import Shipper, Task, task_of
 from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
@@ -106,9 +106,10 @@ class SyncRun:
         run = read_run(self.view, self.found, reading)
         self.session.note(run.problems)
         refuse_unread(run)
-        cargoes = list(self._loaded(run, reading, policy))
+        choice = self._choice(policy)
+        cargoes = list(self._loaded(run, reading, choice))
         if self.wish.dry_run:
-            self._planned(cargoes, self._look(reading))
+            self._planned(cargoes, self._look(reading), choice)
             return
         if not cargoes and self._look(reading) is None:
             return
@@ -127,7 +128,8 @@ class SyncRun:
             fresh = self._look(
                 reading
             )  # another process may have copied there until we had the lock
-            self._copy(cargoes, fresh or destination, self._shipper(source, root, applier, policy))
+            shipper = self._shipper(source, root, applier, policy)
+            self._copy(cargoes, fresh or destination, shipper, choice)
             after = self._look(reading)
             if after is not None:
                 dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
@@ -207,18 +209,20 @@ class SyncRun:
             )
         )
 
-    def _loaded(self, run: Run, reading: Reading, policy: Policy) -> Iterator[Cargo]:
-        """Yield what is to be copied, in order; what cannot be is told."""
+    def _choice(self, policy: Policy) -> Choice:
         manifests = noted_of(self.session, self.view, self.found)
         rules = policy.keep if self.flags.keep is not None else self.wish.rules
         reader = Below(self.view.store, self.found.folder.path)
-        choice = Choice(self.wish, rules, self.view.by_name, reader, manifests)
+        return Choice(self.wish, rules, self.view.by_name, reader, manifests)
+
+    def _loaded(self, run: Run, reading: Reading, choice: Choice) -> Iterator[Cargo]:
+        """Yield what is to be copied, in order; what cannot be is told."""
         for checkpoint, unfit in choice.of(run, reading.context):
             if unfit is not None:
                 self._tell(checkpoint, *unfit)
                 continue
             try:
-                manifest = manifests(checkpoint.member)
+                manifest = choice.manifests(checkpoint.member)
             except ManifestError as error:
                 text = f"its manifest cannot be read ({error}); it was not copied"
                 self._tell(checkpoint, Status.FAILED, text)
@@ -234,10 +238,14 @@ class SyncRun:
             store.link_time(f"{below}/{path}".lstrip("/")) if isinstance(store, LocalStore) else 0
         )
 
-    def _planned(self, cargoes: Sequence[Cargo], destination: Destination | None) -> None:
+    def _planned(
+        self, cargoes: Sequence[Cargo], destination: Destination | None, choice: Choice
+    ) -> None:
         """Tell what would be done."""
         for cargo in cargoes:
             task = task_of(cargo, destination, frozenset())
+            if self._torn(task, choice):
+                continue
             status, text = _OUTLOOK.get(task.pair, (Status.PLANNED, None))
             self._tell(cargo.checkpoint, status, text)
 
@@ -264,7 +272,7 @@ class SyncRun:
             set_aside=lambda checkpoint: applier.set_aside(checkpoint, policy.grace_ns),
             seconds=time.monotonic,
             log=self._heard,
-            begun=_begun(state),
+            begun=begun_in(state),
         )
 
     def _heard(self, done: Shipped) -> None:
@@ -275,7 +283,20 @@ class SyncRun:
             )
             self.session.log.add("sync", self.name, outcome)
 
-    def _copy(self, cargoes: Sequence[Cargo], destination: Destination, shipper: Shipper) -> None:
+    def _torn(self, task: Task, choice: Choice) -> bool:
+        """Tell where one that is to be copied is not whole; of an equal one nothing is copied."""
+        unfit = None if task.pair is Pair.EQUAL else choice.torn(task.checkpoint)
+        if unfit is not None:
+            self._tell(task.checkpoint, *unfit)
+        return unfit is not None
+
+    def _copy(
+        self,
+        cargoes: Sequence[Cargo],
+        destination: Destination,
+        shipper: Shipper,
+        choice: Choice,
+    ) -> None:
         tasks = [task_of(cargo, destination, shipper.begun) for cargo in cargoes]
         due = sum(task.cargo.bytes for task in tasks if task.pair is not Pair.EQUAL)
         self.progress.started(f"{self.name}: copying", of_bytes=due)
@@ -283,7 +304,8 @@ class SyncRun:
             if self.session.late():
                 self._tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
                 continue
-            shipper.ship(task, destination)
+            if not self._torn(task, choice):
+                shipper.ship(task, destination)
 
 
 _OUTLOOK = {
@@ -291,12 +313,3 @@ _OUTLOOK = {
     Pair.OTHER: (Status.CONFLICT, "another one has this name there"),
     Pair.UNSURE: (Status.PLANNED, "its bytes would be compared with those there"),
 }
-
-
-def _begun(state: Store) -> frozenset[str]:
-    """Return the notes of what is on its way to a destination."""
-    try:
-        names = state.listing(STAGING, deep=False).files
-    except FileNotFoundError:
-        return frozenset()
-    return frozenset(f"{STAGING}/{name}" for name in names)

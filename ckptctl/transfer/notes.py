@@ -112,6 +112,15 @@ class Notes:
         self._state.remove_file(self._file)
 
 
+def begun_in(state: Store) -> frozenset[str]:
+    """Return the notes of what is on its way to a destination."""
+    try:
+        names = state.listing(FOLDER, deep=False).files
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(f"{FOLDER}/{name}" for name in names)
+
+
 def note_name(member: str) -> str:
     """Return the path of the note of a checkpoint within the state."""
     return f"{FOLDER}/{file_name(member)}"
