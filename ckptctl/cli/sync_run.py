@@ -28,7 +28,7 @@ from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
 from ckptctl.report import Outcome
-from ckptctl.stores import is_local, scheme_of, told
+from ckptctl.stores import Access, is_local, scheme_of, told
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
@@ -39,6 +39,7 @@ from ckptctl.transfer.destination import (
     Destination,
     look_there,
     make_destination,
+    place_at,
     records_in,
 )
 from ckptctl.transfer.notes import begun_in
@@ -114,23 +115,22 @@ class SyncRun:
         if not cargoes and self._look(reading) is None:
             return
         make_destination(self.to, self._mount())
-        destination = self._look(reading)
-        if destination is None:
-            raise UnreadableError(
-                f"{self.to}: was removed just after it was made; nothing was copied"
-            )
+        place = place_at(self.to, self._access(), self.view.formats, reading)
+        if place is None:
+            raise _removed(self.to)
         with (
             closing(run_store(self.view, self.found)) as source,
-            closing(run_store(destination.view, destination.found)) as root,
+            closing(run_store(place.view, place.found)) as root,
             self.session.signals.noted(),
-            Applier(root, destination.dirs, surroundings_of(self.session)) as applier,
+            Applier(root, place.dirs, surroundings_of(self.session)) as applier,
         ):
-            fresh = self._look(
-                reading
-            )  # another process may have copied there until we had the lock
+            # Only now: another process may have copied there until we had the lock.
+            destination = self._look(reading)
+            if destination is None:
+                raise _removed(self.to)
             shipper = self._shipper(source, root, applier, policy)
-            self._copy(cargoes, fresh or destination, shipper, choice)
-            after = self._look(reading)
+            self._copy(cargoes, destination, shipper, choice)
+            after = self._look(reading) if shipper.wrote else destination
             if after is not None:
                 dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
                 records = records_in(dirs, path_of(self.view, self.found))
@@ -192,8 +192,10 @@ class SyncRun:
         return place[0].url if place and is_local(place[0].url) else ""
 
     def _look(self, reading: Reading) -> Destination | None:
-        access = access_of(self.session.common, self.session.config, self.to)
-        return look_there(self.to, access, self.view.formats, reading)
+        return look_there(self.to, self._access(), self.view.formats, reading)
+
+    def _access(self) -> Access:
+        return access_of(self.session.common, self.session.config, self.to)
 
     def _tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
         self._results.append(
@@ -306,6 +308,10 @@ class SyncRun:
                 continue
             if not self._torn(task, choice):
                 shipper.ship(task, destination)
+
+
+def _removed(location: str) -> UnreadableError:
+    return UnreadableError(f"{location}: was removed just after it was made; nothing was copied")
 
 
 _OUTLOOK = {

@@ -25,6 +25,15 @@ from ckptctl.survey import Reading, Survey, read_run, state_dirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A run that exists, listed and not read: enough to lock it."""
+
+    view: Survey
+    found: Found
+    dirs: StateDirs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """A run that exists, perhaps without any checkpoint."""
 
@@ -100,12 +109,10 @@ def make_destination(location: str, like: str) -> None:
         ) from error
 
 
-def look_there(
-    location: str, access: Access, formats: Formats, reading: Reading
-) -> Destination | None:
-    """Return the run at a destination; None where its directory does not exist.
+def place_at(location: str, access: Access, formats: Formats, reading: Reading) -> Place | None:
+    """List the run at a destination; None where its directory does not exist.
 
-    Raises UnreadableError where it cannot be read, UsageError where it cannot be one.
+    Raises UnreadableError where it cannot be listed, UsageError where it cannot be one.
     """
     if is_local(location) and not os.path.lexists(local_path(location)):
         return None
@@ -119,7 +126,19 @@ def look_there(
         raise unlisted(location, error) from error
     found = look(folder, store, formats, os.path.basename(store.root))
     view = Survey(location, store, formats, (found,), access=remote)
-    dirs = state_dirs(view, found, reading.state_dir, reading.uid)
+    return Place(
+        view=view, found=found, dirs=state_dirs(view, found, reading.state_dir, reading.uid)
+    )
+
+
+def look_there(
+    location: str, access: Access, formats: Formats, reading: Reading
+) -> Destination | None:
+    """Return the run at a destination as `place_at` does, and what is recorded of it."""
+    place = place_at(location, access, formats, reading)
+    if place is None:
+        return None
+    view, found, dirs = place.view, place.found, place.dirs
     try:
         run = read_run(view, found, reading)
         manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)

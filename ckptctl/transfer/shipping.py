@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ckptctl.errors import LockedError
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
-from ckptctl.manifest import ManifestError
+from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.model import Checkpoint
 from ckptctl.reading import VanishedError
 from ckptctl.recording import Recorder
@@ -76,6 +76,7 @@ class Shipper:
     seconds: Callable[[], float]
     log: Callable[[Shipped], None]
     begun: frozenset[str] = frozenset()
+    wrote: bool = False  # what is there may be other than it was seen before
 
     def ship(self, task: Task, destination: Destination) -> Shipped:
         """Copy one checkpoint, if need be; what went wrong is told, never raised.
@@ -115,10 +116,11 @@ class Shipper:
         return self._sent(task, cargo, over=how is Pair.OLDER)
 
     def _sent(self, task: Task, cargo: Cargo, *, over: bool) -> Shipped:
+        self.wrote = True
         on_disk = self.quay.run.able.rename
         delivery = (DiskDelivery if on_disk else BucketDelivery)(self.quay)
         sent = delivery.deliver(cargo, self.sender, over=over)
-        self.recorder.keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
+        self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         if isinstance(delivery, BucketDelivery):
             delivery.settle(cargo)
         return self._told(task, Status.DONE, None, cargo)
@@ -136,6 +138,7 @@ class Shipper:
             )
         if task.there.checkpoint is None:
             return self._told(task, Status.CONFLICT, f"{text}: move it away yourself")
+        self.wrote = True
         if (why := self.set_aside(task.there.checkpoint)) is not None:
             return self._told(task, Status.CONFLICT, f"{text}: {why}")
         return self._sent(task, task.cargo, over=False)
@@ -167,8 +170,9 @@ class Shipper:
             entry = task.there.folder.find(path)
             if entry is not None:
                 sent[path] = Sent(entry, self.sender.digest(self.quay.run, path, entry))
+        self.wrote = True
         sent |= write_sidecars(cargo, self.sender, self.quay)
-        self.recorder.keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
+        self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         return Pair.EQUAL
 
     def _brought_up_to_date(self, task: Task) -> Shipped:
@@ -177,12 +181,17 @@ class Shipper:
         if manifest is not None:
             files = dict(manifest.files)
             if stale_sidecars(cargo, task.there):
+                self.wrote = True
                 sent = write_sidecars(cargo, self.sender, self.quay)
                 files |= {p.target: noted_of(p, sent[p.target]) for p in cargo.beside()}
             fresh = replace(manifest, files=files, said=said_of(cargo.checkpoint))
             if (fresh.files, fresh.said) != (manifest.files, manifest.said):
-                self.recorder.keep(fresh)
+                self._keep(fresh)
         return self._told(task, Status.EQUAL, None)
+
+    def _keep(self, manifest: Manifest) -> None:
+        self.wrote = True
+        self.recorder.keep(manifest)
 
     def _told(
         self, task: Task, status: Status, error: str | None, cargo: Cargo | None = None
