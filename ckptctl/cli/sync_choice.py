@@ -25,6 +25,7 @@ class Wish:
     """How the user wants checkpoints to be copied."""
 
     names: tuple[str, ...] = ()
+    members: frozenset[str] | None = None  # just these, which were proven whole a moment ago
     rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
     oldest: bool = False  # first
     on_conflict: str | None = None  # None: what the policy says
@@ -32,6 +33,7 @@ class Wish:
     dry_run: bool = False
     verify: bool = True
     jobs: int = 2
+    own_state: bool = False  # the destination has its own, wherever --state-dir is
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Choice:
         if not self.wish.oldest:
             order.reverse()
         order.sort(key=lambda checkpoint: checkpoint.named)
+        if self.wish.members is not None:
+            yield from ((one, None) for one in order if one.member in self.wish.members)
+            return
         meant = set(self._named(run))
         members = None if self.rules is None else chosen(run, self.rules, context)
         for checkpoint in order:

@@ -106,7 +106,8 @@ class SyncRun:
         reading = reading_of(self.session, policy)
         run = read_run(self.view, self.found, reading)
         self.session.note(run.problems)
-        refuse_unread(run)
+        if self.wish.members is None:
+            refuse_unread(run)
         choice = self._choice(policy)
         cargoes = list(self._loaded(run, reading, choice))
         if self.wish.dry_run:
@@ -115,7 +116,7 @@ class SyncRun:
         if not cargoes and self._look(reading) is None:
             return
         make_destination(self.to, self._mount())
-        place = place_at(self.to, self._access(), self.view.formats, reading)
+        place = place_at(self.to, self._access(), self.view.formats, self._there(reading))
         if place is None:
             raise _removed(self.to)
         with (
@@ -192,7 +193,10 @@ class SyncRun:
         return place[0].url if place and is_local(place[0].url) else ""
 
     def _look(self, reading: Reading) -> Destination | None:
-        return look_there(self.to, self._access(), self.view.formats, reading)
+        return look_there(self.to, self._access(), self.view.formats, self._there(reading))
+
+    def _there(self, reading: Reading) -> Reading:
+        return replace(reading, state_dir=None) if self.wish.own_state else reading
 
     def _access(self) -> Access:
         return access_of(self.session.common, self.session.config, self.to)

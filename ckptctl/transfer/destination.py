@@ -50,7 +50,7 @@ def refuse_destination(location: str, source: str, formats: Formats) -> None:
 
     UsageError; nothing was changed.
     """
-    here, there = _settled(source), _settled(location)
+    here, there = settled(source), settled(location)
     if here == there:
         raise UsageError(
             f"{location}: source and destination are the same; nothing was copied",
@@ -73,7 +73,8 @@ def refuse_destination(location: str, source: str, formats: Formats) -> None:
         )
 
 
-def _settled(location: str) -> str:
+def settled(location: str) -> str:
+    """Return the only spelling that a location has, links resolved."""
     return os.path.realpath(local_path(location)) if is_local(location) else location.rstrip("/")
 
 

@@ -22,6 +22,13 @@ class Status(StrEnum):
     PLANNED = "planned"  # of a dry run
 
 
+class Fault(StrEnum):
+    """What was wrong with the source of a copy that was dropped."""
+
+    DAMAGED = "damaged"  # its bytes are not those of its manifest
+    CHANGED = "changed"  # it went, or was saved anew, while it was read
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
     """One checkpoint or pointer, and what became of it."""
@@ -36,6 +43,7 @@ class Shipped:
     seconds: float = 0.0
     error: str | None = None
     member: str = ""  # at the source; of a pointer ""
+    fault: Fault | None = None
 
 
 def is_unfinished(result: Shipped) -> bool:

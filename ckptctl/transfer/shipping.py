@@ -19,7 +19,7 @@ from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.delivery import Quay, manifest_of, noted_of
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.notes import Sent, note_name
-from ckptctl.transfer.outcome import Shipped, Status
+from ckptctl.transfer.outcome import Fault, Shipped, Status
 from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.small import write_sidecars
@@ -89,12 +89,11 @@ class Shipper:
         except (Stopped, LockedError):
             raise
         except DroppedError as error:
-            done = self._told(
-                task, Status.FAILED, f"{error.filename}: {error.strerror}; the copy was dropped"
-            )
+            text = f"{error.filename}: {error.strerror}; the copy was dropped"
+            done = replace(self._told(task, Status.FAILED, text), fault=Fault.DAMAGED)
         except VanishedError as error:
             text = f"{error.filename or task.cargo.member}: changed or went while it was copied ({error.strerror}); the copy was dropped"
-            done = self._told(task, Status.FAILED, text)
+            done = replace(self._told(task, Status.FAILED, text), fault=Fault.CHANGED)
         except OSError as error:
             done = self._told(task, Status.FAILED, _words(error))
         done = replace(
