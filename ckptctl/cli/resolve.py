@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +16,15 @@ from ckptctl.cli.naming import apart, near
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.resolving import Resolution, resolve_in
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tier_runs import run_everywhere
+from ckptctl.cli.tier_runs import Everywhere, run_everywhere
 from ckptctl.errors import PartialError, UsageError
-from ckptctl.selecting import parse_selector
+from ckptctl.selecting import Selector, parse_selector
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, checkpoint_data
+from ckptctl.ui.progress import Progress
+
+if TYPE_CHECKING:
+    from ckptctl.cli.fetching import Fetched
 
 SelectorText = Annotated[
     str,
@@ -43,7 +47,11 @@ class ResolveOptions:
 
     fetch: Annotated[
         str | None,
-        typer.Option("--fetch", metavar="DIR", help="Copy it to this directory; not yet."),
+        typer.Option(
+            "--fetch",
+            metavar="DIR",
+            help="Copy it, with its pointers, to this directory of the run, and print its path there.",
+        ),
     ] = None
     reachable: Annotated[
         bool,
@@ -61,34 +69,66 @@ def resolve(
 
     Each is proven whole at that moment, whatever its age; one that is not falls back to the next,
     and stderr says so. Exit 8 only where every tier was read and holds none, 7 where one cannot be
-    read. It writes nothing.
+    read. It writes nothing, but with --fetch a hold at the source while it copies: what is there and
+    equal is not sent again, and nothing is printed where the copy is not whole (exit 5).
     """
     # A checkpoint is proven here, so that its age says nothing.
     session = Session(common=replace(common, settle="0s"))
-    if options.fetch is not None:
-        raise UsageError("--fetch: is not there yet; nothing was touched")
+    if options.fetch == "":
+        raise UsageError("--fetch is empty; nothing was touched")
     selector, location = apart(selector, location)
     wanted = parse_selector(selector, options.metric)
     session.open(near(selector, location))
     with session.progress() as progress:
         progress.started("listing")
         everywhere = run_everywhere(session, location)
-        found = resolve_in(session, everywhere, wanted, reachable=options.reachable)
-    for note in found.notes:
+        found, copy = resolve_in(session, everywhere, wanted, reachable=options.reachable), None
+        if options.fetch is not None:
+            found, copy = _fetched(session, everywhere, wanted, options, found, progress)
+    for note in (*found.notes, *(copy.notes if copy else ())):
         session.say(f"warning: {printable.text(note)}")
     session.warn()
-    session.print(_text(found, common))
+    session.print(_text(found, copy, common))
     if found.errors:
         for error in found.errors:
             session.say_error(error)
         raise typer.Exit(PartialError.code)
 
 
-def _text(found: Resolution, common: Common) -> str:
+def _fetched(
+    session: Session,
+    everywhere: Everywhere,
+    wanted: Selector,
+    options: ResolveOptions,
+    found: Resolution,
+    progress: Progress,
+) -> tuple[Resolution, Fetched]:
+    """Fetch what was found; what turns out damaged when it is read falls back to the next."""
+    from ckptctl.cli.fetching import LostError, fetch  # noqa: PLC0415 - most calls copy nothing
+
+    to, lost = session.locate(options.fetch), dict[str, str]()
+    while True:
+        try:
+            return found, fetch(session, found.resolved, to, progress)
+        except LostError as error:
+            lost[error.path] = error.message
+        reachable = options.reachable
+        found = resolve_in(session, everywhere, wanted, reachable=reachable, lost=lost)
+
+
+def _text(found: Resolution, copy: Fetched | None, common: Common) -> str:
     """Return what goes to stdout: the path alone, unless a program asked for more."""
     one = found.resolved
-    path = one.checkpoint.path
-    data = {**checkpoint_data(one.checkpoint), "tier": one.tier, "why": one.why}
+    path = copy.path if copy else one.checkpoint.path
+    data = {**checkpoint_data(one.checkpoint), "path": path, "tier": one.tier, "why": one.why}
+    if copy:
+        data["fetched"] = {
+            "from": copy.source,
+            "status": copy.status,
+            "bytes": copy.bytes,
+            "bytes_sent": copy.bytes_sent,
+            "seconds": copy.seconds,
+        }
     if common.format == "json":
         problems = [{"code": "unreadable", "text": error.message} for error in found.errors]
         problems += [{"code": "warning", "text": note} for note in found.notes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptctl.cli.noted import noted_of
@@ -19,6 +19,8 @@ from ckptctl.selecting import Selector, Word, select
 from ckptctl.survey import name_of, path_of
 from ckptctl.ui import printable
 from ckptctl.units import format_time
+
+NOTHING_LOST: Mapping[str, str] = {}
 
 _SETTLING = frozenset({"settling", "marker-older"})
 
@@ -47,11 +49,16 @@ class Resolution:
 
 
 def resolve_in(
-    session: Session, everywhere: Everywhere, selector: Selector, *, reachable: bool
+    session: Session,
+    everywhere: Everywhere,
+    selector: Selector,
+    *,
+    reachable: bool,
+    lost: Mapping[str, str] = NOTHING_LOST,
 ) -> Resolution:
     """Return the first checkpoint that a selector chooses and that is whole at structure level now.
 
-    Raises UnreadableError where a place cannot be read; with `reachable` only where nothing is
+    `lost` says what turned out to be wrong with checkpoints when they were read, by path.  Raises UnreadableError where a place cannot be read; with `reachable` only where nothing is
     found at the others.  NotFoundError where all were read and none is whole.
     """
     errors = list(everywhere.errors)
@@ -71,7 +78,9 @@ def resolve_in(
     for candidate in candidates:
         place = places[candidate.place]
         try:
-            wrong = _wrong_to_resume(session, place, candidate.checkpoint)
+            wrong = lost.get(candidate.checkpoint.path) or _wrong_to_resume(
+                session, place, candidate.checkpoint
+            )
         except UnreadableError as error:
             errors.append(error)
             if not reachable:

@@ -160,7 +160,7 @@ def test_the_other_selectors_and_json(tmp_path: Path, ckptctl: Ckptctl) -> None:
     [
         (("latest", "missing"), 7), (("latest", "empty"), 8), (("step:9", "run"), 8), (("alias:x", "run"), 8),
         (("best:acc", "run"), 8), (("best", "run"), 2), (("step:x", "run"), 2), (("latest", "."), 2),
-        (("latest", "run/step_1.pt"), 2), (("latest", "run", "--fetch", "x"), 2), (("latest", ""), 2),
+        (("latest", "run/step_1.pt"), 2), (("latest", "run", "--fetch", "run/x"), 2), (("latest", ""), 2),
     ],
 )  # fmt: skip
 def test_what_fails_prints_nothing(
