@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from ckptctl.model import Checkpoint, Run
@@ -25,10 +26,16 @@ def carry(
         said, copy = records.get(checkpoint.member, ()), copies.get(checkpoint.member)
         if not said or copy is None:
             continue
-        note = note_of(said, checkpoint)
         old = next(iter(there.records.get(copy.member, ())), Record(path=copy.member))
+        note = _missing(note_of(said, checkpoint), old)
         if noted(old, note, copy) != old:
             recorder.change(copy.member, partial(_with, note=note, copy=copy))
+
+
+def _missing(note: Note, old: Record) -> Note:
+    """Return a note without what is there: said again it would count as set by hand there."""
+    tags = tuple(tag for tag in note.tags if tag not in old.tags)
+    return replace(note, tags=tags, pin=None if old.pinned else note.pin)
 
 
 def _with(record: Record, *, note: Note, copy: Checkpoint) -> Record:
