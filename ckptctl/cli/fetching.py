@@ -32,7 +32,7 @@ from ckptctl.ui.progress import Progress
 _TTL_NS = 24 * 3600 * NS  # after which a hold counts no more that a killed fetch has left
 
 
-class LostError(CkptctlError):
+class LostError(PartialError):
     """What was being fetched turned out damaged, or went meanwhile: another one has to do."""
 
     def __init__(self, checkpoint: Checkpoint, text: str, fault: Fault) -> None:
@@ -98,15 +98,16 @@ def fetch(
 
 def copied(
     session: Session, place: RunThere, checkpoint: Checkpoint, to: str, progress: Progress
-) -> tuple[SyncedRun, Shipped | None]:
-    """Copy one checkpoint alone, as it was proven; return all that was done, and what became of it.
+) -> Shipped:
+    """Copy one checkpoint alone, that was just proven whole; return what became of it: it is there.
 
-    Raises UsageError where the destination cannot be one, and what a sync of one run ends with.
+    Raises UsageError where the destination cannot be one, PartialError where it could not be copied,
+    and what a sync raises.
     """
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
-    done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
-    _refuse(session, done)
-    return done, next((r for r in done.results if r.member == checkpoint.member), None)
+    with _held(session, place, (checkpoint,)):
+        done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
+    return _whole(session, done, checkpoint, (checkpoint,))[checkpoint.member]
 
 
 def lies_in(path: str, location: str) -> bool:
@@ -154,19 +155,14 @@ def _sync(
     return run.synced()
 
 
-def _refuse(session: Session, done: SyncedRun) -> None:
-    """Raise what a sync ended with."""
-    if session.signals.arrived is not None:
-        raise Interrupted(session.signals.arrived)
-    if done.error is not None:
-        raise done.error
-
-
 def _whole(
     session: Session, done: SyncedRun, checkpoint: Checkpoint, step: Sequence[Checkpoint]
 ) -> dict[str, Shipped]:
     """Return what became of each by its member; raise what is wrong where one is not there whole."""
-    _refuse(session, done)
+    if session.signals.arrived is not None:
+        raise Interrupted(session.signals.arrived)
+    if done.error is not None:
+        raise done.error
     results = {r.member: r for r in done.results if r.action == "copy"}
     for one in step:
         result = results.get(one.member)
@@ -177,12 +173,12 @@ def _whole(
         if result.status is Status.CONFLICT:
             raise PartialError(
                 f"{result.path}: another one than {one.path} has this name there; "
-                "nothing of it was touched, and no job should start from it",
-                "fetch to another directory, or move that one away",
+                "nothing of it was touched, and it is not the one that was meant",
+                "name another directory, or move that one away",
             )
         if result.status not in {Status.DONE, Status.EQUAL}:
             raise PartialError(
-                f"{one.path}: could not be fetched to {done.destination}: {result.error}",
+                f"{one.path}: could not be copied to {done.destination}: {result.error}",
                 "the same call goes on where it stopped",
             )
     return {one.member: results[one.member] for one in step}

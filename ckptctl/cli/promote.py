@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
+from ckptctl.cli.access import access_of
 from ckptctl.cli.naming import Target, apart, near
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.recording import dirs_of, host_name, read_after, recorder_of, user_name
 from ckptctl.cli.resolve import MetricName, SelectorText
 from ckptctl.cli.resolving import policy_metric, wrong_with
+from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.tier_runs import RunThere, run_at
 from ckptctl.config import policy_for
@@ -28,7 +30,10 @@ from ckptctl.records import Promotion, Record, RecordError, read_all
 from ckptctl.resuming import Candidate
 from ckptctl.selecting import Selector, Word, parse_selector, select
 from ckptctl.survey import name_of, path_of
+from ckptctl.transfer.destination import look_there
+from ckptctl.transfer.outcome import Shipped
 from ckptctl.ui import printable
+from ckptctl.ui.progress import Progress
 from ckptctl.ui.promoting import promotion_data, promotion_text
 
 
@@ -44,7 +49,12 @@ class PromoteOptions:
         list[str] | None, typer.Option("--tag", metavar="TAG", help="Give it a tag; repeatable.")
     ] = None
     to: Annotated[
-        str | None, typer.Option("--to", metavar="LOCATION", help="Copy it there; not yet.")
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="LOCATION",
+            help="Copy it to this directory or bucket, too, as sync does.",
+        ),
     ] = None
     note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why.")] = None
     metric: MetricName = None
@@ -54,11 +64,11 @@ class PromoteOptions:
 
     def check(self) -> None:
         """Refuse what makes no sense.  Raises UsageError."""
-        if self.to is not None:
-            raise UsageError("--to: is not there yet; nothing was changed")
+        if self.to == "":
+            raise UsageError("--to is empty; nothing was changed")
         if any(not text.strip() for text in (*(self.tag or ()), self.alias or "-")):
             raise UsageError("--as, --tag: need at least one character; nothing was changed")
-        if self.demote and (self.tag or self.note is not None):
+        if self.demote and (self.tag or self.note is not None or self.to is not None):
             raise UsageError("--demote goes with --as only; nothing was changed")
 
 
@@ -69,7 +79,8 @@ def promote(
 
     An alias is a record that `resolve alias:NAME` reads. When it moves, the checkpoint that had it
     loses it, and the pin that came with it. Exit 6 where what is meant is damaged or incomplete:
-    nothing is recorded then. `--demote` undoes what promote did, no more.
+    nothing is recorded then. With --to it is copied first, and recorded there as well; exit 5 where
+    that fails, and nothing is recorded. `--demote` undoes what promote did, no more.
     """
     # It is proven here, so that its age says nothing.
     session = Session(common=replace(common, settle="0s"))
@@ -89,13 +100,17 @@ def promote(
         if not options.demote:
             meant, passed = _whole(session, place, wanted, found, common.settle)
             notes = [*notes, *passed]
+        copy = _copied(session, place, meant, options, progress)
     for note in notes:
         session.say(f"warning: {printable.text(note)}")
-    target = Target(place.view, place.found, meant.member, meant.name)
     if options.demote:
-        _demote(session, target, meant, options.alias)
+        _demote(session, _target(place, meant), meant, options.alias)
     else:
-        _promote(session, place, target, meant, wanted, options)
+        _promote(session, place, meant, wanted, options, copy)
+
+
+def _target(place: RunThere, meant: Checkpoint) -> Target:
+    return Target(place.view, place.found, meant.member, meant.name)
 
 
 def _whole(
@@ -133,16 +148,16 @@ def _whole(
 def _promote(
     session: Session,
     place: RunThere,
-    target: Target,
     meant: Checkpoint,
     selector: Selector,
     options: PromoteOptions,
+    copy: Copied | None,
 ) -> None:
-    """Record the promotion, and take the alias from whoever had it, in one turn."""
+    """Record the promotion, and take the alias from whoever had it, in one turn; at its copy first."""
     alias = options.alias
-    now_ns = session.clock()
+    target = _target(place, meant)
     own = Promotion(
-        at_ns=now_ns,
+        at_ns=session.clock(),
         by=user_name(),
         host=host_name(),
         selector=selector.text,
@@ -151,24 +166,69 @@ def _promote(
         alias=alias,
         tags=tuple(options.tag or ()),
         metrics=meant.metrics,
-        digest=_digest(session, place, meant),
+        digest=_digest(session, place, meant) or (copy.digest if copy else None),
     )
     if alias is not None:
-        _refuse_elsewhere(session, target, alias)
-
-    def other(record: Record) -> Record:
-        return record if alias is None else handed_over(record, alias, now_ns)
-
-    with recorder_of(session, target) as recorder, session.signals.noted():
-        changed = recorder.change_among(target.member, lambda old: promoted(old, own), other)
-        after = read_after(session, target, recorder)
+        for each in (copy.target, target) if copy else (target,):
+            _refuse_elsewhere(session, each, alias)
+    if copy:
+        _recorded(session, copy.target, own)
+    after, changed = _recorded(session, target, own)
     record = changed.pop(target.member)
     if meant.named:
         session.say(f"warning: {meant.name} is the trainer's own copy, which it may replace")
     if own.digest is not None:
         more = f"ckptctl verify --level digest --name {meant.name}"
         session.say(f"verified at structure level; `{more}` reads every byte")
-    _show(session, "promote", after, record, alias, tuple(changed))
+    former, shipped = tuple(changed), copy.shipped if copy else None
+    data = promotion_data("promote", after, record, former, shipped)
+    text = promotion_text("promote", after, alias, former, shipped)
+    _show(session, data, text)
+
+
+def _recorded(
+    session: Session, target: Target, own: Promotion
+) -> tuple[Checkpoint, dict[str, Record]]:
+    """Record a promotion at one place; return the checkpoint as it is then, and what was changed."""
+
+    def other(record: Record) -> Record:
+        return record if own.alias is None else handed_over(record, own.alias, own.at_ns)
+
+    with recorder_of(session, target) as recorder, session.signals.noted():
+        changed = recorder.change_among(target.member, lambda old: promoted(old, own), other)
+        return read_after(session, target, recorder), changed
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The copy of --to: what became of it, where its records are, and what it hashes to."""
+
+    shipped: Shipped
+    target: Target
+    digest: str | None
+
+
+def _copied(
+    session: Session,
+    place: RunThere,
+    meant: Checkpoint,
+    options: PromoteOptions,
+    progress: Progress,
+) -> Copied | None:
+    """Copy what is promoted, before anything is recorded; None without --to."""
+    if options.to is None:
+        return None
+    from ckptctl.cli.fetching import copied  # noqa: PLC0415 - most promotions copy nothing
+
+    to = session.locate(options.to)
+    shipped = copied(session, place, meant, to, progress)
+    access = access_of(session.common, session.config, to)
+    there = look_there(to, access, place.view.formats, reading_of(session, Policy()))
+    if there is None:
+        raise UnreadableError(f"{to}: was removed again; nothing was recorded")
+    manifest = there.manifest(meant.member)
+    target = Target(there.view, there.found, meant.member, meant.name)
+    return Copied(shipped, target, digest_of(manifest) if manifest else None)
 
 
 def _demote(session: Session, target: Target, meant: Checkpoint, alias: str | None) -> None:
@@ -185,22 +245,13 @@ def _demote(session: Session, target: Target, meant: Checkpoint, alias: str | No
     with recorder_of(session, target) as recorder, session.signals.noted():
         record = recorder.change(target.member, change)
         after = read_after(session, target, recorder)
-    _show(session, "demote", after, record)
+    _show(session, promotion_data("demote", after, record), promotion_text("demote", after))
 
 
-def _show(
-    session: Session,
-    action: str,
-    after: Checkpoint,
-    record: Record,
-    alias: str | None = None,
-    former: tuple[str, ...] = (),
-) -> None:
+def _show(session: Session, data: Mapping[str, object], text: str) -> None:
+    """Write what was done, in the form that was asked for."""
     session.warn()
-    if session.common.format == "json":
-        session.print(json.dumps(promotion_data(action, after, record, former)) + "\n")
-    else:
-        session.print(promotion_text(action, after, alias, former) + "\n")
+    session.print(f"{json.dumps(data) if session.common.format == 'json' else text}\n")
 
 
 def _digest(session: Session, place: RunThere, meant: Checkpoint) -> str | None:

@@ -6,13 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from ckptctl.model import Checkpoint
 from ckptctl.records import Promotion, Record
+from ckptctl.transfer.outcome import Shipped, Status
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, metric_data
+from ckptctl.ui.syncing import result_data
 from ckptctl.units import format_time
 
 
 def promotion_data(
-    action: str, after: Checkpoint, record: Record, former: Sequence[str]
+    action: str,
+    after: Checkpoint,
+    record: Record,
+    former: Sequence[str] = (),
+    copy: Shipped | None = None,
 ) -> dict[str, object]:
     """Return the one JSON object: what holds of the checkpoint now, and the record of provenance."""
     result = {
@@ -26,13 +32,22 @@ def promotion_data(
         "pinned": after.pinned,
         "former": list(former),
         "promotions": [_promotion(promotion) for promotion in record.promotions],
+        "copy": None if copy is None else result_data(copy),
     }
     return {"schema": "ckptctl/promote", "version": VERSION, "results": [result]}
 
 
-def promotion_text(action: str, after: Checkpoint, alias: str | None, former: Sequence[str]) -> str:
+def promotion_text(
+    action: str,
+    after: Checkpoint,
+    alias: str | None = None,
+    former: Sequence[str] = (),
+    copy: Shipped | None = None,
+) -> str:
     """Return one line: what was done, and what holds now."""
     said = "; ".join(_said(action, after, alias, former))
+    if copy is not None:
+        said += f"; {'is' if copy.status is Status.EQUAL else 'copied'} at {copy.path}"
     return f"{printable.name(after.name)}: {printable.text(said)}"
 
 

@@ -153,8 +153,8 @@ def test_latest_is_no_copy_that_the_trainer_replaces(run: Path, ckptctl: Ckptctl
     [
         (("step_9", "run"), 8), (("alias:x", "run"), 8), (("tag:x", "run"), 8), (("best:acc", "run"), 8),
         (("best", "run"), 2), (("latest", "missing"), 7), (("latest", "."), 2), (("latest", "run/step_1.pt"), 2),
-        (("latest", "run", "--to", "x"), 2), (("latest", "run", "--as", " "), 2), (("latest", "run", "--tag", ""), 2),
-        (("latest", "run", "--demote", "--tag", "a"), 2), (("latest", "run", "--metric", "a"), 2),
+        (("latest", "run", "--to", "run/x"), 2), (("latest", "run", "--as", " "), 2), (("latest", "run", "--tag", ""), 2),
+        (("latest", "run", "--demote", "--tag", "a"), 2), (("latest", "run", "--demote", "--to", "x"), 2), (("latest", "run", "--metric", "a"), 2),
     ],
 )  # fmt: skip
 def test_what_fails_records_nothing(
@@ -213,3 +213,40 @@ def test_a_run_in_a_bucket(s3: Place, ckptctl: Ckptctl) -> None:
         assert done.code == 0, done.stderr
     assert marks(ckptctl, url, *options(s3)) == {"step_2": (True, [], ["prod"])}
     assert ckptctl("resolve", "alias:prod", url, *options(s3)).stdout == f"{url}/step_2.pt\n"
+
+
+def test_a_copy_is_made_first_and_named_there_as_well(run: Path, ckptctl: Ckptctl) -> None:
+    shop = run.parent / "shop"
+    promote(ckptctl, "step_1", run, "--as", "prod", "--to", shop)
+    done = promote(ckptctl, "best:val_ppl", run, "--as", "prod", "--tag", "a", "--to", shop)
+    assert (done["copy"]["path"], done["copy"]["status"]) == (f"{shop}/step_2.pt", "done")
+    assert (shop / "step_2.pt").read_bytes() == (run / "step_2.pt").read_bytes()
+    expected = {"step_1": (False, [], []), "step_2": (True, ["a"], ["prod"])}
+    for place in (run, shop):
+        assert marks(ckptctl, place) == {"step_2": expected["step_2"]}
+        named = ckptctl("resolve", "alias:prod", place).stdout
+        assert named == f"{place}/step_2.pt\n"
+    (said,) = done["promotions"]
+    assert said["from"] == f"{run}/step_2.pt"
+    assert said["digest"].startswith("blake3:")  # which the copy has shown
+    again = ckptctl("promote", "step_2", run, "--as", "prod", "--to", shop)
+    assert f"is at {shop}/step_2.pt" in again.stdout
+    ckptctl("promote", "--demote", "alias:prod", shop)
+    assert marks(ckptctl, shop) == {}
+    assert marks(ckptctl, run) == {"step_2": expected["step_2"]}
+
+
+def test_nothing_is_recorded_where_the_copy_fails(run: Path, ckptctl: Ckptctl) -> None:
+    shop = run.parent / "shop"
+    shop.mkdir()
+    (shop / "step_2.pt").write_bytes(torch_zip() + b"another")
+    done = ckptctl("promote", "step_2", run, "--as", "prod", "--to", shop)
+    assert (done.code, done.stdout) == (5, "")
+    assert "has this name there" in done.stderr
+    assert (shop / "step_2.pt").read_bytes() == torch_zip() + b"another"
+    assert marks(ckptctl, run) == marks(ckptctl, shop) == {}
+    torn = ckptctl("promote", "step_3", run, "--to", run)
+    assert (torn.code, "source and destination are the same" in torn.stderr) == (2, True)
+    (run / "step_3.pt").write_bytes(TORN)
+    assert ckptctl("promote", "step_3", run, "--to", run.parent / "new").code == 6
+    assert not (run.parent / "new").exists()
