@@ -144,7 +144,7 @@ def _sync(
     own_state: bool,
 ) -> SyncedRun:
     wish = Wish(
-        members=frozenset(one.member for one in step),
+        proven=frozenset(one.member for one in step),
         on_conflict="stop",
         jobs=session.common.jobs or min(4, max(2, os.cpu_count() or 1)),
         own_state=own_state,

@@ -18,14 +18,13 @@ from ckptctl.cli.prune_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_run import SyncRun
-from ckptctl.cli.syncing import end
+from ckptctl.cli.syncing import end, rate_of
 from ckptctl.config import Config
 from ckptctl.errors import UsageError
 from ckptctl.survey import Survey, survey
 from ckptctl.transfer.destination import refuse_destination
 from ckptctl.transfer.outcome import Synced
-from ckptctl.transfer.throttle import Throttle
-from ckptctl.units import parse_size
+from ckptctl.transfer.throttle import Throttle, napping
 
 ON_CONFLICT = ("stop", "replace", "both")
 
@@ -126,7 +125,8 @@ def sync(
     session.open(source)
     wish = options.wish(common.jobs)
     flags = flags_of(extra, choice.policy_options(), common.settle, common.metrics_from).draft()
-    throttle = Throttle(_rate(options.bwlimit), time.monotonic, time.sleep)
+    nap = napping(time.sleep, session.signals.stopped)
+    throttle = Throttle(rate_of(options.bwlimit), time.monotonic, nap)
     here, there = session.locate(source), session.locate(destination)
     with session.progress() as progress:
         progress.started("listing")
@@ -150,16 +150,3 @@ def _viewed(session: Session, config: Config | None, location: str) -> Survey:
     access = access_of(session.common, config, location)
     layouts = config.formats if config else ()
     return survey(location, layouts, deep=session.common.recursive, access=access)
-
-
-def _rate(text: str | None) -> int | None:
-    """Return the bytes a second of --bwlimit.  UsageError."""
-    if text is None:
-        return None
-    try:
-        rate = parse_size(text.removesuffix("/s"))
-    except ValueError as error:
-        raise UsageError(f"--bwlimit: {error}") from None
-    if rate <= 0:
-        raise UsageError("--bwlimit: must be more than 0; leave it out for no limit")
-    return rate

@@ -25,8 +25,9 @@ class Wish:
     """How the user wants checkpoints to be copied."""
 
     names: tuple[str, ...] = ()
-    members: frozenset[str] | None = None  # just these, which were proven whole a moment ago
+    proven: frozenset[str] | None = None  # just these members, which were whole a moment ago
     rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
+    members: frozenset[str] | None = None  # of these at most; None: of all
     oldest: bool = False  # first
     on_conflict: str | None = None  # None: what the policy says
     move: bool = False
@@ -34,6 +35,7 @@ class Wish:
     verify: bool = True
     jobs: int = 2
     own_state: bool = False  # the destination has its own, wherever --state-dir is
+    finish_seconds: float = 0.0  # that a signal leaves to the checkpoint in hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Choice:
         if not self.wish.oldest:
             order.reverse()
         order.sort(key=lambda checkpoint: checkpoint.named)
-        if self.wish.members is not None:
-            yield from ((one, None) for one in order if one.member in self.wish.members)
+        if self.wish.proven is not None:
+            yield from ((one, None) for one in order if one.member in self.wish.proven)
             return
         meant = set(self._named(run))
         members = None if self.rules is None else chosen(run, self.rules, context)
@@ -64,6 +66,8 @@ class Choice:
             if self.wish.names and checkpoint.member not in meant:
                 continue
             if members is not None and checkpoint.member not in members:
+                continue
+            if self.wish.members is not None and checkpoint.member not in self.wish.members:
                 continue
             if checkpoint.doomed_ns is not None:
                 continue

@@ -48,7 +48,7 @@ from ckptctl.transfer.pairing import Pair
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.shipping import Shipper, Task, task_of
 from ckptctl.transfer.sweeping import sweep
-from ckptctl.transfer.throttle import Throttle
+from ckptctl.transfer.throttle import Throttle, finishing
 from ckptctl.ui.progress import Progress
 
 
@@ -106,7 +106,7 @@ class SyncRun:
         reading = reading_of(self.session, policy)
         run = read_run(self.view, self.found, reading)
         self.session.note(run.problems)
-        if self.wish.members is None:
+        if self.wish.proven is None:
             refuse_unread(run)
         choice = self._choice(policy)
         cargoes = list(self._loaded(run, reading, choice))
@@ -260,7 +260,7 @@ class SyncRun:
             source,
             self.throttle,
             self.wish.jobs,
-            self.session.signals.stopped,
+            finishing(self.session.signals.stopped, time.monotonic, self.wish.finish_seconds),
             self.progress.advanced,
         )
         state = applier.state()
@@ -307,6 +307,8 @@ class SyncRun:
         due = sum(task.cargo.bytes for task in tasks if task.pair is not Pair.EQUAL)
         self.progress.started(f"{self.name}: copying", of_bytes=due)
         for task in tasks:
+            if self.session.signals.stopped():
+                raise Stopped
             if self.session.late():
                 self._tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
                 continue

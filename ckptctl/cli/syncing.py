@@ -8,10 +8,11 @@ import sys
 import typer
 
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, PartialError
+from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.transfer.outcome import Synced, is_unfinished
 from ckptctl.ui.data import error_data
 from ckptctl.ui.syncing import result_csv, result_data, result_paths, sync_data, sync_table
+from ckptctl.units import parse_size
 
 
 def end(session: Session, report: Synced) -> None:
@@ -55,3 +56,16 @@ def verdict(session: Session, report: Synced) -> tuple[int, CkptctlError | None]
         return (PartialError.code if done else errors[0].code), errors[0]
     unfinished = any(is_unfinished(result) for result in report.results)
     return (PartialError.code if errors or unfinished else 0), None
+
+
+def rate_of(text: str | None) -> int | None:
+    """Return the bytes a second of --bwlimit.  UsageError."""
+    if text is None:
+        return None
+    try:
+        rate = parse_size(text.removesuffix("/s"))
+    except ValueError as error:
+        raise UsageError(f"--bwlimit: {error}") from None
+    if rate <= 0:
+        raise UsageError("--bwlimit: must be more than 0; leave it out for no limit")
+    return rate
