@@ -55,7 +55,7 @@ class Everywhere:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class Looked:
     """A location on one tier, if it is there."""
 
     tier: str | None
@@ -84,7 +84,7 @@ def run_everywhere(session: Session, location: str | None) -> Everywhere:
         return run_at(session, location)
     inner = on_tier[1] if on_tier else ""
     # What lies on one node alone is no whole checkpoint.
-    looked = [_look(session, tier, inner) for tier in tiers if not tier.per_node]
+    looked = [look_on(session, tier, inner) for tier in tiers if not tier.per_node]
     where = where if on_tier else ", ".join(tier.url for tier in tiers)
     return _read(session, looked, where, inner)
 
@@ -93,10 +93,10 @@ def run_at(session: Session, location: str | None) -> Everywhere:
     """Read the one run that a location is or holds, there alone; see `run_everywhere`."""
     where = session.locate(location)
     view = _survey(session, where)
-    return _read(session, [_Looked(None, view, _hidden(view))], where, "")
+    return _read(session, [Looked(None, view, _hidden(view))], where, "")
 
 
-def _read(session: Session, looked: Sequence[_Looked], where: str, inner: str) -> Everywhere:
+def _read(session: Session, looked: Sequence[Looked], where: str, inner: str) -> Everywhere:
     path = _one_run(looked, where, inner)
     errors = [each.error for each in looked if each.error]
     places = []
@@ -123,7 +123,7 @@ def _survey(session: Session, where: str) -> Survey:
     return view
 
 
-def _look(session: Session, tier: Tier, inner: str) -> _Looked:
+def look_on(session: Session, tier: Tier, inner: str) -> Looked:
     """Look at a path on one tier; what is missing below a tier that is there is no error."""
     where = f"{tier.url.rstrip('/')}/{inner}" if inner else tier.url
     try:
@@ -133,14 +133,14 @@ def _look(session: Session, tier: Tier, inner: str) -> _Looked:
             and _is_missing(where)
             and os.path.isdir(local_path(tier.url))
         ):
-            return _Looked(tier.name, None)
+            return Looked(tier.name, None)
         view = _survey(session, where)
-        return _Looked(tier.name, view, _hidden(view))
+        return Looked(tier.name, view, _hidden(view))
     except UnreadableError as error:
         if isinstance(error.__cause__, NothingBelowError):
-            return _Looked(tier.name, None)
+            return Looked(tier.name, None)
         text = f"the tier {tier.name} cannot be read: {error.message}"
-        return _Looked(tier.name, None, UnreadableError(text, error.hint))
+        return Looked(tier.name, None, UnreadableError(text, error.hint))
 
 
 def _hidden(view: Survey) -> CkptctlError | None:
@@ -175,7 +175,7 @@ def _is_run(session: Session, where: str) -> bool:
         return bool(look(replace(top, folders=below), store, formats).items)
 
 
-def _one_run(looked: Sequence[_Looked], where: str, inner: str) -> str | None:
+def _one_run(looked: Sequence[Looked], where: str, inner: str) -> str | None:
     """Return the path of the only run below the location; None where it may be on a tier unread."""
     views = [each.view for each in looked if each.view]
     if any(view.itself for view in views):
@@ -198,7 +198,7 @@ def _one_run(looked: Sequence[_Looked], where: str, inner: str) -> str | None:
     )
 
 
-def _named(looked: Sequence[_Looked], runs: Sequence[str], inner: str) -> Iterator[str]:
+def _named(looked: Sequence[Looked], runs: Sequence[str], inner: str) -> Iterator[str]:
     """Yield each run as a location that can be named."""
     for run in runs:
         each = next(each for each in looked if each.run(run) is not None)

@@ -69,6 +69,11 @@ def report_data(report: Report) -> dict[str, object]:
     return _report(report, _data)
 
 
+def run_data(run: RunReport) -> dict[str, object]:
+    """Return the JSON object of one run that was pruned."""
+    return _pruned(run, _data)
+
+
 def report_text(report: Report, also: Mapping[str, object] | None = None) -> str:
     """Return that object as a line of JSON, with other keys laid over it.
 
