@@ -70,6 +70,13 @@ def _sync(app: typer.Typer) -> None:
     app.command("sync")(command)
 
 
+def _apply(app: typer.Typer) -> None:
+    from ckptctl.cli.apply import ApplyOptions, apply
+    from ckptctl.cli.options import with_common
+
+    app.command("apply")(with_common(apply, options=ApplyOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -143,6 +150,10 @@ COMMANDS = {
     "sync": Command(
         _sync,
         "Copy complete checkpoints from one place to another: disk or bucket, in any direction.",
+    ),
+    "apply": Command(
+        _apply,
+        "Carry out the whole configuration: prove what is new, copy it to the next tiers, then prune each tier.",
     ),
     "undo": Command(
         _undo,

@@ -43,6 +43,14 @@ ckptctl sync -r /lustre/proj @cloud --keep-every 5000 --bwlimit 500MB
 # make room: what is proven there and no guard keeps goes here
 ckptctl sync /local/nvme/llm /lustre/proj/llm --move
 """,
+    "apply": """\
+# what the whole configuration would do; then do it
+ckptctl apply -c tiers.yaml -n
+ckptctl apply -c tiers.yaml
+
+# from cron, every five minutes: says nothing while another one is at work
+ckptctl apply -c tiers.yaml -q --timeout 4h --log-file apply.log
+""",
     "undo": """\
 # what could be brought back, then one of it
 ckptctl undo runs/llm --list
