@@ -21,7 +21,7 @@ from tests.warm import Warm
 PACKED = Path(__file__).parent / "corpus"
 
 
-_STEP = 3
+_STEP = 7
 """Of so many moments at which something may die one is tried, unless all are asked for."""
 
 
