@@ -7,7 +7,6 @@ and it is never shown.
 from __future__ import annotations
 
 import errno
-import io
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from ckptctl.reading import VanishedError
 from ckptctl.stores._again import GarbledError, garbled, gone, lost, wait
 from ckptctl.stores._errors import translated
 from ckptctl.stores._fsspec import entry_of
+from ckptctl.stores._gcs_session import NEEDED, Session
 from ckptctl.stores._moving import Incoming, Unfinished
 from ckptctl.stores._patience import LOST_SECONDS
 from ckptctl.stores._whole import SMALL, WholeIncoming
@@ -30,9 +30,7 @@ CHUNK = 8 * 2**20
 """Bytes of one request; a multiple of 256 KiB, as GCS wants it."""
 
 _ADDRESSES = "/upload/storage/v1/"
-_GOES_ON = 308
 _LONGEST = 4
-_NEEDED = frozenset({"size", "updated", "generation"})
 
 
 class _Written(Protocol):
@@ -42,61 +40,6 @@ class _Written(Protocol):
 
     def put_told(self, key: str, content: bytes) -> Mapping[str, Any]:
         """Write an object; return what is said of it."""
-
-
-class Session:
-    """One resumable upload, as the server knows it."""
-
-    def __init__(self, fs: Any, where: str, key: str, size: int, address: str) -> None:  # noqa: ANN401 - gcsfs has no types
-        self._fs, self._where, self._key, self._size = fs, where, key, size
-        self.address = address
-
-    def there(self) -> int | Mapping[str, Any]:
-        """Return how many bytes the server has, or what it says of the object where that is done."""
-        return self._told(*self._ask("PUT", f"*/{self._size}", b""))
-
-    def send(self, begin: int, content: bytes) -> int | Mapping[str, Any]:
-        """Send the next bytes; return the same as `there`."""
-        end = begin + len(content)
-        size = self._size if end == self._size else "*"
-        return self._told(*self._ask("PUT", f"{begin}-{end - 1}/{size}", content))
-
-    def cancel(self) -> None:
-        """End it without an object."""
-        self._ask("DELETE", "", b"")
-
-    def _ask(self, method: str, span: str, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        from fsspec.asyn import sync  # noqa: PLC0415 - only who uploads needs it
-
-        try:
-            with translated("writing to", self._where, self._key):
-                status, headers, _, body = sync(
-                    self._fs.loop,
-                    self._fs.request_once,
-                    method,
-                    f"{self._fs._location}{self.address}",  # noqa: SLF001 - as gcsfs itself does
-                    headers={"Content-Range": f"bytes {span}"} if span else {},
-                    data=io.BytesIO(content),  # of bytes aiohttp warns that they are large
-                )
-        except VanishedError:
-            raise gone(self._where, self._key) from None
-        return int(status), headers, bytes(body)
-
-    def _told(
-        self, status: int, headers: Mapping[str, str], body: bytes
-    ) -> int | Mapping[str, Any]:
-        import json  # noqa: PLC0415 - the same
-
-        if status == _GOES_ON:
-            last = headers.get("Range", "").rpartition("-")[2]
-            return int(last) + 1 if last.isdecimal() else 0
-        try:
-            found = json.loads(body)
-        except ValueError:
-            found = None
-        if not isinstance(found, Mapping) or not found.keys() >= _NEEDED:
-            raise garbled("writing to", self._where, self._key)
-        return found
 
 
 class GcsIncoming:
@@ -259,7 +202,7 @@ class GcsMoving:
         import google_crc32c  # noqa: PLC0415 - only who uploads needs it
 
         told = self._keys.put_told(key, content)
-        if not told.keys() >= _NEEDED:
+        if not told.keys() >= NEEDED:
             raise garbled("writing to", self._keys.where, key)
         entry, same = checked(told, len(content), int(google_crc32c.value(content)))
         if same is False:

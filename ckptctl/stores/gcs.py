@@ -21,14 +21,14 @@ from ckptctl.stores._download import by_parts
 from ckptctl.stores._errors import host_of, refused, translated
 from ckptctl.stores._fsspec import answers, entry_of
 from ckptctl.stores._gcs_moving import GcsMoving
-from ckptctl.stores._gcsfs import file_system, patience
+from ckptctl.stores._gcs_opening import endpoint_of, opened
 from ckptctl.stores._keeping import Keeping
 from ckptctl.stores._keys import Page, paged
 from ckptctl.stores._objects import ObjectStore
 from ckptctl.stores._one_by_one import why_left
 from ckptctl.stores._options import typed
 from ckptctl.stores._past import BRIEF_SECONDS, GCS_FIELDS, Past, Version, of_gcs
-from ckptctl.stores._sound import refuse_unknown, sound_bucket, sound_endpoint
+from ckptctl.stores._sound import refuse_unknown, sound_bucket
 from ckptctl.stores.any import AnyKeys
 
 _FIELDS = "name,size,updated,generation"
@@ -38,7 +38,6 @@ _NO_CONTENT = frozenset({b"", b"{}", b"null"})
 """How servers confirm a deletion; Google's by nothing."""
 
 _AT_ONCE = 32
-_SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
 _NAMES = frozenset({
     "project", "access", "token", "block_size", "consistency", "cache_timeout", "secure_serialize",
     "check_connection", "requests_timeout", "requester_pays", "session_kwargs", "timeout",
@@ -263,7 +262,7 @@ def open_gcs(opening: Opening) -> ObjectStore:
     if not str(options.get("retries", 1)).isdecimal():
         raise MistakenError(errno.EINVAL, "retries: say how often at most a request is made")
     where = f"gs://{bucket}"
-    endpoint = _endpoint(options.pop("endpoint_url", None))
+    endpoint = endpoint_of(options.pop("endpoint_url", None))
     if endpoint:
         options["endpoint_url"] = endpoint
         where += f" at {host_of(endpoint)}"
@@ -275,36 +274,5 @@ def open_gcs(opening: Opening) -> ObjectStore:
     }
     keys = opening.shared.get(where)
     if keys is None:
-        keys = opening.shared[where] = GcsKeys(_opened(options, endpoint, where), bucket, where)
+        keys = opening.shared[where] = GcsKeys(opened(options, endpoint, where), bucket, where)
     return ObjectStore(opening.url, keys, prefix, opening.max_keys)
-
-
-def _opened(options: dict[str, object], endpoint: str | None, where: str) -> Any:  # noqa: ANN401 - gcsfs has no types
-    with translated("finding credentials for", where):
-        token = options.get("token")
-        if token is None and not endpoint and os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-            options["token"] = _named()
-        elif isinstance(token, str) and "/" in token and not os.path.exists(token):
-            raise FileNotFoundError(token)  # gcsfs would send the path as a token
-        tries = options.pop("retries", None)
-        made = file_system(None if tries is None else max(1, int(str(tries))))
-        given = {"requests_timeout": patience(), **options}
-        return made(skip_instance_cache=True, use_listings_cache=False, **given)
-
-
-def _endpoint(said: object) -> str | None:
-    """Return the server named by an option or, like gcsfs, by the emulator's variable."""
-    if said is not None:
-        return sound_endpoint(str(said))
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    return sound_endpoint(emulator, "http") if emulator not in {None, "", "default"} else None
-
-
-def _named() -> Any:  # noqa: ANN401 - the same
-    """Return the credentials of the file that the environment names.
-
-    gcsfs would go on as nobody in particular where that cannot be read.
-    """
-    import google.auth  # noqa: PLC0415 - only who needs it pays
-
-    return google.auth.default(scopes=[_SCOPE])[0]
