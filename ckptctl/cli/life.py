@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ckptctl.cli.life_run import Ground, LifeRun
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
-from ckptctl.cli.tier_runs import look_on
+from ckptctl.cli.tier_runs import Looked, look_on
 from ckptctl.config import Config
 from ckptctl.errors import Interrupted, NotFoundError, UsageError
 from ckptctl.model import Problem
@@ -146,7 +146,10 @@ class Life:
             return
         if tier.url in self._lost:
             return
-        looked = look_on(self.session, tier, inner)
+        try:
+            looked = look_on(self.session, tier, inner)
+        except UsageError as error:  # no run can be there: the other tiers may have it all the same
+            looked = Looked(tier.name, None, error)
         if looked.error is not None:
             self._lost[tier.url] = LostTier(tier.name, tier.url, looked.error)
             return

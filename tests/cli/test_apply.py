@@ -1,0 +1,212 @@
+"""`apply`: copies before deletions over every tier, whatever fails beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.program import Ckptctl
+from tests.saved import save, steps_left, touch
+
+POLICY = """
+runs: [{match: 'llm*', policy: p}, {match: 'deep/**', policy: p}]
+policies:
+  p:
+    keep: [{last: 3}]
+    tiers:
+      fast: {keep: [{last: 2}], copy_to: slow}
+      slow: {copy_to: cold, copy: [{every: 4}]}
+      cold: {keep: [{every: 4}]}
+"""
+
+
+def tiers(
+    root: Path, policy: str = POLICY, names: tuple[str, ...] = ("fast", "slow", "cold")
+) -> str:
+    """Make a directory for each tier, and a configuration."""
+    lines = "".join(f"  {name}: {{url: {root}/{name}}}\n" for name in names)
+    for name in names:
+        (root / name).mkdir(exist_ok=True)
+    file = root / "ckptctl.yaml"
+    file.write_text(f"version: 1\ntiers:\n{lines}{policy}")
+    return str(file)
+
+
+def left(root: Path, run: str = "llm") -> dict[str, list[int]]:
+    return {tier: steps_left(root / tier / run) for tier in ("fast", "slow", "cold")}
+
+
+def test_a_run_goes_its_whole_way_in_one_call_and_none_in_the_next(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    save(tmp_path / "fast" / "deep" / "a", dict.fromkeys(range(1, 4)))
+    save(tmp_path / "fast" / "else", dict.fromkeys(range(1, 4)))
+    dry = ckptctl("apply", "-c", config, "-n", "--json")
+    assert left(tmp_path) == {"fast": list(range(1, 9)), "slow": [], "cold": []}
+    would = [r["checkpoint"] for r in dry.json["results"] if r["run"] == "llm"]
+    assert would[:2] == ["step_8", "step_7"]
+    of_llm = next(run for run in dry.json["runs"] if run["name"] == "llm")
+    assert [d["verdict"] for d in of_llm["decisions"]].count("delete") == 6
+    done = ckptctl("apply", "-c", config, "--json")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.json["schema"] == "ckptctl/apply"
+    assert done.json["unmatched"] == ["else"]
+    assert left(tmp_path) == {"fast": [7, 8], "slow": [6, 7, 8], "cold": [4, 8]}
+    assert left(tmp_path, "deep/a") == {"fast": [2, 3], "slow": [1, 2, 3], "cold": [3]}
+    assert steps_left(tmp_path / "fast" / "else") == [1, 2, 3]
+    again = ckptctl("apply", "-c", config, "--json")
+    assert again.code == 0
+    assert {r["status"] for r in again.json["results"]} == {"equal"}
+    assert not any(run["outcomes"] for run in again.json["runs"])
+    short = ckptctl("apply", "-c", config, "llm", "@slow/llm", tmp_path / "fast" / "llm", "-q")
+    assert (short.code, short.stdout) == (0, "1 run, nothing to do\n")
+
+
+def test_what_the_next_tier_would_delete_at_once_is_not_copied_there_for_ever(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    policy = "runs: [{match: '**', policy: p}]\npolicies:\n  p:\n    keep: [{last: 2}]\n    tiers: {fast: {keep: [{last: 4}], copy_to: slow}}\n"
+    config = tiers(tmp_path, policy)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 7)))
+    done = ckptctl("apply", "-c", config, "--json")
+    assert left(tmp_path) == {"fast": [3, 4, 5, 6], "slow": [5, 6], "cold": []}
+    sent = {r["checkpoint"] for r in done.json["results"] if r["status"] == "done"}
+    assert sent == {"step_1", "step_2", "step_5", "step_6"}  # 1 and 2 had to have a copy to go
+    again = ckptctl("apply", "-c", config, "--json")
+    assert {r["status"] for r in again.json["results"]} == {"equal"}
+
+
+def test_what_is_copied_nowhere_is_recorded_and_what_is_broken_is_told(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    policy = "runs: [{match: '**', policy: p}]\npolicies:\n  p: {keep: [{last: 3}]}\n"
+    config = tiers(tmp_path, policy)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    assert ckptctl("apply", "-c", config).code == 0
+    assert steps_left(run) == [2, 3, 4]
+    assert len(list((run.parent / ".ckptctl" / "llm" / "manifests").iterdir())) == 3
+    file = run / "step_3.pt"
+    before = file.stat().st_mtime_ns
+    with file.open("r+b") as stream:
+        stream.seek(40)
+        stream.write(b"\xff\xff")
+    os.utime(file, ns=(before, before))
+    assert ckptctl("verify", run, "--level", "digest").code == 6
+
+
+def test_a_torn_one_is_never_copied_up(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    for step in (3, 4):
+        os.truncate(run / f"step_{step}.pt", 20)
+    done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 5
+    assert left(tmp_path)["slow"] == [1, 2]
+    assert left(tmp_path)["fast"] == [1, 2, 3, 4]
+    failed = [r["checkpoint"] for r in done.json["results"] if r["status"] == "failed"]
+    assert failed == ["step_3"]  # the other one is plainly not whole: nothing new
+
+
+def test_one_run_that_fails_stops_no_other(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm-a", dict.fromkeys(range(1, 5)))
+    save(tmp_path / "fast" / "llm-b", dict.fromkeys(range(1, 5)))
+    (tmp_path / "slow" / "llm-a").write_text("in the way")
+    done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 5
+    errors = {(run["name"], run["tier"]): run["error"] for run in done.json["runs"] if run["error"]}
+    assert [key for key in errors if key[0] == "llm-b"] == []
+    assert errors["llm-a", "fast"]["code"] == 7
+    assert left(tmp_path, "llm-a")["fast"] == [1, 2, 3, 4]
+    assert left(tmp_path, "llm-b") == {"fast": [3, 4], "slow": [2, 3, 4], "cold": [4]}
+    alone = ckptctl("apply", "-c", config, "llm-a")
+    assert alone.code == 2
+    assert "slow/llm-a: is neither a directory nor a checkpoint" in alone.stderr
+
+
+def test_a_tier_that_is_not_there_is_never_made(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    (tmp_path / "cold").rmdir()
+    done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 5
+    assert [(t["name"], t["error"]["code"]) for t in done.json["tiers"]] == [("cold", 7)]
+    assert not (tmp_path / "cold").exists()
+    assert left(tmp_path) == {"fast": [3, 4], "slow": [2, 3, 4], "cold": []}
+    (tmp_path / "slow").rename(tmp_path / "away")
+    lost = ckptctl("apply", "-c", config)
+    assert lost.code == 7
+    assert left(tmp_path)["fast"] == [3, 4]
+
+
+def test_a_lock_of_another_is_left_to_it(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    (tmp_path / "slow" / "llm").mkdir()
+    places = [os.open(tmp_path / tier / "llm", os.O_RDONLY) for tier in ("fast", "slow")]
+    for place in places:
+        fcntl.flock(place, fcntl.LOCK_EX)
+    quiet = ckptctl("apply", "-c", config, "-q")
+    assert (quiet.code, quiet.stdout, quiet.stderr) == (3, "", "")
+    save(tmp_path / "fast" / "llm-b", dict.fromkeys(range(1, 5)))
+    both = ckptctl("apply", "-c", config, "--json", "-q")
+    assert both.code == 5
+    assert {run["error"]["code"] for run in both.json["runs"] if run["error"]} == {3}
+    assert left(tmp_path)["fast"] == [1, 2, 3, 4]
+    assert left(tmp_path, "llm-b")["slow"] == [2, 3, 4]
+    for place in places:
+        os.close(place)
+    assert ckptctl("apply", "-c", config, "-q").code == 0
+    assert left(tmp_path)["slow"] == [2, 3, 4]
+
+
+def test_what_makes_no_sense_changes_nothing(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    for code, words, arguments in (
+        (2, "config example", ["--no-config"]),
+        (2, "lies on no tier", ["-c", config, tmp_path]),
+        (2, "leads out", ["-c", config, "llm/../x"]),
+        (2, "RUN is empty", ["-c", config, ""]),
+        (2, "no such tier", ["-c", config, "@warm/llm"]),
+        (2, "--bwlimit", ["-c", config, "--bwlimit", "0"]),
+        (8, "no tier of", ["-c", config, "lmm"]),
+    ):
+        done = ckptctl("apply", *arguments)
+        assert (done.code, words in done.stderr) == (code, True), (arguments, done.stderr)
+    assert left(tmp_path)["fast"] == [1, 2, 3, 4]
+    (tmp_path / "none.yaml").write_text("version: 1\npolicies: {p: {keep: [{last: 1}]}}\n")
+    assert ckptctl("apply", "-c", tmp_path / "none.yaml").code == 2
+
+
+def test_sigterm_ends_it_within_seconds_and_the_next_goes_on(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    config = tiers(tmp_path)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 4)))
+    big = run / "step_4.safetensors"
+    head = b'{"x":{"dtype":"U8","shape":[4194304],"data_offsets":[0,4194304]}}'
+    big.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4 << 20))
+    touch([big])
+    call = [sys.executable, "-m", "ckptctl", "apply", "-c", config, "--bwlimit", "200kB", "--json"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE) as process:
+        staging = tmp_path / "slow" / ".ckptctl" / "llm" / "staging"
+        until = time.monotonic() + 20
+        while not any(staging.glob("**/step_4*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert not (tmp_path / "slow" / "llm" / big.name).exists()
+    assert big.exists()
+    done = ckptctl("apply", "-c", config)
+    assert done.code == 0, done.stderr
+    assert (tmp_path / "slow" / "llm" / big.name).read_bytes() == big.read_bytes()
