@@ -77,6 +77,13 @@ def _apply(app: typer.Typer) -> None:
     app.command("apply")(with_common(apply, options=ApplyOptions))
 
 
+def _watch(app: typer.Typer) -> None:
+    from ckptctl.cli.options import with_common
+    from ckptctl.cli.watch import WatchOptions, watch
+
+    app.command("watch")(with_common(watch, options=WatchOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -154,6 +161,9 @@ COMMANDS = {
     "apply": Command(
         _apply,
         "Carry out the whole configuration: prove what is new, copy it to the next tiers, then prune each tier.",
+    ),
+    "watch": Command(
+        _watch, "Run `apply` whenever a checkpoint is completed: a process beside the training."
     ),
     "undo": Command(
         _undo,

@@ -51,6 +51,11 @@ ckptctl apply -c tiers.yaml
 # from cron, every five minutes: says nothing while another one is at work
 ckptctl apply -c tiers.yaml -q --timeout 4h --log-file apply.log
 """,
+    "watch": """\
+# in a job script, beside the training
+ckptctl watch -c tiers.yaml @nvme/llm --bwlimit 500MB &
+srun python train.py; kill %1; wait
+""",
     "undo": """\
 # what could be brought back, then one of it
 ckptctl undo runs/llm --list

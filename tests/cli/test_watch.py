@@ -1,0 +1,174 @@
+"""`watch`: what is completed goes up at once, what is being written is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import torch_zip
+from ckptctl.watcher import Watcher, is_single
+from tests.cli.test_apply import left, tiers
+from tests.program import Ckptctl
+from tests.saved import save
+
+
+@contextmanager
+def watching(config: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `watch` beside the test; it is killed where the test did not end it."""
+    call = [sys.executable, "-m", "ckptctl", "watch", "-c", config, *more]
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait for something; False where it does not come."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_it_follows_a_training_and_ends_on_sigterm(tmp_path: Path) -> None:
+    config = tiers(tmp_path)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    with watching(config, "--json", "--settle", "1h", "--interval", "1s") as process:
+        assert until(lambda: left(tmp_path)["slow"] == [2, 3, 4])
+        (run / "step_5.pt").write_bytes(torch_zip()[:50])  # a save that is not over
+        (run / "step_6.tmp").write_bytes(torch_zip())
+        (run / "step_6.tmp").rename(run / "step_6.pt")
+        assert until(lambda: 6 in left(tmp_path)["slow"] and 3 not in left(tmp_path)["fast"])
+        with (run / "step_5.pt").open("r+b") as stream:
+            stream.write(torch_zip())
+        assert until(lambda: left(tmp_path)["slow"] == [4, 5, 6])
+        process.send_signal(signal.SIGTERM)
+        said, words = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert "ended by a signal" in words
+    assert "Traceback" not in words
+    rounds = [json.loads(line) for line in said.splitlines()]
+    assert {each["schema"] for each in rounds} == {"ckptctl/apply"}
+    assert not any(each["tiers"] for each in rounds)
+
+
+def test_what_has_no_marker_is_copied_when_it_has_settled(tmp_path: Path) -> None:
+    config = tiers(tmp_path)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 3)))
+    with watching(config, "--settle", "2s", "--interval", "1h"):
+        assert until(lambda: left(tmp_path)["slow"] == [1, 2])
+        folder = run / "step_3"
+        folder.mkdir()
+        (folder / "model.pt").write_bytes(torch_zip())
+        there = tmp_path / "slow" / "llm" / "step_3" / "model.pt"
+        assert until(there.exists)
+        settled = time.time() - (folder / "model.pt").stat().st_mtime
+    assert settled > 1.9
+
+
+def test_what_is_wrong_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    (tmp_path / "slow").rename(tmp_path / "away")
+    with watching(config, "--interval", "1s") as process:
+        time.sleep(1.5)
+        assert process.poll() is None
+        assert left(tmp_path)["fast"] == [1, 2, 3, 4]
+        (tmp_path / "away").rename(tmp_path / "slow")
+        assert until(lambda: left(tmp_path)["cold"] == [4] and left(tmp_path)["fast"] == [3, 4])
+        time.sleep(1.5)  # it looks once more, and finds nothing to do
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert words.count("the tier slow cannot be read") == 1
+    assert "all is well again" in words
+
+
+@pytest.mark.parametrize("finish", ["30s", "0s"])
+def test_sigterm_finishes_what_is_in_hand_in_the_time_given(
+    tmp_path: Path, ckptctl: Ckptctl, finish: str
+) -> None:
+    config = tiers(tmp_path)
+    run = tmp_path / "fast" / "llm"
+    save(run, dict.fromkeys(range(1, 3)))
+    head = b'{"x":{"dtype":"U8","shape":[2097152],"data_offsets":[0,2097152]}}'
+    for step in (3, 4):
+        data = len(head).to_bytes(8, "little") + head + bytes(2 << 20)
+        (run / f"step_{step}.safetensors").write_bytes(data)
+    staging = tmp_path / "slow" / ".ckptctl" / "llm" / "staging"
+    with watching(config, "--bwlimit", "700kB", "--finish", finish) as process:
+        assert until(lambda: any(staging.glob("**/step_4*")))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 143
+    there = [path.name for path in (tmp_path / "slow" / "llm").iterdir()]
+    assert there == (["step_4.safetensors"] if finish == "30s" else [])
+    assert ckptctl("apply", "-c", config).code == 0
+    assert len(list((tmp_path / "slow" / "llm").glob("*.safetensors"))) == 2
+
+
+def test_once_is_apply_and_nonsense_is_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    for words, arguments in (
+        ("config example", ["--no-config"]),
+        ("--interval", ["-c", config, "--interval", "0s"]),
+        ("lies on no tier", ["-c", config, str(tmp_path)]),
+    ):
+        done = ckptctl("watch", *arguments)
+        assert (done.code, words in done.stderr) == (2, True), done.stderr
+    assert ckptctl("watch", "-c", config, "--once", "@fast/llm").code == 0
+    assert left(tmp_path)["fast"] == [3, 4]
+
+
+def test_events_come_of_what_is_finished_wherever_it_appears(tmp_path: Path) -> None:
+    watcher = Watcher()
+    (tmp_path / "a").mkdir()
+    assert watcher.watch(str(tmp_path)) is is_single(str(tmp_path))
+    assert not watcher.wait(0)
+    (tmp_path / "a" / "x").write_text("1")
+    assert watcher.wait(5)
+    (tmp_path / "a" / ".ckptctl").mkdir()
+    (tmp_path / "a" / ".ckptctl" / "lock").write_text("1")
+    assert not watcher.wait(0.1)  # our own state is none of it
+    (tmp_path / "b.tmp" / "deep").mkdir(parents=True)
+    assert watcher.wait(5)
+    os.rename(tmp_path / "b.tmp", tmp_path / "b")
+    assert watcher.wait(5)
+    (tmp_path / "b" / "deep" / "new").mkdir()
+    assert watcher.wait(5)
+    (tmp_path / "b" / "deep" / "new" / "marker").touch()
+    assert watcher.wait(5)
+    with (tmp_path / "b" / "deep" / "new" / "marker").open("rb"):
+        assert not watcher.wait(0.1)
+    watcher.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "single"),
+    [("/home/x", True), ("/lustre/proj", False), ("/nfs dir/x", False), ("/lustre2", True)],
+)
+def test_a_network_file_system_is_known_by_its_mount(
+    tmp_path: Path, path: str, single: bool
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "2 1 0:1 / /lustre rw - lustre mds@tcp:/fs rw\n"
+        "3 1 0:2 / /nfs\\040dir rw - nfs4 server:/x rw\n"
+    )
+    assert is_single(path, str(mounts)) is single
