@@ -31,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let what is tested die and fail at every moment, rather than at each third",
     )
+    parser.addoption(
+        "--life",
+        type=float,
+        default=0.0,
+        help="seconds for which a training is watched over three tiers: once round by default",
+    )
 
 
 @pytest.fixture
