@@ -35,10 +35,11 @@ class LocalIncoming:
     def __init__(self, store: LocalMoving, path: str, size: int, token: str) -> None:
         """Open the file, or go on with the one whose inode the token tells."""
         self._store, self._path, self._size = store, path, size
-        if "/" in path:
+        try:
+            self._fd = self._opened()
+        except VanishedError:
             store.make_folder(path.rpartition("/")[0])
-        with store.parent(path) as (folder, name):
-            self._fd = os.open(name, _WRITE, 0o600, dir_fd=folder)
+            self._fd = self._opened()
         try:
             store.as_owner(self._fd, 0o666)
             found = os.fstat(self._fd)
@@ -50,6 +51,10 @@ class LocalIncoming:
         except OSError:
             os.close(self._fd)
             raise
+
+    def _opened(self) -> int:
+        with self._store.parent(self._path) as (folder, name):
+            return os.open(name, _WRITE, 0o600, dir_fd=folder)
 
     def write(self, block: memoryview) -> None:
         """Add the next bytes."""
@@ -144,10 +149,11 @@ class LocalMoving(LocalReading):
         with self.parent(first) as (source, old), self.parent(path) as (folder, new):
             os.link(old, new, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
-    def set_time(self, path: str, mtime_ns: int) -> None:
-        """Set when a file, directory or link was last written."""
+    def set_time(self, path: str, mtime_ns: int) -> Entry:
+        """Set when a file, directory or link was last written; return its entry."""
         with self.parent(path) as (folder, name):
             os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+            return entry_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def exchange(self, path: str, other: LocalMoving, target: str) -> None:
         """Let a name and another one, which both exist, change places; in one step where that can be.

@@ -69,10 +69,8 @@ class DiskDelivery:
         for path, content in cargo.made.items():
             sent[path] = _made(staged, path, content)
         for piece in left:
-            staged.set_time(piece.target, piece.mtime_ns)
-            entry = staged.stat(piece.target)
-            if entry is not None:
-                sent[piece.target] = Sent(entry, sent[piece.target].digest)
+            entry = staged.set_time(piece.target, piece.mtime_ns)
+            sent[piece.target] = Sent(entry, sent[piece.target].digest)
         for path in sorted(cargo.dirs, reverse=True):
             staged.sync_folder(path)
             if cargo.dirs[path]:
@@ -102,8 +100,10 @@ def _link(cargo: Cargo, staged: LocalStore) -> None:
 
 def _arrived(piece: Piece, notes: Notes, run: LocalStore) -> Sent | None:
     """Return a file of a group that has its name there already: a crash came between two renames."""
-    before, there = notes.sent(piece), run.stat(piece.target)
-    if before is None or there is None or there.version[2] != before[0][2]:
+    if (before := notes.sent(piece)) is None:
+        return None
+    there = run.stat(piece.target)
+    if there is None or there.version[2] != before[0][2]:
         return None
     return Sent(there, before[1])
 
