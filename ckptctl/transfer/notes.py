@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ckptctl.listing import Entry, Version, version_of
-from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
 from ckptctl.records import file_name
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Piece
@@ -32,8 +32,11 @@ class Sent(NamedTuple):
 class Notes:
     """Notes of one checkpoint on its way; may be told from several threads."""
 
-    def __init__(self, state: Store, member: str, now_ns: int) -> None:
-        """Read what is noted; what cannot be understood counts as nothing."""
+    def __init__(self, state: Store, member: str, now_ns: int, *, at_once: bool = False) -> None:
+        """Read what is noted; what cannot be understood counts as nothing.
+
+        With `at_once` no file of it has its name before all of them have.
+        """
         self._state = state
         self._lock = threading.Lock()
         self._file = note_name(member)
@@ -41,6 +44,8 @@ class Notes:
         self._pending = 0
         self._count = 0
         self._began_ns = now_ns
+        self._at_once = at_once
+        self._there = True  # the note
         self.existed = False
         self._files: dict[str, dict[str, Any]] = {}
         try:
@@ -49,6 +54,8 @@ class Notes:
                 self._files = {str(path): dict(note) for path, note in said["files"].items()}
                 self._began_ns = int(said["began_ns"])
                 self.existed = True
+        except (FileNotFoundError, VanishedError):
+            self._there = False
         except (OSError, *NOT_UNDERSTOOD):
             pass
 
@@ -96,6 +103,11 @@ class Notes:
             if self._pending >= _BYTES or self._count >= _FILES:
                 self._write()
 
+    def settle(self) -> None:
+        """Write what was noted, now that all of it was sent; where it gets its one name now, do not."""
+        if not self._at_once:
+            self.flush()
+
     def flush(self) -> None:
         """Write what was noted.  Raises OSError."""
         with self._lock:
@@ -103,13 +115,15 @@ class Notes:
 
     def _write(self) -> None:
         text = {**self._head, "began_ns": self._began_ns, "files": self._files}
+        self._there = True
         self._state.make_folder(FOLDER)
         self._state.replace(self._file, json.dumps(text).encode())
         self._pending = self._count = 0
 
     def forget(self) -> None:
         """Remove the note: nothing is left to go on with."""
-        self._state.remove_file(self._file)
+        if self._there:
+            self._state.remove_file(self._file)
 
 
 def begun_in(state: Store) -> frozenset[str]:

@@ -74,7 +74,10 @@ class Sender:
                 done = list(map(one, largest))
         finally:
             try:
-                notes.flush()
+                if failed:
+                    notes.flush()
+                else:
+                    notes.settle()
             except OSError:
                 if not failed:  # else what cannot be reached now is told by what failed first
                     raise

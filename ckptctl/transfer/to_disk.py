@@ -33,7 +33,8 @@ class DiskDelivery:
         assert isinstance(state, LocalStore)  # noqa: S101 - a directory's state lies on its file system
         assert isinstance(run, LocalStore)  # noqa: S101 - the same
         stage = stage_name(cargo.member)
-        notes = Notes(state, cargo.member, self.quay.clock())
+        at_once = len(list(_names(cargo))) == 1
+        notes = Notes(state, cargo.member, self.quay.clock(), at_once=at_once)
         if not notes.existed:
             state.remove_tree(stage)
         state.make_folder(stage)
