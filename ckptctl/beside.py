@@ -15,7 +15,7 @@ from ckptctl.listing import Folder
 from ckptctl.locate import local_path
 from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifest import FOLDER as MANIFESTS
-from ckptctl.manifests import manifests_in
+from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.model import Problem
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import FOLDER as RECORDS
@@ -35,17 +35,20 @@ def read_beside(
     logs: Iterable[tuple[str, OpenLog]],
     *,
     asked: bool,
+    manifests: Manifests | None = None,
 ) -> Beside:
     """Read what ckptctl noted about a run, and logs, each of which is called as in `logs`.
 
-    A log that was `asked` for in this very call must be there.
+    A log that was `asked` for in this very call must be there.  `manifests` are those
+    of the run, where somebody has listed them already.
     """
     unread: list[str] = []
     problems: list[Problem] = []
     records = _records(dirs, unread, problems)
-    manifest = manifests_in(())
+    manifest = manifests or manifests_in(())
     try:
-        manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)
+        if manifests is None:
+            manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)
     except OSError as error:
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     halves = _half_gone(folder, dirs, unread)

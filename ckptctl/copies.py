@@ -16,10 +16,9 @@ from ckptctl.listing import Folder
 from ckptctl.looking import links_in
 from ckptctl.manifest import ALGORITHM, Manifest, ManifestError
 from ckptctl.manifest import FOLDER as MANIFESTS
-from ckptctl.manifests import manifests_in
+from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.model import NS, Checkpoint, Copy, Lack, Layout, Run, State
 from ckptctl.pace import in_order
-from ckptctl.prove import Manifests
 from ckptctl.recalling import Memory
 from ckptctl.stores import Access, is_local
 from ckptctl.survey import Reading, Survey, read_run, run_store, state_dirs, survey

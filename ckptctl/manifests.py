@@ -12,6 +12,11 @@ from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 Open = Callable[[str], Store]
+Manifests = Callable[[str], Manifest | None]
+"""Gives a manifest by a checkpoint's path within the run.  Raises ManifestError, OSError."""
+
+_KEPT = 50_000
+"""Files of manifests that are kept in memory: some 25 MB."""
 
 
 def manifests_in(
@@ -28,6 +33,28 @@ def manifests_in(
         if not there or (place := there.get(file_name(path))) is None:
             return None
         return read_manifest(place, path, opened)
+
+    return manifest
+
+
+def remembered(manifests: Manifests) -> Manifests:
+    """Return what gives the same manifests, as they were when each was first asked for.
+
+    Of very many files they are read anew; what cannot be read is asked for again.
+    """
+    known: dict[str, Manifest | None] = {}
+    room = _KEPT
+
+    def manifest(path: str) -> Manifest | None:
+        nonlocal room
+        if path in known:
+            return known[path]
+        found = manifests(path)
+        needed = 1 + (len(found.files) if found else 0)
+        if needed <= room:
+            room -= needed
+            known[path] = found
+        return found
 
     return manifest
 

@@ -11,16 +11,14 @@ from ckptctl.decide import decide, guarded
 from ckptctl.decision import Context, Decision, Reason
 from ckptctl.errors import UnreadableError
 from ckptctl.formats._base import Format
-from ckptctl.manifest import Manifest, ManifestError
+from ckptctl.manifest import ManifestError
+from ckptctl.manifests import Manifests
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.pace import in_order
 from ckptctl.pointing import naming_their_best
 from ckptctl.reading import Finding, Reader, VanishedError
 from ckptctl.rules._base import RULES, Rule
 from ckptctl.stores import told
-
-Manifests = Callable[[str], Manifest | None]
-"""Gives a manifest by a checkpoint's path within the run.  Raises ManifestError, OSError."""
 
 _GUARDS = frozenset({"newest", "newest-saved", "resumable"})
 

@@ -23,6 +23,7 @@ from ckptctl.locate import (
     open_location,
     unlisted,
 )
+from ckptctl.manifests import Manifests
 from ckptctl.model import Layout, Problem, Run
 from ckptctl.reading import Reader
 from ckptctl.recalling import Memory, Recalling
@@ -187,15 +188,22 @@ def _refuse_inside(option: str, run: str, found: Found, scanner: str | None) -> 
     )
 
 
-def read_run(view: Survey, found: Found, reading: Reading) -> Run:
-    """Return one run with its checkpoints' metadata, state and pointers."""
+def read_run(
+    view: Survey, found: Found, reading: Reading, manifests: Manifests | None = None
+) -> Run:
+    """Return one run with its checkpoints' metadata, state and pointers.
+
+    `manifests` are those of the run, where somebody has listed them already.
+    """
     path = path_of(view, found)
     dirs = state_dirs(view, found, reading.state_dir, reading.uid)
     logs = logs_of(view, found, reading.metrics_from)
     reader: Reader = view.store
     if view.memory is not None:
         reader = Recalling(view.store, found.folder, view.memory)
-    beside = read_beside(path, found.folder, dirs, logs, asked=reading.logs_asked)
+    beside = read_beside(
+        path, found.folder, dirs, logs, asked=reading.logs_asked, manifests=manifests
+    )
     run = annotate(found, name_of(view, found), path, reader, beside, reading.context)
     if view.only is not None:
         run = replace(

@@ -8,8 +8,7 @@ from ckptctl.cli.runtime import Session
 from ckptctl.errors import UnreadableError
 from ckptctl.group import Found
 from ckptctl.manifest import FOLDER as MANIFESTS
-from ckptctl.manifests import manifests_in
-from ckptctl.prove import Manifests
+from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.stores import told
 from ckptctl.survey import Survey, path_of, state_dirs
 

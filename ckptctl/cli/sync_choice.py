@@ -10,8 +10,9 @@ from ckptctl.decision import Context
 from ckptctl.errors import NotFoundError
 from ckptctl.families import oldest_first
 from ckptctl.formats._base import Format
+from ckptctl.manifests import Manifests
 from ckptctl.model import Checkpoint, Run, State
-from ckptctl.prove import Manifests, prove
+from ckptctl.prove import prove
 from ckptctl.reading import Reader
 from ckptctl.rules._base import Rule
 from ckptctl.transfer.outcome import Status

@@ -24,6 +24,7 @@ from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.manifest import ManifestError
+from ckptctl.manifests import remembered
 from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
@@ -104,11 +105,11 @@ class SyncRun:
             self.flags.policy()
         )
         reading = reading_of(self.session, policy)
-        run = read_run(self.view, self.found, reading)
+        choice = self._choice(policy)
+        run = read_run(self.view, self.found, reading, choice.manifests)
         self.session.note(run.problems)
         if self.wish.proven is None:
             refuse_unread(run)
-        choice = self._choice(policy)
         cargoes = list(self._loaded(run, reading, choice))
         if self.wish.dry_run:
             self._planned(cargoes, self._look(reading), choice)
@@ -216,7 +217,7 @@ class SyncRun:
         )
 
     def _choice(self, policy: Policy) -> Choice:
-        manifests = noted_of(self.session, self.view, self.found)
+        manifests = remembered(noted_of(self.session, self.view, self.found))
         rules = policy.keep if self.flags.keep is not None else self.wish.rules
         reader = Below(self.view.store, self.found.folder.path)
         return Choice(self.wish, rules, self.view.by_name, reader, manifests)

@@ -14,7 +14,7 @@ from ckptctl.listing import Folder
 from ckptctl.locate import containing, local_path, open_location, unlisted
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifest import Manifest
-from ckptctl.manifests import manifests_in
+from ckptctl.manifests import manifests_in, remembered
 from ckptctl.model import Run
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
@@ -141,8 +141,8 @@ def look_there(
         return None
     view, found, dirs = place.view, place.found, place.dirs
     try:
-        run = read_run(view, found, reading)
-        manifest = manifests_in(dirs.holding(MANIFESTS), dirs.open)
+        manifest = remembered(manifests_in(dirs.holding(MANIFESTS), dirs.open))
+        run = read_run(view, found, reading, manifest)
     except OSError as error:
         raise _unknown(location, error) from error
     return Destination(
