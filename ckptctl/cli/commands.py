@@ -84,6 +84,13 @@ def _watch(app: typer.Typer) -> None:
     app.command("watch")(with_common(watch, options=WatchOptions))
 
 
+def _drill(app: typer.Typer) -> None:
+    from ckptctl.cli.drill import DrillOptions, drill
+    from ckptctl.cli.options import with_common
+
+    app.command("drill")(with_common(drill, options=DrillOptions))
+
+
 def _interval(app: typer.Typer) -> None:
     from ckptctl.cli.interval import IntervalOptions, interval
     from ckptctl.cli.options import with_common
@@ -191,6 +198,10 @@ COMMANDS = {
     "promote": Command(
         _promote,
         "Pin a checkpoint that is whole, tag it, let an alias name it, and note who did so and why.",
+    ),
+    "drill": Command(
+        _drill,
+        "Rehearse a resume from each tier: fetch it, read every byte, and say how long that takes.",
     ),
     "interval": Command(
         _interval,

@@ -56,7 +56,7 @@ class Everywhere:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A location on one tier, if it is there."""
+    """A location on one tier, if it is there; with an `error` it may be."""
 
     tier: str | None
     view: Survey | None
@@ -92,8 +92,8 @@ def run_everywhere(session: Session, location: str | None) -> Everywhere:
 def run_at(session: Session, location: str | None) -> Everywhere:
     """Read the one run that a location is or holds, there alone; see `run_everywhere`."""
     where = session.locate(location)
-    view = _survey(session, where)
-    return _read(session, [Looked(None, view, _hidden(view))], where, "")
+    view = surveyed(session, where)
+    return _read(session, [Looked(None, view, hidden(view))], where, "")
 
 
 def _read(session: Session, looked: Sequence[Looked], where: str, inner: str) -> Everywhere:
@@ -105,13 +105,14 @@ def _read(session: Session, looked: Sequence[Looked], where: str, inner: str) ->
         if each.view is None or found is None:
             continue
         read = read_found(session, each.view, found)
-        errors += [read.error] if read.error else _unread(read.run)
+        errors += [read.error] if read.error else unread_of(read.run)
         if read.run is not None:
             places.append(RunThere(each.tier, each.view, found, read.run))
     return Everywhere(tuple(places), tuple(errors))
 
 
-def _survey(session: Session, where: str) -> Survey:
+def surveyed(session: Session, where: str) -> Survey:
+    """Survey a location of runs.  UsageError where it is one checkpoint, UnreadableError."""
     formats = session.config.formats if session.config else ()
     access = access_of(session.common, session.config, where)
     view = survey(where, formats, deep=session.common.recursive, access=access)
@@ -134,8 +135,8 @@ def look_on(session: Session, tier: Tier, inner: str) -> Looked:
             and os.path.isdir(local_path(tier.url))
         ):
             return Looked(tier.name, None)
-        view = _survey(session, where)
-        return Looked(tier.name, view, _hidden(view))
+        view = surveyed(session, where)
+        return Looked(tier.name, view, hidden(view))
     except UnreadableError as error:
         if isinstance(error.__cause__, NothingBelowError):
             return Looked(tier.name, None)
@@ -143,7 +144,7 @@ def look_on(session: Session, tier: Tier, inner: str) -> Looked:
         return Looked(tier.name, None, UnreadableError(text, error.hint))
 
 
-def _hidden(view: Survey) -> CkptctlError | None:
+def hidden(view: Survey) -> CkptctlError | None:
     """Return an error where no run is seen, but one may lie in what could not be read."""
     text = next((p.text for p in view.problems if p.code == "folder-unreadable"), None)
     if view.found or text is None:
@@ -209,7 +210,7 @@ def _named(looked: Sequence[Looked], runs: Sequence[str], inner: str) -> Iterato
         yield f"@{each.tier}/{below}" if each.tier else name_of(each.view, found)
 
 
-def _unread(run: Run | None) -> list[CkptctlError]:
+def unread_of(run: Run | None) -> list[CkptctlError]:
     """Return an error where something of a run could not be read."""
     if run is None or not run.unread:
         return []

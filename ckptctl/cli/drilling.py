@@ -1,0 +1,149 @@
+"""One rehearsal: what a run would be resumed from on one tier, fetched, and read to the last byte."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from ckptctl.cli.fetching import Fetched, LostError, fetch, step_of
+from ckptctl.cli.rehearsing import Stand
+from ckptctl.cli.resolving import Resolution, resolve_in
+from ckptctl.cli.run_by_run import read_place
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.verify_run import VerifyRun, Wish
+from ckptctl.errors import CkptctlError, DamagedError, Interrupted, NotFoundError
+from ckptctl.selecting import parse_selector
+from ckptctl.transfer.destination import settled
+from ckptctl.transfer.outcome import Fault
+from ckptctl.ui.drilling import Drilled
+from ckptctl.ui.progress import Progress
+from ckptctl.ui.verifying import Verified
+from ckptctl.verdicts import BAD, Level
+
+_LATEST = parse_selector("latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is to be rehearsed, or how that failed already (`resolution` is None)."""
+
+    stand: Stand
+    drilled: Drilled
+    resolution: Resolution | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How much has to be fetched."""
+        return self.drilled.bytes if self.resolution else 0
+
+
+def ready(session: Session, stand: Stand) -> Ready:
+    """Return what `resolve latest` finds on one tier alone."""
+    drilled = Drilled(run=stand.run, tier=stand.tier)
+    if stand.there is None:
+        assert stand.error is not None  # noqa: S101 - one of both is there
+        return Ready(stand, _failed(drilled, stand.error))
+    try:
+        resolution = resolve_in(session, stand.there, _LATEST, reachable=False)
+        return Ready(stand, _of(session, drilled, resolution), resolution)
+    except Interrupted:
+        raise
+    except CkptctlError as error:
+        return Ready(stand, _failed(drilled, error))
+
+
+def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Drilled:
+    """Fetch it to a directory of our own, and verify it there; a failure is told, never raised.
+
+    Raises Interrupted.
+    """
+    drilled, resolution, there = one.drilled, one.resolution, one.stand.there
+    assert resolution is not None  # noqa: S101 - else nothing is to be fetched
+    assert there is not None  # noqa: S101 - the same
+    lost: dict[str, str] = {}
+    try:
+        while True:
+            drilled = _of(session, drilled, resolution)
+            try:
+                copy = fetch(session, resolution.resolved, to, progress, rehearsal=True)
+                break
+            except LostError as error:
+                if error.fault is Fault.DAMAGED:
+                    raise DamagedError(error.message) from error
+                lost[error.path] = error.message  # a prune took it meanwhile: the next one counts
+            resolution = resolve_in(session, there, _LATEST, reachable=False, lost=lost)
+        drilled = replace(
+            drilled,
+            bytes_sent=copy.bytes_sent,
+            fetch_seconds=copy.seconds,
+            notes=(*drilled.notes, *copy.notes),
+        )
+        began = time.monotonic()
+        _verify(session, copy, to, progress)
+        return replace(drilled, verify_seconds=round(time.monotonic() - began, 3))
+    except Interrupted:
+        raise
+    except CkptctlError as error:
+        return _failed(drilled, error)
+
+
+def _of(session: Session, drilled: Drilled, resolution: Resolution) -> Drilled:
+    place, checkpoint = resolution.resolved.place, resolution.resolved.checkpoint
+    step, _ = step_of(session, place, checkpoint)
+    return replace(
+        drilled,
+        checkpoint=checkpoint.name,
+        path=checkpoint.path,
+        bytes=sum(one.bytes for one in step),
+        notes=resolution.notes,
+    )
+
+
+def _failed(drilled: Drilled, error: CkptctlError) -> Drilled:
+    """Return a rehearsal that failed; that nothing can be resumed from is as bad as damage."""
+    code = DamagedError.code if isinstance(error, NotFoundError) else error.code
+    return replace(drilled, error=error.message, code=code)
+
+
+def _verify(session: Session, copy: Fetched, to: str, progress: Progress) -> None:
+    """Read every byte of what was fetched.  DamagedError where it is not what it was."""
+    # Its state lies beside it, and its configuration is that of the tiers.
+    common = replace(session.common, state_dir=None, recursive=False)
+    own = replace(session, common=common, found=None)
+    place = read_place(own, to)
+    wish = Wish(
+        level=Level.DIGEST,
+        record=False,
+        reread=False,
+        percent=None,
+        jobs=session.common.jobs or min(4, os.cpu_count() or 1),
+        scope=None,
+    )
+    left = {settled(os.path.join(to, member)) for member in copy.members}
+    for read in place.runs:
+        found = read.run.checkpoints if read.run else ()
+        meant = tuple(one for one in found if settled(one.path) in left)
+        verified = VerifyRun(own, place, read, None, wish, progress).verified(meant)
+        if session.signals.arrived is not None:
+            raise Interrupted(session.signals.arrived)
+        _refuse(verified)
+        left -= {settled(one.path) for one in meant}
+    _refuse_unseen(left, to)
+
+
+def _refuse(verified: Verified) -> None:
+    for result in verified.results:
+        if result.status in BAD:
+            wrong = result.findings[0]
+            said = f"{result.checkpoint.name} is {result.status}: {wrong.file}: {wrong.text}"
+            raise DamagedError(f"after it was fetched, {said}")
+    if verified.error is not None:
+        raise verified.error
+
+
+def _refuse_unseen(left: Collection[str], to: str) -> None:
+    if left:
+        names = ", ".join(sorted(os.path.relpath(path, settled(to)) for path in left))
+        raise DamagedError(f"after it was fetched, {names} was not taken for a checkpoint")
