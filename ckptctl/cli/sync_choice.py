@@ -92,7 +92,7 @@ class Choice:
 
     def torn(self, checkpoint: Checkpoint) -> Unfit | None:
         """Return why a complete checkpoint is not copied: by its bytes it turns out not to be whole."""
-        if not self.wish.verify or checkpoint.proven:
+        if not self.wish.verify or self.wish.proven is not None or checkpoint.proven:
             return None
         found = prove(checkpoint, self.formats, self.reader, self.manifests)
         if not found:
