@@ -71,8 +71,8 @@ def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Dril
                 break
             except LostError as error:
                 if error.fault is Fault.DAMAGED:
-                    raise DamagedError(error.message) from error
-                lost[error.path] = error.message  # a prune took it meanwhile: the next one counts
+                    raise DamagedError(error.text) from error
+                lost[error.path] = error.text  # a prune took it meanwhile: the next one counts
             resolution = resolve_in(session, there, _LATEST, reachable=False, lost=lost)
         drilled = replace(
             drilled,

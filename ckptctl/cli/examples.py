@@ -88,6 +88,9 @@ ckptctl annotate step_4000 --pin --tag paper --in runs/llm
 # in a job script: where to go on, on whatever tier it is
 ckptctl resolve latest @nvme/llm
 
+# the same, copied to this node's own disk first
+ckptctl resolve latest @nvme/llm --fetch /local/llm
+
 # the best so far
 ckptctl resolve best:val_loss runs/llm
 """,
@@ -96,8 +99,18 @@ ckptctl resolve best:val_loss runs/llm
 ckptctl promote best:val_loss runs/llm --as prod --note "March demo"
 ckptctl resolve alias:prod runs/llm
 
+# copied to where releases are, and named there as well
+ckptctl promote step_4000 runs/llm --as prod --to s3://releases/llm
+
 # and back
 ckptctl promote --demote alias:prod runs/llm
+""",
+    "drill": """\
+# would each run resume from each tier, and how long would it take
+ckptctl drill --into /data/tmp
+
+# one run; exit 6 where a checkpoint is damaged
+ckptctl drill llm --into /data/tmp -q
 """,
     "interval": """\
 # a save takes a minute; 512 nodes, each fails every five years

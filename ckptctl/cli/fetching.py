@@ -32,12 +32,13 @@ from ckptctl.ui.progress import Progress
 _TTL_NS = 24 * 3600 * NS  # after which a hold counts no more that a killed fetch has left
 
 
-class LostError(PartialError):
+class LostError(Exception):
     """What was being fetched turned out damaged, or went meanwhile: another one has to do."""
 
     def __init__(self, checkpoint: Checkpoint, text: str, fault: Fault) -> None:
         """`checkpoint` is the one that was meant, `text` says what is wrong with which file."""
         super().__init__(text)
+        self.text = text
         self.path = checkpoint.path
         self.fault = fault
 
@@ -105,9 +106,12 @@ def copied(
     and what a sync raises.
     """
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
-    with _held(session, place, (checkpoint,)):
-        done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
-    return _whole(session, done, checkpoint, (checkpoint,))[checkpoint.member]
+    try:
+        with _held(session, place, (checkpoint,)):
+            done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
+        return _whole(session, done, checkpoint, (checkpoint,))[checkpoint.member]
+    except LostError as lost:
+        raise PartialError(f"{checkpoint.path}: was not copied: {lost.text}") from lost
 
 
 def lies_in(path: str, location: str) -> bool:

@@ -111,7 +111,7 @@ def _fetched(
         try:
             return found, fetch(session, found.resolved, to, progress)
         except LostError as error:
-            lost[error.path] = error.message
+            lost[error.path] = error.text
         reachable = options.reachable
         found = resolve_in(session, everywhere, wanted, reachable=reachable, lost=lost)
 

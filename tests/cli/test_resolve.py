@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -298,6 +299,8 @@ def test_the_job_script_goes_on_begins_anew_and_stops(tmp_path: Path) -> None:
     assert job() == (0, "train\n")  # the first time
     big = save(tmp_path / "big" / "llm", dict.fromkeys((1, 2)))
     assert job() == (0, f"train --resume {big}/step_2.pt\n")
-    (tmp_path / "fast").rmdir()
+    env["FETCH"] = "@fast/llm"  # this node's own disk, which is a tier
+    assert job() == (0, f"train --resume {tmp_path}/fast/llm/step_2.pt\n")
+    shutil.rmtree(tmp_path / "fast")
     code, said = job()
     assert (code, said) == (7, "")  # rather than to begin anew
