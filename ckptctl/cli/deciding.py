@@ -43,6 +43,13 @@ def policy_of(
             f"--require-copies: {path} lies on no tier of a configuration, so it has no copies; nothing was changed",
             "name the configuration with --config, or the tier by its own url",
         )
+    place = counted.place(path) if counted else None
+    if place is not None and place[0].per_node:
+        raise UsageError(
+            f"{path}: lies on {place[0].name}, which holds parts of several nodes (per_node): not yet; "
+            "nothing was changed",
+            "this version neither copies parts nor deletes them",
+        )
     return policy_for(counted, name_of(view, found), path, flags)
 
 

@@ -319,3 +319,15 @@ def test_status_tells_of_every_tier_what_is_still_to_be_copied(
     assert run["copies"]["unreachable"] == ["slow"]
     assert run["copies"]["backlog"]["checkpoints"] == 0
     assert "unknown" in here("status", here.run).stdout
+
+
+def test_parts_of_several_nodes_are_neither_deleted_nor_copied(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    fast = f"{{url: {tmp_path}/fast, per_node: true}}"
+    here = life(tmp_path, ckptctl, urls={"fast": fast})
+    for command in (("prune", here.run), ("sync", here.run, tmp_path / "slow/llm")):
+        done = here(*command)
+        assert done.code == 2
+        assert "not yet" in done.stderr
+    assert here.left == [1, 2, 3, 4, 5]
