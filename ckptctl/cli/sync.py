@@ -12,6 +12,7 @@ import typer
 
 from ckptctl.cli.access import access_of
 from ckptctl.cli.completing import locations, one_of
+from ckptctl.cli.loop_options import LoopOptions
 from ckptctl.cli.options import Common
 from ckptctl.cli.policy_options import ChoiceOptions, flags_of
 from ckptctl.cli.prune_run import refuse_by_place
@@ -21,17 +22,23 @@ from ckptctl.cli.sync_run import SyncRun
 from ckptctl.cli.syncing import end, rate_of
 from ckptctl.config import Config
 from ckptctl.errors import UsageError
+from ckptctl.policy import Draft
 from ckptctl.survey import Survey, survey
 from ckptctl.transfer.destination import refuse_destination
 from ckptctl.transfer.outcome import Synced
-from ckptctl.transfer.throttle import Throttle, napping
+from ckptctl.transfer.throttle import Throttle, finishing, napping
 
 ON_CONFLICT = ("stop", "replace", "both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyncOptions:
+class SyncOptions(LoopOptions):
     """The options of `sync` alone."""
+
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on: copy each checkpoint when it is completed."),
+    ] = False
 
     name: Annotated[
         list[str] | None,
@@ -84,6 +91,8 @@ class SyncOptions:
             raise UsageError(
                 f"--on-conflict: {self.on_conflict!r} is none of {', '.join(ON_CONFLICT)}"
             )
+        if self.watch and self.dry_run:
+            raise UsageError("--watch and --dry-run exclude each other")
         if self.overwrite and self.on_conflict not in {None, "replace"}:
             raise UsageError("--overwrite and --on-conflict exclude each other")
         return Wish(
@@ -124,10 +133,31 @@ def sync(
     session = Session(common=common)
     session.open(source)
     wish = options.wish(common.jobs)
+    interval, finish = options.seconds(session)
     flags = flags_of(extra, choice.policy_options(), common.settle, common.metrics_from).draft()
-    nap = napping(time.sleep, session.signals.stopped)
-    throttle = Throttle(rate_of(options.bwlimit), time.monotonic, nap)
+    rate = rate_of(options.bwlimit)
     here, there = session.locate(source), session.locate(destination)
+    if not options.watch:
+        end(session, _synced(session, wish, flags, rate, here, there))
+        return
+    from ckptctl.cli.sync_watch import watch_sync  # noqa: PLC0415 - most calls watch nothing
+
+    wish = replace(wish, finish_seconds=finish)
+
+    def once() -> Synced:
+        fresh = replace(session, began=time.monotonic())
+        return _synced(fresh, wish, flags, rate, here, there)
+
+    watch_sync(session, once, here, interval)
+
+
+def _synced(
+    session: Session, wish: Wish, flags: Draft, rate: int | None, here: str, there: str
+) -> Synced:
+    """Copy once what there is to be copied.  Raises UnreadableError, UsageError."""
+    over = finishing(session.signals.stopped, time.monotonic, wish.finish_seconds)
+    throttle = Throttle(rate, time.monotonic, napping(time.sleep, over))
+    recursive = session.common.recursive
     with session.progress() as progress:
         progress.started("listing")
         view = _viewed(session, session.config, here)
@@ -135,7 +165,7 @@ def sync(
         if view.only is not None:
             wish = replace(wish, names=(view.only,))
         else:
-            refuse_by_place(view, recursive=common.recursive)
+            refuse_by_place(view, recursive=recursive)
         runs = []
         for found in view.found:
             to = f"{there.rstrip('/')}/{found.folder.path}" if found.folder.path else there
@@ -143,7 +173,7 @@ def sync(
             runs.append(run.synced())
             if session.signals.stopped():
                 break
-    end(session, Synced(runs=tuple(runs), problems=view.problems, dry_run=options.dry_run))
+    return Synced(runs=tuple(runs), problems=view.problems, dry_run=wish.dry_run)
 
 
 def _viewed(session: Session, config: Config | None, location: str) -> Survey:

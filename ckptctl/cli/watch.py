@@ -14,49 +14,20 @@ import typer
 from ckptctl.cli.apply import Bwlimit, end, jobs_of, life, opened
 from ckptctl.cli.completing import locations
 from ckptctl.cli.life import configured, inners
+from ckptctl.cli.loop_options import LoopOptions
 from ckptctl.cli.options import Common
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.syncing import rate_of
 from ckptctl.cli.watching import Loop, Round
 from ckptctl.config import Config
-from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
+from ckptctl.errors import CkptctlError, Interrupted, PartialError
 from ckptctl.locate import local_path
-from ckptctl.model import NS
 from ckptctl.stores import is_local
 from ckptctl.transfer.applied import Applied
 from ckptctl.transfer.outcome import is_unfinished
 from ckptctl.ui.applying import applied_data, applied_lines
 from ckptctl.watcher import Watcher
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopOptions:
-    """How often is looked, and how it ends."""
-
-    interval: Annotated[
-        str,
-        typer.Option(
-            "--interval",
-            metavar="D",
-            help="Look that often where no events tell: NFS, Lustre, buckets.",
-        ),
-    ] = "60s"
-    finish: Annotated[
-        str,
-        typer.Option(
-            "--finish",
-            metavar="D",
-            help="After SIGTERM go on that long with the checkpoint in hand; SLURM kills after 30s.",
-        ),
-    ] = "20s"
-
-    def seconds(self, session: Session) -> tuple[float, float]:
-        """Return both in seconds.  UsageError."""
-        interval = session.duration("--interval", self.interval) / NS
-        if interval <= 0:
-            raise UsageError("--interval: must be more than 0")
-        return interval, session.duration("--finish", self.finish) / NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from ckptctl.formats._samples import torch_zip
 from ckptctl.watcher import Watcher, is_single
 from tests.cli.test_apply import left, tiers
 from tests.program import Ckptctl
-from tests.saved import save
+from tests.saved import save, steps_left
 
 
 @contextmanager
@@ -133,6 +133,26 @@ def test_once_is_apply_and_nonsense_is_refused(tmp_path: Path, ckptctl: Ckptctl)
         assert (done.code, words in done.stderr) == (2, True), done.stderr
     assert ckptctl("watch", "-c", config, "--once", "@fast/llm").code == 0
     assert left(tmp_path)["fast"] == [3, 4]
+
+
+def test_sync_watches_one_source(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = save(tmp_path / "here", dict.fromkeys(range(1, 3)))
+    there = tmp_path / "there"
+    refused = ckptctl("sync", run, there, "--watch", "-n")
+    assert (refused.code, "--watch" in refused.stderr) == (2, True)
+    call = [sys.executable, "-m", "ckptctl", "sync", str(run), str(there), "--watch", "--json"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert until(lambda: steps_left(there) == [1, 2])
+            (run / "step_3.tmp").write_bytes(torch_zip())
+            (run / "step_3.tmp").rename(run / "step_3.pt")
+            assert until(lambda: steps_left(there) == [1, 2, 3])
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    assert [json.loads(line)["schema"] for line in said.splitlines()] == ["ckptctl/sync"] * 2
 
 
 def test_events_come_of_what_is_finished_wherever_it_appears(tmp_path: Path) -> None:
