@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ckptctl.cli.fetching import Fetched, LostError, fetch, step_of
-from ckptctl.cli.rehearsing import Stand
+from ckptctl.cli.fetching import Fetched, LostError, fetch, refuse_endless, step_of
+from ckptctl.cli.rehearsing import Stand, anew
 from ckptctl.cli.resolving import Resolution, resolve_in
 from ckptctl.cli.run_by_run import read_place
 from ckptctl.cli.runtime import Session
@@ -16,7 +16,6 @@ from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import CkptctlError, DamagedError, Interrupted, NotFoundError
 from ckptctl.selecting import parse_selector
 from ckptctl.transfer.destination import settled
-from ckptctl.transfer.outcome import Fault
 from ckptctl.ui.drilling import Drilled
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
@@ -62,7 +61,7 @@ def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Dril
     drilled, resolution, there = one.drilled, one.resolution, one.stand.there
     assert resolution is not None  # noqa: S101 - else nothing is to be fetched
     assert there is not None  # noqa: S101 - the same
-    lost: dict[str, str] = {}
+    changed = 0
     try:
         while True:
             drilled = _of(session, drilled, resolution)
@@ -70,10 +69,12 @@ def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Dril
                 copy = fetch(session, resolution.resolved, to, progress, rehearsal=True)
                 break
             except LostError as error:
-                if error.fault is Fault.DAMAGED:
+                if error.damaged:
                     raise DamagedError(error.text) from error
-                lost[error.path] = error.text  # a prune took it meanwhile: the next one counts
-            resolution = resolve_in(session, there, _LATEST, reachable=False, lost=lost)
+                changed += 1
+                refuse_endless(error, changed)
+            # A prune took it meanwhile: the tiers were read when the drill began.
+            resolution = resolve_in(session, anew(session, there), _LATEST, reachable=False)
         drilled = replace(
             drilled,
             bytes_sent=copy.bytes_sent,

@@ -32,6 +32,10 @@ from ckptctl.ui.progress import Progress
 _TTL_NS = 24 * 3600 * NS  # after which a hold counts no more that a killed fetch has left
 
 
+_TIMES = 5
+"""How often what is being fetched may go before it is whole."""
+
+
 class LostError(Exception):
     """What was being fetched turned out damaged, or went meanwhile: another one has to do."""
 
@@ -40,7 +44,7 @@ class LostError(Exception):
         super().__init__(text)
         self.text = text
         self.path = checkpoint.path
-        self.fault = fault
+        self.damaged = fault is Fault.DAMAGED  # else it went, or was saved anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,15 @@ def fetch(
         members=tuple(results),
         notes=tuple(notes),
     )
+
+
+def refuse_endless(error: LostError, times: int) -> None:
+    """Refuse to look anew for ever, where all that is found goes before it is fetched."""
+    if times >= _TIMES:
+        raise PartialError(
+            f"{error.path}: could not be fetched: {error.text}, and others before it",
+            "something deletes or replaces the checkpoints of this run faster than they are copied",
+        ) from error
 
 
 def copied(

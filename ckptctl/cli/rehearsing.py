@@ -23,7 +23,7 @@ from ckptctl.errors import CkptctlError, DamagedError, NotFoundError, Unreadable
 from ckptctl.group import Found
 from ckptctl.model import NS, Problem
 from ckptctl.policy import Tier
-from ckptctl.survey import name_of
+from ckptctl.survey import again, name_of
 
 _DUE_NS = 24 * 3600 * NS
 """Age at which a checkpoint must have been copied: `apply` may have had no time for a younger one."""
@@ -67,6 +67,16 @@ def stands(session: Session, wanted: Sequence[str]) -> tuple[list[Stand], list[P
         else:
             found += _alone(session, name)
     return found, problems
+
+
+def anew(session: Session, there: Everywhere) -> Everywhere:
+    """Return a run at one place as it is by now.  UnreadableError where it is gone."""
+    (place,) = there.places
+    try:
+        found = again(place.view, place.found)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{place.run.location}: cannot be listed anew ({error})") from error
+    return _read(session, Looked(place.tier, place.view), found)
 
 
 def _alone(session: Session, location: str) -> Iterator[Stand]:

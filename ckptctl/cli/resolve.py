@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,11 @@ import typer
 from ckptctl.cli.completing import selectors
 from ckptctl.cli.naming import apart, near
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.resolving import Resolution, resolve_in
+from ckptctl.cli.resolving import NOTHING_LOST, Resolution, resolve_in
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tier_runs import Everywhere, run_everywhere
+from ckptctl.cli.tier_runs import run_everywhere
 from ckptctl.errors import PartialError, UsageError
-from ckptctl.selecting import Selector, parse_selector
+from ckptctl.selecting import parse_selector
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, checkpoint_data
 from ckptctl.ui.progress import Progress
@@ -80,11 +81,17 @@ def resolve(
     wanted = parse_selector(selector, options.metric)
     session.open(near(selector, location))
     with session.progress() as progress:
-        progress.started("listing")
-        everywhere = run_everywhere(session, location)
-        found, copy = resolve_in(session, everywhere, wanted, reachable=options.reachable), None
-        if options.fetch is not None:
-            found, copy = _fetched(session, everywhere, wanted, options, found, progress)
+
+        def looked(lost: Mapping[str, str] = NOTHING_LOST) -> Resolution:
+            progress.started("listing")
+            everywhere = run_everywhere(session, location)
+            return resolve_in(session, everywhere, wanted, reachable=options.reachable, lost=lost)
+
+        if options.fetch is None:
+            found, copy = looked(), None
+        else:
+            to = session.locate(options.fetch)
+            found, copy = _fetched(session, looked, to, progress)
     for note in (*found.notes, *(copy.notes if copy else ())):
         session.say(f"warning: {printable.text(note)}")
     session.warn()
@@ -96,24 +103,27 @@ def resolve(
 
 
 def _fetched(
-    session: Session,
-    everywhere: Everywhere,
-    wanted: Selector,
-    options: ResolveOptions,
-    found: Resolution,
-    progress: Progress,
+    session: Session, looked: Callable[[Mapping[str, str]], Resolution], to: str, progress: Progress
 ) -> tuple[Resolution, Fetched]:
-    """Fetch what was found; what turns out damaged when it is read falls back to the next."""
-    from ckptctl.cli.fetching import LostError, fetch  # noqa: PLC0415 - most calls copy nothing
+    """Fetch what is found; what turns out damaged when it is read falls back to the next.
 
-    to, lost = session.locate(options.fetch), dict[str, str]()
+    Where it went meanwhile all is looked at anew: a run that goes on has a newer one by then.
+    """
+    from ckptctl.cli.fetching import LostError, fetch, refuse_endless  # noqa: PLC0415 - most calls copy nothing
+
+    lost: dict[str, str] = {}
+    changed = 0
     while True:
+        found = looked(lost)
         try:
             return found, fetch(session, found.resolved, to, progress)
         except LostError as error:
-            lost[error.path] = error.text
-        reachable = options.reachable
-        found = resolve_in(session, everywhere, wanted, reachable=reachable, lost=lost)
+            if error.damaged:
+                lost[error.path] = error.text
+                continue
+            changed += 1
+            refuse_endless(error, changed)
+            session.say(f"warning: {printable.text(error.text)}; looking anew")
 
 
 def _text(found: Resolution, copy: Fetched | None, common: Common) -> str:

@@ -136,7 +136,7 @@ def test_what_cannot_be_rehearsed(
 
 
 PROGRAM = """
-import os, signal, sys
+import os, pathlib, signal, sys
 from types import SimpleNamespace
 from ckptctl.cli import drill, fetching
 from ckptctl.cli.app import run
@@ -149,21 +149,39 @@ def killed(call):
 case, into, config = sys.argv[1:]
 if case == "between":
     fetching.SyncRun.synced = killed(fetching.SyncRun.synced)
+elif case == "gone":
+    own = fetching.SyncRun.synced
+    def synced(self):
+        pathlib.Path(into, "../fast/llm/step_6.pt").unlink(missing_ok=True)
+        return own(self)
+    fetching.SyncRun.synced = synced
 elif case == "sending":
     Sender.send_one = killed(Sender.send_one)
 else:
     drill.os.statvfs = lambda path: SimpleNamespace(f_bavail=1, f_frsize=100)
-sys.exit(run(["drill", "llm", "--into", into, "-c", config]))
+sys.exit(run(["drill", "llm", "--into", into, "-c", config, "-o", "paths"]))
 """
+
+
+def changed(case: str, two: Path) -> subprocess.CompletedProcess[str]:
+    """Drill with a program to which something happens."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, case, two / "into", two / "ckptctl.yaml"],
+        env=ENV, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_what_a_prune_takes_meanwhile_is_no_failure(two: Path) -> None:
+    done = changed("gone", two)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{two}/fast/llm/step_5.pt\n{two}/slow/llm/step_5.pt\n"
+    assert list((two / "into").iterdir()) == []
 
 
 @pytest.mark.parametrize(("case", "code"), [("between", 143), ("sending", 143), ("full", 4)])
 def test_nothing_is_left_of_one_that_ends_early(case: str, code: int, two: Path) -> None:
     before = read_tree(two)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, case, two / "into", two / "ckptctl.yaml"],
-        env=ENV, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = changed(case, two)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert read_tree(two) == before
     assert case != "full" or "has 100 B free, and step_6 of llm on fast has " in done.stderr
