@@ -12,7 +12,6 @@ from ckptctl.apply import Applier
 from ckptctl.arriving import arrival
 from ckptctl.cli.access import access_of
 from ckptctl.cli.deciding import policy_of, refuse_unread
-from ckptctl.cli.moving import Move
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
@@ -170,6 +169,8 @@ class SyncRun:
 
     def _move(self, policy: Policy) -> None:
         """Delete here what is there by now, as far as no guard keeps it."""
+        from ckptctl.cli.moving import Move  # noqa: PLC0415 - few calls move
+
         whole = self._whole()
         places = {r.member: number for number, r in enumerate(self._results)}
         with self.session.signals.noted():

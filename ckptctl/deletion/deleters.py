@@ -6,12 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 from ckptctl.deletion._base import Deleter, Surroundings
-from ckptctl.deletion.bucket import BucketDeleter
 from ckptctl.deletion.disk import DiskDeleter
 from ckptctl.recording import Recorder
 from ckptctl.statedir import StateDirs
 from ckptctl.stores._base import Store
-from ckptctl.stores._objects import ObjectStore
+from ckptctl.stores.local import LocalStore
 
 
 def deleter_of(
@@ -23,8 +22,13 @@ def deleter_of(
     settled: Callable[[], None] = lambda: None,
 ) -> Deleter:
     """Return what deletes checkpoints on the store that the run lies on."""
-    if isinstance(run, ObjectStore) and state is not None:
-        return BucketDeleter(run, recorder_of(state, world), world.stopped, number)
+    if state is not None and not isinstance(run, LocalStore):
+        # Only who deletes in a bucket needs these.
+        from ckptctl.deletion.bucket import BucketDeleter  # noqa: PLC0415
+        from ckptctl.stores._objects import ObjectStore  # noqa: PLC0415
+
+        if isinstance(run, ObjectStore):
+            return BucketDeleter(run, recorder_of(state, world), world.stopped, number)
     return DiskDeleter(run, state, world.stopped, number, taking, settled)
 
 
