@@ -109,28 +109,13 @@ class LocalReading:
         except (FileNotFoundError, VanishedError):
             return 0
 
-    @contextmanager
-    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+    def parent(self, path: str) -> Above:
         """Open the directory that holds a path, step by step, following no link.
 
-        Yields its descriptor and the last part of the path.  A part that is gone, or is a link
+        Gives its descriptor and the last part of the path.  A part that is gone, or is a link
         or a file by now, is a VanishedError.
         """
-        *parts, name = path.split("/")
-        if any(part in {"", ".", ".."} for part in (*parts, name)):
-            raise OSError(errno.EINVAL, "no path below its run", path)
-        fd = self.fd
-        try:
-            for part in parts:
-                with translated():
-                    below = os.open(part, DIRECTORY, dir_fd=fd)
-                if fd != self.fd:
-                    os.close(fd)
-                fd = below
-            yield fd, name
-        finally:
-            if fd != self.fd:
-                os.close(fd)
+        return Above(self.fd, path)
 
     def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
         """Return nothing: a file system keeps none."""
@@ -146,14 +131,53 @@ class LocalReading:
         return found.st_dev, found.st_ino
 
 
+class Above:
+    """The directory that holds a path, open within a block: no generator, for there are so many."""
+
+    __slots__ = ("_fd", "_path", "_root")
+
+    def __init__(self, root: int, path: str) -> None:
+        """`root` is the descriptor that the path is below."""
+        self._root = self._fd = root
+        self._path = path
+
+    def __enter__(self) -> tuple[int, str]:
+        """Open it; see `LocalReading.parent`."""
+        *parts, name = self._path.split("/")
+        if any(part in {"", ".", ".."} for part in (*parts, name)):
+            raise OSError(errno.EINVAL, "no path below its run", self._path)
+        try:
+            for part in parts:
+                below = os.open(part, DIRECTORY, dir_fd=self._fd)
+                self._close()
+                self._fd = below
+        except OSError as error:
+            self._close()
+            _refuse_vanished(error)
+            raise
+        return self._fd, name
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd != self._root:
+            os.close(self._fd)
+            self._fd = self._root
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn "no such file" and "a link or a file by now" into VanishedError."""
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP} and not isinstance(
-            error, VanishedError
-        ):
-            raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
+        _refuse_vanished(error)
         raise
+
+
+def _refuse_vanished(error: OSError) -> None:
+    gone = error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+    if gone and not isinstance(error, VanishedError):
+        raise VanishedError(error.errno, error.strerror or "gone", error.filename) from error
