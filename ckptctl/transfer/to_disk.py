@@ -7,6 +7,7 @@ single name, its key file comes last.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class DiskDelivery:
         state, run = self.quay.state, self.quay.run
         assert isinstance(state, LocalStore)  # noqa: S101 - a directory's state lies on its file system
         assert isinstance(run, LocalStore)  # noqa: S101 - the same
+        if os.fstat(state.fd).st_dev != os.fstat(run.fd).st_dev:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), state.root)
         stage = stage_name(cargo.member)
         at_once = len(list(_names(cargo))) == 1
         notes = Notes(state, cargo.member, self.quay.clock(), at_once=at_once)
@@ -41,6 +44,8 @@ class DiskDelivery:
         try:
             with closing(state.below(stage)) as staged:
                 sent = self._stage(cargo, sender, staged, run, notes)
+                if notes.existed:
+                    _tidy(cargo, staged)
                 sender.refuse_changed(cargo)
                 self.quay.check()
                 sent = {**sent, **write_sidecars(cargo, sender, self.quay)}
@@ -97,6 +102,21 @@ def _link(cargo: Cargo, staged: LocalStore) -> None:
         staged.make_link(path, text)
         if cargo.link_times.get(path):
             staged.set_time(path, cargo.link_times[path])
+
+
+def _tidy(cargo: Cargo, staged: LocalStore) -> None:
+    """Remove what an interrupted call staged of an older save: it would get a name with the rest."""
+    ours = {*(piece.target for piece in cargo.payload()), *cargo.made, *cargo.links}
+    for path, folder in staged.listing().tree():
+        at = f"{path}/" if path else ""
+        for name in (*folder.files, *folder.links):
+            if f"{at}{name}" not in ours:
+                staged.remove_file(f"{at}{name}")
+        if path and not any(one == path or one.startswith(at) for one in (*ours, *cargo.dirs)):
+            staged.remove_tree(path)
+    for path, mtime_ns in sorted(cargo.dirs.items(), reverse=True):
+        if mtime_ns:
+            staged.set_time(path, mtime_ns)
 
 
 def _arrived(piece: Piece, notes: Notes, run: LocalStore) -> Sent | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -336,3 +337,41 @@ def test_bytes_are_sent_no_faster_than_asked(tmp_path: Path, ckptctl: Ckptctl) -
     run = make_tree(tmp_path / "run", {"step_1.pt": torch_zip({"data/1": bytes(2**20)})}, age=7200)
     done = ckptctl("sync", run, tmp_path / "there", "--bwlimit", "2MiB/s", "--json")
     assert done.json["results"][0]["seconds"] >= 0.35  # a limit, not a speed
+
+
+def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run, there = tmp_path / "run", tmp_path / "there"
+    make_tree(
+        run,
+        {"step_1/a.pt": torch_zip({"data/1": bytes(2**20)}), "step_1/old/b.pt": torch_zip()},
+        age=7200,
+    )
+    died = ckptctl("kill", "75", "sync", run, there, module=("tests.faults.dying",))
+    assert died.code == -9
+    stage = next((tmp_path / ".ckptctl/there/staging").glob("*[!n]"))
+    (stage / "step_1/old").mkdir(parents=True, exist_ok=True)
+    (stage / "step_1/old/b.pt").write_bytes(b"of an older save")
+    note = {"schema": "ckptctl/staging", "version": 1, "path": "step_1", "began_ns": 0, "files": {}}
+    stage.with_suffix(".json").write_text(json.dumps(note))
+    (run / "step_1/old/b.pt").unlink()
+    (run / "step_1/old").rmdir()
+    set_age(run, 3600)
+    assert ckptctl("sync", run, there).code == 0
+    assert files(there) == files(run)
+    assert times(there) == times(run)
+
+
+def test_state_on_another_file_system_is_said_before_anything_is_sent(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    done = ckptctl(
+        "sync", run, tmp_path / "there", "--state-dir", f"/dev/shm/{os.getpid()}", "--json"
+    )
+    try:
+        assert done.code == 5, done.stdout
+        assert {r["bytes_sent"] for r in done.json["results"]} == {0}
+        assert "--state-dir" in done.json["results"][0]["error"]
+    finally:
+        shutil.rmtree(f"/dev/shm/{os.getpid()}", ignore_errors=True)
