@@ -44,6 +44,8 @@ class BucketDelivery:
         sent = sender.send(early, run, str, notes)
         sent |= sender.send(rest, run, str, notes)
         sent |= write_sidecars(cargo, sender, self.quay)
+        if notes.existed:
+            self._tidy(cargo, notes)
         sender.refuse_changed(cargo)
         self.quay.check()
         for path in cargo.late:
@@ -52,6 +54,28 @@ class BucketDelivery:
             elif path in cargo.made:
                 sent[path] = written(self.quay, path, cargo.made[path])
         return sent
+
+    def _tidy(self, cargo: Cargo, notes: Notes) -> None:
+        """Remove what an interrupted call sent of an older save: it would be taken for part of this one.
+
+        OSError where something lies there that nobody noted: it is left alone, and so no key file comes.
+        """
+        run = self.quay.run
+        ours = {*(piece.target for piece in cargo.pieces), *cargo.made}
+        found: dict[str, Entry] = {}
+        for root in cargo.roots:
+            with suppress(FileNotFoundError):
+                found |= {f"{root}/{path}": entry for path, entry in run.listing(root).walk()}
+        for path in notes.paths():
+            if path not in found and path not in ours and (entry := run.stat(path)) is not None:
+                found[path] = entry
+        odd = {path: entry for path, entry in found.items() if path not in ours}
+        old = {path: entry for path, entry in odd.items() if notes.version(path) == entry.version}
+        if strange := sorted(odd.keys() - old.keys()):
+            text = "lies where a copy is to come, and is not of it: move it away"
+            raise OSError(errno.EEXIST, text, strange[0])
+        if left := run.remove_files(old).left:
+            raise OSError(errno.EACCES, left[0], cargo.member)
 
     def _take_away_key(self, cargo: Cargo, notes: Notes) -> None:
         """Make an older copy of a directory or group visibly incomplete before it is written over.

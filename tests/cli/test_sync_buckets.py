@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from ckptctl.formats._samples import torch_zip
+from ckptctl.stores import open_store
+from ckptctl.transfer.notes import note_name
 from tests.program import Ckptctl, Done
 from tests.servers.fake_gcs import FakeGcs
 from tests.servers.seaweed import GUEST, Seaweed
 from tests.stores.places import place
-from tests.trees import read_tree
+from tests.trees import make_tree, read_tree, set_age
 
 STATE = ".ckptctl"
 SOME = ("lightning-link", "orbax", "torch-dcp")
@@ -71,3 +76,43 @@ def test_the_corpus_comes_back_from_two_buckets_as_it_was(
     assert again.code == 0
     assert sum(r["bytes_sent"] for r in again.json["results"]) == 0
     assert {r["status"] for r in again.json["results"]} <= {"equal", "skipped"}
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
+    tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str], noted: bool
+) -> None:
+    """A call was killed before its key file came; then the step was saved anew, with a file less."""
+    run, url = tmp_path / "run", f"{far[0]}/run"
+    make_tree(run, {"step_1/a.pt": torch_zip(), "step_1/b.pt": torch_zip()}, age=7200)
+    assert ckptctl("sync", run, url, env=env).code == 0
+    store = open_store(url, store_options(env))
+    entry = store.stat("step_1/b.pt")
+    assert entry is not None
+    there = {"seen": [], "there": list(entry.version), "digest": ""}
+    note = {
+        "schema": "ckptctl/staging",
+        "version": 1,
+        "path": "step_1",
+        "began_ns": time.time_ns(),
+        "files": {"step_1/b.pt": there} if noted else {},
+    }
+    state = open_store(f"{far[0]}/.ckptctl/run", store_options(env))
+    state.replace(note_name("step_1"), json.dumps(note).encode())
+    state.remove_tree("manifests")
+    store.remove_file("step_1/a.pt")
+    (run / "step_1/b.pt").unlink()
+    set_age(run, 3600)
+    done = ckptctl("sync", run, url, "--json", env=env)
+    left = {path for path, _ in store.listing().walk()}
+    if noted:
+        assert done.code == 0, done.stdout
+        assert left == {"step_1/a.pt"}
+    else:
+        assert done.code == 5
+        assert "step_1/b.pt" in done.json["results"][0]["error"]
+        assert left == {"step_1/b.pt"}
+
+
+def store_options(env: dict[str, str]) -> dict[str, object]:
+    return {"endpoint_url": env["AWS_ENDPOINT_URL"], "key": GUEST[0], "secret": GUEST[1]}
