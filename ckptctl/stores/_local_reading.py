@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,10 +47,12 @@ class LocalReading:
         self.root = os.path.abspath(root)
         self.fd = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
         self.like = like
+        # What goes on for weeks (`watch`) must not keep what nobody holds any more.
+        self._closed = weakref.finalize(self, os.close, self.fd)
 
     def close(self) -> None:
         """Let go of the directory."""
-        os.close(self.fd)
+        self._closed()
 
     def listing(self, path: str = "", *, deep: bool = True) -> Folder:
         """Return the directory and all below it; ckptctl's own records are left out."""
