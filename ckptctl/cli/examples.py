@@ -52,9 +52,8 @@ ckptctl apply -c tiers.yaml
 ckptctl apply -c tiers.yaml -q --timeout 4h --log-file apply.log
 """,
     "watch": """\
-# in a job script, beside the training
+# in a job script, beside the training (then `kill %1; wait` ends it)
 ckptctl watch -c tiers.yaml @nvme/llm --bwlimit 500MB &
-srun python train.py; kill %1; wait
 """,
     "undo": """\
 # what could be brought back, then one of it
