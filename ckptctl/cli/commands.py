@@ -170,7 +170,7 @@ COMMANDS = {
         "Carry out the whole configuration: prove what is new, copy it to the next tiers, then prune each tier.",
     ),
     "watch": Command(
-        _watch, "Run `apply` whenever a checkpoint is completed: a process beside the training."
+        _watch, "Run apply whenever a checkpoint is completed: a process beside the training."
     ),
     "undo": Command(
         _undo,

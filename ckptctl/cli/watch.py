@@ -53,7 +53,7 @@ def watch(
         ),
     ] = None,
 ) -> None:
-    """Run `apply` whenever a checkpoint is completed: a process beside the training.
+    """Run apply whenever a checkpoint is completed: a process beside the training.
 
     Local file systems tell when a file is finished; others (NFS, Lustre, buckets) are looked at
     every --interval. What is being saved is not touched: with a commit marker it is copied as soon
