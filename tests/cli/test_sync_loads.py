@@ -38,6 +38,7 @@ def test_safetensors_of_a_hugging_face_checkpoint(
     assert np.array_equal(loaded["weight"], made)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # one process is meant
 def test_torch_loads_a_file_and_a_distributed_checkpoint(
     tmp_path: Path, s3: Place, ckptctl: Ckptctl
 ) -> None:
