@@ -43,6 +43,9 @@ class How:
     other: Other | None = None
     jobs: int = 1
     folder: Folder = field(default_factory=lambda: Folder(""))  # the run's, as it was listed
+    links: bool = (
+        True  # whether the run's store holds them: in a bucket only manifests tell of them
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def look(checkpoint: Checkpoint, how: How) -> Looked:
     ]
     noted = Expected(checkpoint, manifest, said, kind.rewrites)
     findings += by_sizes(noted)
-    if not noted.saved_anew:
+    if how.links and not noted.saved_anew:
         findings += by_links(manifest, links_in(checkpoint, how.folder))
     if how.other is not None:
         findings += _beside(checkpoint, how.other)

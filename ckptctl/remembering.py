@@ -26,12 +26,13 @@ class Author(NamedTuple):
 
 
 def manifest_of(
-    one: Looked, files: Iterable[Hashed], folder: Folder, author: Author
+    one: Looked, files: Iterable[Hashed], folder: Folder, author: Author, *, links: bool
 ) -> Manifest | None:
     """Return the manifest of a checkpoint as it was read; None where not all of it could be.
 
     What was not read now keeps the digest that an earlier manifest has of that very file.
-    `folder` is the run's, as it was listed.
+    `folder` is the run's, as it was listed; where its store holds no `links`, what an earlier
+    manifest says of links and times is all that is known of the source, and stays.
     """
     checkpoint, before = one.noted.checkpoint, one.noted.manifest
     read = {file.path: file for file in files}
@@ -59,6 +60,9 @@ def manifest_of(
     dirs = {path: inside.mtime_ns for path, inside in _own_folders(checkpoint, folder)}
     for path, text in links_in(checkpoint, folder).items():
         noted[path] = Noted(0, 0, None, link=text)
+    if before is not None and not links and not one.noted.saved_anew:
+        noted |= dict(_carried(before, noted))
+        dirs |= before.dirs
     return Manifest(
         name=checkpoint.name,
         path=checkpoint.member,
@@ -69,6 +73,19 @@ def manifest_of(
         created_ns=author.now_ns,
         created_by=author.by,
     )
+
+
+def _carried(before: Manifest, noted: Mapping[str, Noted]) -> Iterator[tuple[str, Noted]]:
+    """Yield what an earlier manifest says that no bucket does: links, and of the same object its source."""
+    for path, seen in before.files.items():
+        now = noted.get(path)
+        if seen.link is not None and now is None:
+            yield path, seen
+        elif now is not None and now.digest == seen.digest and now.etag == seen.etag:
+            yield (
+                path,
+                now._replace(mtime_ns=seen.mtime_ns, hardlink=seen.hardlink, made=seen.made),
+            )
 
 
 def _others(digests: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from ckptctl.noting import damaged, undamaged
 from ckptctl.recording import Recorder
 from ckptctl.remembering import Author, manifest_of, same
 from ckptctl.statedir import StateDirs
+from ckptctl.stores import is_local
 from ckptctl.verdicts import Level
 
 
@@ -82,7 +83,8 @@ class Notebook:
     def manifest(self, one: Looked, files: tuple[Hashed, ...], folder: Folder) -> Manifest | None:
         """Return the manifest that is to be written; None where it would say nothing new."""
         by = f"{user_name()}@{host_name()}, ckptctl {__version__}"
-        made = manifest_of(one, files, folder, Author(by, self._session.clock()))
+        author = Author(by, self._session.clock())
+        made = manifest_of(one, files, folder, author, links=is_local(self._run))
         return None if made is not None and same(made, one.noted.manifest) else made
 
     def write(self, notes: Notes, *, must_record: bool) -> None:

@@ -121,6 +121,7 @@ class VerifyRun:
             other=self._other(),
             jobs=wish.jobs,
             folder=found.folder,
+            links=source.able.links,
         )
         self._progress.started(f"{self._read.name}: looking at headers and indexes")
         chosen = None if wish.percent is None else self._sampled

@@ -78,6 +78,31 @@ def test_the_corpus_comes_back_from_two_buckets_as_it_was(
     assert {r["status"] for r in again.json["results"]} <= {"equal", "skipped"}
 
 
+def test_links_and_times_survive_a_verification_in_the_bucket(
+    tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str]
+) -> None:
+    """No link can be there, so none has gone; and a new manifest still tells of all of them."""
+    tree: dict[str, bytes | str] = {
+        "step_1/a.pt": torch_zip(),
+        "step_1/deep/tokenizer": "-> ../../tokenizer",
+    }
+    run = make_tree(tmp_path / "run", tree)
+    (run / "step_1/b.pt").hardlink_to(run / "step_1/a.pt")
+    set_age(run, 7200)
+    url = f"{far[0]}/run"
+    assert ckptctl("sync", run, url, env=env).code == 0
+    checked = ckptctl("verify", url, "--level", "digest", "--json", env=env)
+    assert (checked.code, checked.json["results"][0]["findings"]) == (0, [])
+    for again in ([], ["--reread"]):
+        assert ckptctl("verify", url, "--record", *again, env=env).code == 0
+    back = tmp_path / "back"
+    assert ckptctl("sync", url, back, env=env).code == 0
+    assert files(back) == files(run)
+    names = {"step_1", "step_1/a.pt", "step_1/deep", "step_1/deep/tokenizer"}
+    assert times(back, names) == times(run, names)
+    assert (back / "step_1/a.pt").samefile(back / "step_1/b.pt")
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
     tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str], noted: bool
