@@ -28,6 +28,9 @@ LIMIT = 256 * 2**20
 _VALUES = 2**24
 """Commas and brackets in it; a million files have twelve million."""
 
+_LATEST_NS = 2**63 * 10**9
+"""What the kernel is told in seconds, as a signed number of 64 bits."""
+
 _SCHEMA = ("ckptctl/manifest", 1)
 _SAID = ("step", "epoch", "saved_at", "tags", "pinned", "resumable")
 
@@ -135,7 +138,7 @@ def parse(content: bytes) -> Manifest:
             format=str(value["format"]),
             said=_said(value),
             files={_inside(path): noted for path, noted in value["files"]},
-            dirs={_inside(each["path"]): int(each["mtime_ns"]) for each in value["dirs"]},
+            dirs={_inside(each["path"]): _time(int(each["mtime_ns"])) for each in value["dirs"]},
             created_ns=parse_time(value["created_at"]),
             created_by=str(value["created_by"]),
         )
@@ -163,9 +166,24 @@ def _said(value: Mapping[str, Any]) -> Metadata:
 
 def _inside(path: object) -> str:
     """Return a path within a run.  ManifestError where it leads out of it."""
-    if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
+    if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or not _is_name(path):
         raise ManifestError(f"names {path!r}, which is no path within a run")
     return path
+
+
+def _is_name(text: str) -> bool:
+    """Whether the kernel takes a text as a path: a surrogate has to stand for a byte, as in `os`."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _time(ns: int) -> int:
+    """Return a time that a file can have.  ManifestError where none can."""
+    if abs(ns) >= _LATEST_NS:
+        raise ManifestError(f"holds a time that no file has ({ns:.3e} ns)")
+    return ns
 
 
 def _noted(value: Mapping[str, Any]) -> Noted:
@@ -180,6 +198,9 @@ def _noted(value: Mapping[str, Any]) -> Noted:
     either = (said["digest"] is None) is not (said["link"] is None)  # a file, or a link
     if not numbers or not texts or not either or value["bytes"] < 0:
         raise ManifestError("holds a file whose size, time or digest is of a wrong type")
+    _time(value["mtime_ns"])
+    if said["link"] is not None and not (said["link"] and _is_name(said["link"])):
+        raise ManifestError(f"holds a link to {said['link']!r}, which no file system takes")
     return Noted(**said)  # type: ignore[arg-type] # each type has been looked at
 
 

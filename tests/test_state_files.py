@@ -46,8 +46,12 @@ def wrong_files() -> Iterator[Any]:
     for odd in ([], 0, "md5", {"md5": 1}, {"md5": None}):
         yield {"checksums": odd}
     yield {"digest": None}  # it would pass for compared
-    for path in ("../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\0b", None, 1):
+    for path in ("../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\0b", "a/\ud800", None, 1):
         yield {"path": path}
+    for text in ("", "a\0b", "\ud800"):  # no link can say that
+        yield {"digest": None, "link": text}
+    for ns in (10**30, -(10**30)):  # nor can a file be that old
+        yield {"mtime_ns": ns}
 
 
 @pytest.mark.parametrize("change", list(wrong_files()), ids=str)
@@ -57,7 +61,7 @@ def test_a_manifest_with_a_wrong_file_is_not_understood(change: dict[str, Any]) 
         parse(json.dumps({**MANIFEST, "files": [{**FILE, **change}]}).encode())
 
 
-@pytest.mark.parametrize("when", ["1e999", "[]", "null", '"x"', "1" * 5000], ids=len)
+@pytest.mark.parametrize("when", ["1e999", "[]", "null", '"x"', "1" * 30, "1" * 5000], ids=len)
 def test_a_manifest_with_a_wrong_directory_is_not_understood(when: str) -> None:
     content = json.dumps({**MANIFEST, "dirs": [{"path": "a", "mtime_ns": 0}]})
     assert parse(content.encode()).dirs == {"a": 0}
