@@ -126,16 +126,22 @@ def load(
                 path in checkpoint.sidecars,
             )
         )
-    links = links_in(checkpoint, folder)
-    noted_links = {path: file for path, file in noted.items() if file.link is not None}
+    dirs = _dirs(checkpoint, folder)
+    links = {path: (text, time_of(path)) for path, text in links_in(checkpoint, folder).items()}
+    if not any(dirs.values()) and manifest:  # a bucket has none of these: its manifest tells
+        dirs = dict(manifest.dirs) or dirs
+        links = {
+            path: (file.link, file.mtime_ns)
+            for path, file in noted.items()
+            if file.link is not None and path not in checkpoint.files
+        }
     return Cargo(
         checkpoint=checkpoint,
         member=checkpoint.member,
         pieces=tuple(pieces),
-        links=links or {path: file.link or "" for path, file in noted_links.items()},
-        link_times={path: time_of(path) for path in links}
-        or {path: file.mtime_ns for path, file in noted_links.items()},
-        dirs=dict(manifest.dirs) if manifest and manifest.dirs else _dirs(checkpoint, folder),
+        links={path: text for path, (text, _) in links.items()},
+        link_times={path: ns for path, (_, ns) in links.items()},
+        dirs=dirs,
         made=arrival.made,
         early=arrival.first,
         late=arrival.last,

@@ -72,6 +72,19 @@ def test_a_copy_is_the_same_to_the_nanosecond_and_the_second_call_sends_nothing(
     assert ckptctl("verify", there, "--level", "digest").code == 0
 
 
+def test_on_a_disk_the_disk_says_what_links_there_are_and_not_an_older_manifest(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    tree: dict[str, bytes | str] = {"step_1/model.pt": torch_zip(), "step_1/link": "-> model.pt"}
+    run, there = make_tree(tmp_path / "run", tree, age=7200), tmp_path / "there"
+    assert ckptctl("verify", run, "--record").code == 0
+    (run / "step_1/link").unlink()
+    set_age(run, 3600)
+    assert ckptctl("sync", run, there).code == 0
+    assert files(there) == files(run)
+    assert times(there) == times(run)
+
+
 def test_what_is_not_complete_stays_and_what_is_no_checkpoint_too(
     tmp_path: Path, ckptctl: Ckptctl, run: Path
 ) -> None:
