@@ -98,6 +98,17 @@ class Folder:
             folder = folder.folders.get(part) if folder else None
         return folder
 
+    def holds(self, path: str) -> bool:
+        """Return whether a relative path is taken, be it by a link or by what is never opened."""
+        above, _, name = path.rpartition("/")
+        parent = self.inside(above) if above else self
+        return parent is not None and (
+            name in parent.files
+            or name in parent.folders
+            or name in parent.links
+            or name in parent.others
+        )
+
     def find(self, path: str) -> Entry | None:
         """Return the entry of the regular file at a relative path, if there is one."""
         parent, _, name = path.rpartition("/")

@@ -57,13 +57,11 @@ def _taken(cargo: Cargo, folder: Folder) -> Iterator[tuple[str, Entry]]:
         if inside is not None:
             yield root, Entry(0, 0)
             yield from ((f"{root}/{path}", entry) for path, entry in inside.walk())
-        elif (entry := folder.find(root)) is not None:
-            yield root, entry
+        elif folder.holds(root):
+            yield root, folder.find(root) or Entry(0, 0)
     for piece in cargo.payload():
-        if (entry := folder.find(piece.target)) is not None:
-            yield piece.target, entry
-        elif folder.inside(piece.target) is not None:
-            yield piece.target, Entry(0, 0)
+        if folder.holds(piece.target):
+            yield piece.target, folder.find(piece.target) or Entry(0, 0)
 
 
 def _proven(there: There, taken: Mapping[str, Entry]) -> bool:
