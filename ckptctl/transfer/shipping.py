@@ -222,4 +222,6 @@ def _words(error: OSError) -> str:
         return f"{text}; what was staged of it was removed again: make room there"
     if error.errno == errno.EXDEV:
         return f"{text}; ckptctl's records have to lie on the file system of the destination (--state-dir)"
+    if error.errno == errno.EILSEQ:
+        return f"{text}; nothing of it was sent"
     return f"{text}; what was sent is kept for the next call"

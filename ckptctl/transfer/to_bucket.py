@@ -24,6 +24,7 @@ class BucketDelivery:
 
     def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
         """Send payload, sidecars, then what makes it a checkpoint."""
+        _refuse_undecodable(cargo)
         notes = Notes(self.quay.state, cargo.member, self.quay.clock())
         if over:
             self._take_away_key(cargo, notes)
@@ -122,3 +123,13 @@ class BucketDelivery:
         """Forget how it came here: it is whole, and its manifest is written."""
         with suppress(OSError):
             Notes(self.quay.state, cargo.member, self.quay.clock()).forget()
+
+
+def _refuse_undecodable(cargo: Cargo) -> None:
+    """Refuse names that are not UTF-8, as those of objects are.  OSError."""
+    for piece in cargo.pieces:
+        try:
+            piece.target.encode()
+        except UnicodeEncodeError:
+            text = "its name is not UTF-8, as a bucket wants it: rename it"
+            raise OSError(errno.EILSEQ, text, piece.target) from None

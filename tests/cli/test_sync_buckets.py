@@ -103,6 +103,19 @@ def test_links_and_times_survive_a_verification_in_the_bucket(
     assert (back / "step_1/a.pt").samefile(back / "step_1/b.pt")
 
 
+def test_a_name_that_no_object_can_have_is_said_before_anything_is_sent(
+    tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str]
+) -> None:
+    tree = {"step_1/a.pt": torch_zip(), "step_1/x\udcff.pt": torch_zip(), "step_2.pt": torch_zip()}
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    for url in far:
+        done = ckptctl("sync", run, f"{url}/run", "--json", env=env)
+        assert (done.code, statuses(done)) == (5, {"step_1": "failed", "step_2": "done"})
+        (error,) = [r["error"] for r in done.json["results"] if r["error"]]
+        assert "not UTF-8" in error
+        assert [r["bytes_sent"] for r in done.json["results"] if r["error"]] == [0]
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
     tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str], noted: bool
