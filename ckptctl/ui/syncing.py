@@ -128,7 +128,8 @@ def _columns(results: Sequence[Shipped]) -> list[Column]:
 def _sum(report: Synced) -> str:
     results = [r for r in report.results if r.action != "point"]
     if not results:
-        return "nothing to copy"
+        failed = any(run.error is not None for run in report.runs)
+        return "nothing was copied" if failed else "nothing to copy"
     counts = Counter(r.status for r in results)
     said = [f"{counts[status]:,} {_WORDS[status]}" for status in Status if counts[status]]
     sent = sum(r.bytes_sent for r in results)

@@ -183,12 +183,16 @@ def test_overwrite_puts_the_older_one_into_the_trash(
 def test_what_is_no_checkpoint_there_is_never_replaced(
     tmp_path: Path, ckptctl: Ckptctl, run: Path
 ) -> None:
-    there = make_tree(tmp_path / "there", {"step_2.pt/mine.txt": "mine"})
+    tree = {"step_2.pt/mine.txt": "mine", "step_1.pt": "-> step_2.pt/mine.txt"}
+    there = make_tree(tmp_path / "there", tree)
+    os.mkfifo(there / "step_3.pt")
     for more in ((), ("--overwrite",)):
         done = ckptctl("sync", run, there, "--json", *more)
         assert done.code == 5
-        assert statuses(done)["step_2"] == "conflict"
+        assert set(statuses(done).values()) == {"conflict"}
+        assert sum(r["bytes_sent"] for r in done.json["results"]) == 0
         assert (there / "step_2.pt/mine.txt").read_text() == "mine"
+        assert (there / "step_1.pt").is_symlink()
 
 
 def test_a_copy_made_by_hand_is_read_and_then_known(
@@ -311,7 +315,8 @@ def test_a_run_that_is_locked_there_is_3(tmp_path: Path, ckptctl: Ckptctl, run: 
     fd = os.open(there, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        assert ckptctl("sync", run, there).code == 3
+        done = ckptctl("sync", run, there)
+        assert (done.code, done.stdout) == (3, "nothing was copied\n")
     finally:
         os.close(fd)
     assert files(there) == {}
