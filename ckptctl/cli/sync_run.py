@@ -22,6 +22,7 @@ from ckptctl.config import Config
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
+from ckptctl.listing import Folder
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
 from ckptctl.model import Checkpoint, Problem, Run
@@ -47,6 +48,7 @@ from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.shipping import Shipper, Task, task_of
+from ckptctl.transfer.still import still_there
 from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle, finishing
 from ckptctl.ui.progress import Progress
@@ -132,6 +134,9 @@ class SyncRun:
             shipper = self._shipper(source, root, applier, policy)
             self._copy(cargoes, destination, shipper, choice)
             after = self._look(reading) if shipper.wrote else destination
+            now = after.found.folder if after is not None else Folder("")
+            by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
+            self._results = list(still_there(self._results, by_member, now))
             if after is not None:
                 dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
                 records = records_in(dirs, path_of(self.view, self.found))

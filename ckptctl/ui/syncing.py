@@ -129,9 +129,12 @@ def _sum(report: Synced) -> str:
     results = [r for r in report.results if r.action != "point"]
     if not results:
         failed = any(run.error is not None for run in report.runs)
-        return "nothing was copied" if failed else "nothing to copy"
+        return "no checkpoint was copied and proven" if failed else "nothing to copy"
+    moved = sum(r.action == "move" and r.status is Status.DONE for r in results)
     counts = Counter(r.status for r in results)
-    said = [f"{counts[status]:,} {_WORDS[status]}" for status in Status if counts[status]]
+    counts[Status.DONE] -= moved
+    said = [f"{moved:,} proven there and deleted here"] if moved else []
+    said += [f"{counts[status]:,} {_WORDS[status]}" for status in Status if counts[status]]
     sent = sum(r.bytes_sent for r in results)
     seconds = sum(r.seconds for r in results)
     if sent:

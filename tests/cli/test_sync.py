@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -316,7 +318,7 @@ def test_a_run_that_is_locked_there_is_3(tmp_path: Path, ckptctl: Ckptctl, run: 
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         done = ckptctl("sync", run, there)
-        assert (done.code, done.stdout) == (3, "nothing was copied\n")
+        assert (done.code, done.stdout) == (3, "no checkpoint was copied and proven\n")
     finally:
         os.close(fd)
     assert files(there) == {}
@@ -337,6 +339,29 @@ def test_moving_leaves_what_guards_keep(tmp_path: Path, ckptctl: Ckptctl, run: P
     assert set(files(run)) == {"step_3.pt", "step_3.json", "step_1.pt", "step_1.json"}
     assert files(there) == whole
     assert [p["code"] for p in done.json["runs"][0]["problems"]] == ["stays-here"] * 2
+
+
+def test_copies_that_went_while_the_rest_was_copied_are_no_success(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """Somebody moves the directory away and makes a new one, as a job that starts anew does."""
+    big = torch_zip({"data/1": bytes(300_000)})
+    run = make_tree(tmp_path / "run", {f"step_{n}.pt": big for n in (1, 2, 3)}, age=7200)
+    there = tmp_path / "there"
+
+    def swap() -> None:
+        while not list(there.glob("step_*")):
+            time.sleep(0.01)
+        there.rename(tmp_path / "old")
+        there.mkdir()
+
+    swapping = threading.Thread(target=swap, daemon=True)
+    swapping.start()
+    done = ckptctl("sync", run, there, "--move", "--bwlimit", "600kB", "--json")
+    swapping.join()
+    assert (done.code, set(statuses(done).values())) == (5, {"failed"})
+    assert len(files(run)) == 3
+    assert set(statuses(ckptctl("sync", run, there, "--json")).values()) == {"done"}
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
