@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ckptctl.errors import LockedError
+from ckptctl.errors import LockedError, UnreadableError
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
 from ckptctl.manifest import Manifest, ManifestError
@@ -81,12 +81,17 @@ class Shipper:
     def ship(self, task: Task, destination: Destination) -> Shipped:
         """Copy one checkpoint, if need be; what went wrong is told, never raised.
 
-        Raises Stopped, after which what was sent is noted for the next call, and LockedError.
+        Raises Stopped, after which what was sent is noted for the next call, LockedError, and
+        UnreadableError where the records there cannot be written.
         """
         began, sent_before = self.seconds(), self.sender.bytes_sent
         try:
             done = self._ship(task, destination)
         except (Stopped, LockedError):
+            raise
+        except UnreadableError:  # the records there: what this one became must not go untold
+            text = "its manifest could not be written: if its files came, the next call compares and notes them"
+            self.log(self._told(task, Status.FAILED, text))
             raise
         except DroppedError as error:
             text = f"{error.filename}: {error.strerror}; the copy was dropped"

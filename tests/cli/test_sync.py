@@ -376,6 +376,21 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert done.stdout.endswith("code 5\n0\n")
 
 
+def test_a_copy_whose_manifest_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The last free inode was that of its file."""
+    script = """
+        mkdir -p $HOME/src && head -c 6k /dev/urandom > $HOME/src/step_1.pt
+        touch -d '2 hours ago' $HOME/src/step_1.pt
+        mkdir $DISK/there
+        $CKPTCTL sync --no-verify $HOME/src $DISK/there --json || echo "code $?"
+    """
+    done = in_small_file_system(tmp_path, "size=4m,nr_inodes=9", script)
+    (result,) = json.loads(done.stdout.splitlines()[0])["results"]
+    assert (result["checkpoint"], result["status"]) == ("step_1", "failed")
+    assert "manifest" in result["error"]
+    assert done.stdout.endswith("code 7\n")
+
+
 def test_bytes_are_sent_no_faster_than_asked(tmp_path: Path, ckptctl: Ckptctl) -> None:
     run = make_tree(tmp_path / "run", {"step_1.pt": torch_zip({"data/1": bytes(2**20)})}, age=7200)
     done = ckptctl("sync", run, tmp_path / "there", "--bwlimit", "2MiB/s", "--json")
