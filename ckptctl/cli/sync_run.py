@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -243,13 +243,14 @@ class SyncRun:
             strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
             kind = self.view.by_name[checkpoint.format]
             how = arrival(kind, checkpoint, scheme_of(self.to), strange)
-            yield load(checkpoint, self.found.folder, manifest, how, self._link_time)
+            yield load(checkpoint, self.found.folder, manifest, how, self._link_time())
 
-    def _link_time(self, path: str) -> int:
+    def _link_time(self) -> Callable[[str], int] | None:
+        """Return what tells when a link was made; None where there can be none."""
         store, below = self.view.store, self.found.folder.path
-        return (
-            store.link_time(f"{below}/{path}".lstrip("/")) if isinstance(store, LocalStore) else 0
-        )
+        if not isinstance(store, LocalStore):
+            return None
+        return lambda path: store.link_time(f"{below}/{path}".lstrip("/"))
 
     def _planned(
         self, cargoes: Sequence[Cargo], destination: Destination | None, choice: Choice

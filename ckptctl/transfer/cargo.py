@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ckptctl.arriving import Arrival
 from ckptctl.listing import Entry, Folder
 from ckptctl.looking import links_in
-from ckptctl.manifest import Manifest
+from ckptctl.manifest import Manifest, Noted
 from ckptctl.model import Checkpoint
 
 
@@ -94,12 +94,13 @@ def load(
     folder: Folder,
     manifest: Manifest | None,
     arrival: Arrival,
-    time_of: Callable[[str], int],
+    time_of: Callable[[str], int] | None,
 ) -> Cargo:
     """Return what there is to copy.
 
     `folder` is the run's at the source, `manifest` the one of the checkpoint there; `time_of` tells
-    when a symbolic link was made, 0 where nobody knows.
+    when a symbolic link was made, and is None for a store that holds none: there the manifest knows
+    links and directories, if it is that of these very files.
     """
     noted = manifest.files if manifest else {}
     strange = {path for path, file in noted.items() if file.made}
@@ -113,7 +114,8 @@ def load(
             known = None
         same: object = (entry.device, entry.inode) if entry.inode and entry.links > 1 else None
         if known is not None and not entry.inode:
-            same = known.hardlink or path  # an object has no inode: its manifest tells
+            # An object has no inode: its manifest tells, but for what cannot be one inode.
+            same = (known.hardlink or path, entry.size, known.digest)
         twin = None if same is None else inodes.setdefault(same, path)
         pieces.append(
             Piece(
@@ -126,26 +128,36 @@ def load(
                 path in checkpoint.sidecars,
             )
         )
+    links = links_in(checkpoint, folder)
+    times = {path: time_of(path) for path in links} if time_of else {}
     dirs = _dirs(checkpoint, folder)
-    links = {path: (text, time_of(path)) for path, text in links_in(checkpoint, folder).items()}
-    if not any(dirs.values()) and manifest:  # a bucket has none of these: its manifest tells
-        dirs = dict(manifest.dirs) or dirs
-        links = {
-            path: (file.link, file.mtime_ns)
-            for path, file in noted.items()
-            if file.link is not None and path not in checkpoint.files
-        }
+    if time_of is None and manifest is not None and manifest.fits(checkpoint.files):
+        known_links = dict(_links(checkpoint, manifest))
+        links = {path: file.link or "" for path, file in known_links.items()}
+        times = {path: file.mtime_ns for path, file in known_links.items()}
+        dirs |= {path: ns for path, ns in manifest.dirs.items() if _is_in(checkpoint, path)}
     return Cargo(
         checkpoint=checkpoint,
         member=checkpoint.member,
         pieces=tuple(pieces),
-        links={path: text for path, (text, _) in links.items()},
-        link_times={path: ns for path, (_, ns) in links.items()},
+        links=links,
+        link_times=times,
         dirs=dirs,
         made=arrival.made,
         early=arrival.first,
         late=arrival.last,
     )
+
+
+def _links(checkpoint: Checkpoint, manifest: Manifest) -> Iterator[tuple[str, Noted]]:
+    """Yield the links of a checkpoint that a manifest notes; what is a file by now is none."""
+    for path, noted in manifest.files.items():
+        if noted.link is not None and path not in checkpoint.files and _is_in(checkpoint, path):
+            yield path, noted
+
+
+def _is_in(checkpoint: Checkpoint, path: str) -> bool:
+    return any(path == root or path.startswith(f"{root}/") for root in checkpoint.roots)
 
 
 def _dirs(checkpoint: Checkpoint, folder: Folder) -> dict[str, int]:
