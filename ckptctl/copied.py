@@ -23,20 +23,14 @@ class Side:
     sidecars: frozenset[str] = frozenset()
 
     @property
-    def own(self) -> Mapping[str, Entry | None]:
-        """Return what is the checkpoint itself, neither sidecars nor markers that only this store needs.
-
-        A further name of one inode has no entry where a store holds no links.
-        """
+    def own(self) -> Mapping[str, Entry]:
+        """Return what is the checkpoint itself, neither sidecars nor markers that only this store needs."""
         noted = self.manifest.files if self.manifest else {}
-        found: dict[str, Entry | None] = {
+        return {
             path: entry
             for path, entry in self.files.items()
             if path not in self.sidecars and not (path in noted and noted[path].made)
         }
-        if self.links is None:
-            found |= {p: None for p, n in noted.items() if n.hardlink and p not in self.files}
-        return found
 
     @property
     def texts(self) -> Mapping[str, str] | None:
@@ -58,8 +52,6 @@ def unproven(there: Side) -> str | None:
                 return f"has another link {path} than was copied"
             continue
         entry = there.files.get(path)
-        if entry is None and noted.hardlink and there.links is None:
-            continue  # such a store holds the bytes once, under the first of their names
         if entry is None:
             return f"has it without {path}"
         if not noted.fits(entry):
@@ -87,10 +79,8 @@ def unlike(here: Side, there: Side) -> str | None:
     return None
 
 
-def _same(entry: Entry | None, known: Noted | None, theirs: Noted) -> bool:
+def _same(entry: Entry, known: Noted | None, theirs: Noted) -> bool:
     """Whether a file has the bytes that were copied: by its digest, else by its size and time."""
-    if entry is None:  # a further name, of which only the manifest here knows
-        return known is not None and known.digest == theirs.digest
     if entry.size != theirs.bytes:
         return False
     if known is not None and known.digest is not None and known.fits(entry):

@@ -100,3 +100,15 @@ def test_other_digests_of_the_same_size_and_time_do_not_count(
     path = data.draw(st.sampled_from(sorted(here.files)))
     other = _noted(there, path, lambda n: n._replace(digest="other"))
     assert counts((here, other)) is (here.manifest is None)
+
+
+def test_a_second_name_of_one_inode_has_to_be_in_a_bucket_as_well() -> None:
+    here = Side({"c/a": Entry(1, 100, 1, 10), "c/b": Entry(1, 100, 1, 10)}, None, {})
+    noted = {
+        "c/a": Noted(1, 100, "d", etag="e"),
+        "c/b": Noted(1, 100, "d", etag="e2", hardlink="c/a"),
+    }
+    objects = {"c/a": Entry(1, 900, etag="e"), "c/b": Entry(1, 900, etag="e2")}
+    there = Side(objects, _manifest(noted), None)
+    assert counts((here, there))
+    assert not counts((here, _entry(there, "c/b", lambda _: None)))
