@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ckptctl.model import NS
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
-from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.notes import Notes, Sent, stage_name
 from ckptctl.transfer.sending import DroppedError, Sender
-from ckptctl.transfer.small import parent_of, write_sidecars
+from ckptctl.transfer.small import parent_of, write_sidecars, written
+
+_COARSE_NS = 2 * NS
+"""How far the times of a file system may be from those that it was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,20 @@ class DiskDelivery:
         state.make_folder(stage)
         try:
             with closing(state.below(stage)) as staged:
-                sent = self._stage(cargo, sender, staged, run, notes)
+                arrived = dict(_arrived(cargo, notes, run))
+                named = frozenset(_named(cargo, arrived))
+                left = _left(cargo, arrived, named)
+                sent = {**self._stage(left, sender, staged, notes), **arrived}
                 if notes.existed:
-                    _tidy(cargo, staged)
+                    _tidy(left, staged)
                 sender.refuse_changed(cargo)
                 self.quay.check()
                 sent = {**sent, **write_sidecars(cargo, sender, self.quay)}
                 for path in _names(cargo):
-                    _publish(staged, run, path, over=over)
+                    if path not in named:
+                        _publish(staged, run, path, over=over)
+                for path in cargo.made.keys() - left.made.keys():
+                    sent[path] = written(self.quay, path, cargo.made[path])
         except (DroppedError, VanishedError):
             self._forget(state, notes, stage)
             raise
@@ -62,19 +72,17 @@ class DiskDelivery:
         return sent
 
     def _stage(
-        self, cargo: Cargo, sender: Sender, staged: LocalStore, run: LocalStore, notes: Notes
+        self, cargo: Cargo, sender: Sender, staged: LocalStore, notes: Notes
     ) -> dict[str, Sent]:
         """Write all that is below its names into the staging directory, with links and times."""
         for path in sorted(cargo.dirs):
             staged.make_folder(path)
         first = [piece for piece in cargo.payload() if piece.twin is None]
-        moved = {p.target: s for p in first if (s := _arrived(p, notes, run)) is not None}
-        left = [piece for piece in first if piece.target not in moved]
-        sent = sender.send(left, staged, lambda path: path, notes)
+        sent = sender.send(first, staged, lambda path: path, notes)
         _link(cargo, staged)
         for path, content in cargo.made.items():
             sent[path] = _made(staged, path, content)
-        for piece in left:
+        for piece in first:
             entry = staged.set_time(piece.target, piece.mtime_ns)
             sent[piece.target] = Sent(entry, sent[piece.target].digest)
         for path in sorted(cargo.dirs, reverse=True):
@@ -82,7 +90,7 @@ class DiskDelivery:
             if cargo.dirs[path]:
                 staged.set_time(path, cargo.dirs[path])
         staged.sync_folder("")
-        return {**sent, **moved}
+        return sent
 
     def _forget(self, state: LocalStore, notes: Notes, stage: str) -> None:
         with suppress(OSError):
@@ -119,14 +127,48 @@ def _tidy(cargo: Cargo, staged: LocalStore) -> None:
             staged.set_time(path, mtime_ns)
 
 
-def _arrived(piece: Piece, notes: Notes, run: LocalStore) -> Sent | None:
-    """Return a file of a group that has its name there already: a crash came between two renames."""
-    if (before := notes.sent(piece)) is None:
-        return None
-    there = run.stat(piece.target)
-    if there is None or there.version[2] != before[0][2]:
-        return None
-    return Sent(there, before[1])
+def _arrived(cargo: Cargo, notes: Notes, run: LocalStore) -> Iterator[tuple[str, Sent]]:
+    """Yield the files that have their names there already: a crash came between two renames.
+
+    What is told of a second name is the same inode.
+    """
+    found: dict[str, Sent] = {}
+    for piece in cargo.payload():
+        before, first = notes.sent(piece), found.get(piece.twin or "")
+        inode, digest = (first.entry.inode, first.digest) if first else (0, "")
+        if before is not None and isinstance(before[0][2], int):
+            inode, digest = before[0][2], before[1]
+        there = run.stat(piece.target) if inode else None
+        if there is None or (there.inode, there.size) != (inode, piece.entry.size):
+            continue
+        if abs(there.mtime_ns - piece.mtime_ns) < _COARSE_NS:
+            found[piece.target] = Sent(there, digest)
+    yield from found.items()
+
+
+def _named(cargo: Cargo, arrived: Mapping[str, Sent]) -> Iterator[str]:
+    """Yield the names that need no rename any more: of directories of which every file is there."""
+    for name in _names(cargo):
+        inside = [p.target for p in cargo.payload() if p.target.startswith(f"{name}/")]
+        if name in arrived or (inside and all(path in arrived for path in inside)):
+            yield name
+
+
+def _left(cargo: Cargo, arrived: Mapping[str, Sent], named: Collection[str]) -> Cargo:
+    """Return what is still to be staged; a second name of what is there already is a file of its own."""
+    inside = tuple(f"{name}/" for name in named)
+
+    def stays(path: str) -> bool:
+        return not f"{path}/".startswith(inside)
+
+    pieces = (p for p in cargo.pieces if p.target not in arrived)
+    return replace(
+        cargo,
+        pieces=tuple(p._replace(twin=None) if p.twin in arrived else p for p in pieces),
+        links={path: text for path, text in cargo.links.items() if stays(path)},
+        dirs={path: ns for path, ns in cargo.dirs.items() if stays(path)},
+        made={path: content for path, content in cargo.made.items() if stays(path)},
+    )
 
 
 def _names(cargo: Cargo) -> Iterator[str]:
@@ -143,8 +185,6 @@ def _names(cargo: Cargo) -> Iterator[str]:
 
 def _publish(staged: LocalStore, run: LocalStore, path: str, *, over: bool) -> None:
     """Give a file or directory its name; in the place of an older one in one step, where it may."""
-    if staged.identity(path) is None and run.identity(path) is not None:
-        return  # it has its name already
     parent_of(run, path)
     if over and run.identity(path) is not None:
         staged.exchange(path, run, path)

@@ -76,3 +76,31 @@ def test_it_comes_back_whole_wherever_a_prune_died(
         assert ckptctl("undo", run).code == 0, nth
         assert read_tree(run) == before, nth
         shutil.rmtree(base)
+
+
+@pytest.mark.timeout(280)
+def test_a_copy_goes_on_wherever_a_sync_died(
+    tmp_path: Path, ckptctl: Ckptctl, moments: Moments
+) -> None:
+    """One of both directories has its name, the other has not: the next sync brings just that."""
+
+    def made(base: Path) -> Path:
+        run = a_run(base / "run", steps=1)
+        first = run / "_critic/global_step1/metric.json"
+        first.with_name("same.json").hardlink_to(first)
+        return run
+
+    dies = ("tests.faults.dying",)
+    counted = ckptctl("kill", "0", "sync", made(tmp_path), tmp_path / "to", module=dies)
+    found = re.search(r"calls=(\d+)", counted.stderr)
+    assert found
+    calls = int(found[1])
+    for nth in (n for n in moments(calls + 1) if n > calls // 2):
+        base = tmp_path / f"at{nth}"
+        run, there = made(base), base / "to"
+        assert ckptctl("kill", str(nth), "sync", run, there, module=dies).code == -9
+        again = ckptctl("sync", run, there, "--json")
+        assert again.code == 0, (nth, again.stdout)
+        after = {p: c for p, c in read_tree(there).items() if not p.startswith(".ckptctl")}
+        assert after == {p: c for p, c in read_tree(run).items() if p != "notes.txt"}, nth
+        shutil.rmtree(base)
