@@ -17,6 +17,7 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from ckptctl.boot import boot_id
 from ckptctl.errors import LockedError, RefusedError, UnreadableError
 from ckptctl.model import NS
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
@@ -55,7 +56,7 @@ def this_host() -> dict[str, str]:
         namespace = ""
     return {
         "host": socket.gethostname(),
-        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "boot": boot_id(),
         "namespace": namespace,
     }
 

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from ckptctl.boot import boot_id
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
 from ckptctl.stores._local_reading import DIRECTORY, LocalReading
@@ -33,7 +34,11 @@ class LocalIncoming:
     proven = False  # the kernel does not tell what it really holds: it is read back
 
     def __init__(self, store: LocalMoving, path: str, size: int, token: str) -> None:
-        """Open the file, or go on with the one whose inode the token tells."""
+        """Open the file, or go on with the one whose inode the token tells.
+
+        It was not synced: after another boot, or on another machine, it may have its size and not
+        its bytes, and is begun anew.
+        """
         self._store, self._path, self._size = store, path, size
         try:
             self._fd = self._opened()
@@ -43,8 +48,9 @@ class LocalIncoming:
         try:
             store.as_owner(self._fd, 0o666)
             found = os.fstat(self._fd)
-            self.token = str(found.st_ino)
-            goes_on = token == self.token and found.st_nlink == 1 and found.st_size <= size
+            boot = boot_id()
+            self.token = f"{found.st_ino}@{boot}"
+            goes_on = boot and token == self.token and found.st_nlink == 1 and found.st_size <= size
             self.offset = found.st_size if goes_on else 0
             if not goes_on:
                 os.ftruncate(self._fd, 0)

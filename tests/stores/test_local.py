@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.reading import TooLargeError, VanishedError
-from ckptctl.stores import _walk
+from ckptctl.stores import _local_moving, _walk
 from ckptctl.stores.local import LocalStore
 from tests.trees import make_tree, read_tree
 
@@ -126,3 +126,23 @@ def test_a_write_is_whole_or_not_at_all_and_create_never_overwrites(tmp_path: Pa
     with pytest.raises(FileExistsError):
         store.create("journal", b"")
     assert read_tree(tmp_path) == {"records/deep/a.json": b"two", "journal": b"1\n2\n"}
+
+
+def test_a_file_under_way_goes_on_only_within_the_boot_that_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not synced may be zeros after a power cut, of the very size that was written."""
+    store = LocalStore(str(tmp_path))
+    begun = store.incoming("a", 9)
+    begun.write(memoryview(b"12345"))
+    begun.leave()
+    same = store.incoming("a", 9, begun.token)
+    same.leave()
+    assert same.offset == 5
+    for boot in ("another", ""):
+        monkeypatch.setattr(_local_moving, "boot_id", lambda boot=boot: boot)
+        for token in (begun.token, f"{begun.token.partition('@')[0]}@"):
+            (tmp_path / "a").write_bytes(b"12345")
+            later = store.incoming("a", 9, token)
+            later.leave()
+            assert later.offset == 0
