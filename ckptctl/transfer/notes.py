@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ckptctl.listing import Entry, Version, version_of
-from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.records import file_name
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Piece
@@ -33,7 +33,7 @@ class Notes:
     """Notes of one checkpoint on its way; may be told from several threads."""
 
     def __init__(self, state: Store, member: str, now_ns: int, *, at_once: bool = False) -> None:
-        """Read what is noted; what cannot be understood counts as nothing.
+        """Read what is noted; what cannot be understood counts as nothing.  Raises OSError.
 
         With `at_once` no file of it has its name before all of them have.
         """
@@ -56,7 +56,7 @@ class Notes:
                 self.existed = True
         except (FileNotFoundError, VanishedError):
             self._there = False
-        except (OSError, *NOT_UNDERSTOOD):
+        except (TooLargeError, *NOT_UNDERSTOOD):
             pass
 
     def sent(self, piece: Piece) -> tuple[Version, str] | None:

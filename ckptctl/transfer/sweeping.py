@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from ckptctl.model import NS
-from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.notes import FOLDER, stage_name
 
@@ -39,14 +39,17 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
 
 
 def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:
-    """Yield "" where a note is fit to go on with, else the files that it names; nothing without one."""
+    """Yield "" where a note is fit to go on with, else the files that it names; nothing without one.
+
+    Raises OSError: what cannot be read now is not taken for what nobody will go on with.
+    """
     try:
         said = json.loads(state.read(name, FRAMEWORK_LIMIT))
         if 0 <= now_ns - int(said["began_ns"]) < _LIFE_NS:
             yield ""
             return
         yield from map(str, said["files"])
-    except (OSError, *NOT_UNDERSTOOD):
+    except (FileNotFoundError, VanishedError, TooLargeError, *NOT_UNDERSTOOD):
         return
 
 
