@@ -6,7 +6,6 @@ take as long to import as everything else that a small `list` needs.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from ckptctl import globs
 from ckptctl.errors import UsageError
 from ckptctl.model import Layout
 from ckptctl.policy import Draft, Policy, RunMatch, Tier
+from ckptctl.stores import settled
 
 NO_FLAGS = Draft()
 
@@ -46,9 +46,9 @@ class Config:
         Local paths are compared with links resolved, so that no spelling hides a tier's rules.
         """
         found: tuple[Tier, str] | None = None
-        where, longest = _real(location), -1
+        where, longest = settled(location), -1
         for tier in self.tiers:
-            url = _real(tier.url)
+            url = settled(tier.url)
             inside = where == url or where.startswith(url.rstrip("/") + "/")
             if inside and len(url) > longest:
                 found, longest = (tier, where[len(url) :].strip("/")), len(url)
@@ -81,9 +81,3 @@ def policy_for(
     if draft is None and flags.keep is None:
         return None
     return (draft or NO_FLAGS).under(flags).policy()
-
-
-def _real(location: str) -> str:
-    """Return a location as the only spelling it has."""
-    location = location.removeprefix("file://")
-    return location.rstrip("/") if "://" in location else os.path.realpath(location)

@@ -15,7 +15,7 @@ from ckptctl.cli.runtime import Session
 from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import CkptctlError, DamagedError, Interrupted, NotFoundError
 from ckptctl.selecting import parse_selector
-from ckptctl.transfer.destination import settled
+from ckptctl.stores import settled
 from ckptctl.ui.drilling import Drilled
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified

@@ -20,7 +20,7 @@ from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.plan import Plan
 from ckptctl.policy import Policy, Tier
 from ckptctl.report import Outcome
-from ckptctl.stores import Access, is_local, scheme_of
+from ckptctl.stores import Access, is_local, scheme_of, settled
 from ckptctl.survey import Survey
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def _site(session: Session, tier: Tier, path: str, run: str) -> Site:
     )
 
 
-def _settled(tier: Tier, location: str) -> tuple[str, str | None]:
+def _settled(tier: Tier, location: str) -> tuple[str, str]:
     """Return what two tiers that are one place have in common."""
-    if is_local(location):
-        return os.path.realpath(location.removeprefix("file://")), None
-    return location.rstrip("/"), tier.storage_options.get("endpoint_url")
+    endpoint = "" if is_local(location) else str(tier.storage_options.get("endpoint_url") or "")
+    return settled(location), endpoint.rstrip("/")

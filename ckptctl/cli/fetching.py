@@ -23,8 +23,9 @@ from ckptctl.noting import held, process_id, released
 from ckptctl.records import Record
 from ckptctl.resuming import parts_of
 from ckptctl.siblings import siblings
+from ckptctl.stores import settled
 from ckptctl.survey import path_of
-from ckptctl.transfer.destination import refuse_destination, settled
+from ckptctl.transfer.destination import refuse_destination
 from ckptctl.transfer.outcome import Fault, Shipped, Status, SyncedRun
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress

@@ -31,6 +31,7 @@ from ckptctl.reading import Below
 from ckptctl.report import Outcome
 from ckptctl.siblings import siblings
 from ckptctl.sight import sight_of
+from ckptctl.stores import settled
 from ckptctl.survey import Survey, again, path_of, read_run, run_store, state_dirs
 
 THERE = "the destination"
@@ -115,9 +116,7 @@ class Move:
             state_dir=self.session.common.state_dir,
         )
         others = (
-            [s for s in tiers.sites if s.location.rstrip("/") != self.to.rstrip("/")]
-            if tiers
-            else []
+            [s for s in tiers.sites if settled(s.location) != settled(self.to)] if tiers else []
         )
         return Elsewhere(
             (there, *others),

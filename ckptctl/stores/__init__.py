@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ MAX_KEYS = 10**6
 """Objects that are listed below a location, unless the caller allows more."""
 
 _CHECK = "check the bucket's name and policy, the credentials and the endpoint"
+_SAME = {"s3a": "s3", "gcs": "gs"}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
@@ -43,6 +45,14 @@ def scheme_of(location: str) -> str:
 def is_local(location: str) -> bool:
     """Whether a location is a path, or the URL of one."""
     return scheme_of(location) in {"file", "local"}
+
+
+def settled(location: str) -> str:
+    """Return the only spelling that a location has: links resolved, and schemes that mean the same."""
+    scheme, path = split(location)
+    if is_local(location):
+        return os.path.realpath(path or ("/" if "://" in location else "."))
+    return f"{_SAME.get(scheme, scheme)}://{path.rstrip('/')}"
 
 
 def told(location: str, said: str, on_disk: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from ckptctl.model import Run
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs
-from ckptctl.stores import Access, is_local
+from ckptctl.stores import Access, is_local, settled
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, read_run, state_dirs
 
@@ -71,11 +71,6 @@ def refuse_destination(location: str, source: str, formats: Formats) -> None:
             f"{location}: lies inside the checkpoint {inside.member} of the run {inside.run}; nothing was copied",
             f"name the run: {inside.run}",
         )
-
-
-def settled(location: str) -> str:
-    """Return the only spelling that a location has, links resolved."""
-    return os.path.realpath(local_path(location)) if is_local(location) else location.rstrip("/")
 
 
 def make_destination(location: str, like: str) -> None:

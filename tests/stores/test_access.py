@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ckptctl.stores import Access
+from ckptctl.stores import Access, settled
 from ckptctl.stores._objects import ObjectStore
 
 OPTIONS = {"endpoint_url": "http://127.0.0.1:9", "key": "a", "secret": "b"}
@@ -19,3 +21,11 @@ def test_how_a_bucket_is_reached_is_found_out_once(engine: str) -> None:
     assert first is again
     assert other is not first
     assert stranger is not first
+
+
+def test_a_location_has_one_spelling(tmp_path: Path) -> None:
+    """Else a run could be copied onto itself, and deleted there since it is there."""
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert settled(f"file://{tmp_path}/link/") == settled(str(tmp_path / "run"))
+    assert settled("gcs://b/run/") == settled("GS://b/run") == "gs://b/run"
+    assert settled("s3a://b/run") == "s3://b/run" != settled("s3://b/run2")
