@@ -9,7 +9,7 @@ from functools import cache
 def boot_id() -> str:
     """Return what no other boot of this or another machine is called; "" where nobody tells."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""
