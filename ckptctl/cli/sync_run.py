@@ -143,8 +143,10 @@ class SyncRun:
                 carry(self._whole(), run, records, after, applier.recorder())
                 self._point(run, source, after, root, applier)
                 sweep(applier.state(), root, self._whole(), self.session.clock())
-        if self.wish.move and not self.session.signals.stopped():
-            self._move(policy)
+            if self.wish.move and not self.session.signals.stopped():
+                # Still under the lock there: nobody deletes the copy for which this one goes, and
+                # a run that is reached by two ways is never moved onto itself.
+                self._move(policy)
 
     def _point(
         self, run: Run, source: Store, after: Destination, root: Store, applier: Applier
@@ -178,21 +180,20 @@ class SyncRun:
 
         whole = self._whole()
         places = {r.member: number for number, r in enumerate(self._results)}
-        with self.session.signals.noted():
-            for told_of in Move(self.session, self.view, self.found, self.to, policy).moved(whole):
-                if isinstance(told_of, Problem):
-                    self._problems.append(told_of)
-                    continue
-                member = told_of.path.removeprefix(path_of(self.view, self.found)).lstrip("/")
-                number = places[member]
-                self._results[number] = replace(
-                    self._results[number],
-                    action="move",
-                    status=Status(told_of.status),
-                    error=told_of.error and f"was copied, and is still here: {told_of.error}",
-                )
-                if self.session.log is not None:
-                    self.session.log.add("sync", self.name, told_of)
+        for told_of in Move(self.session, self.view, self.found, self.to, policy).moved(whole):
+            if isinstance(told_of, Problem):
+                self._problems.append(told_of)
+                continue
+            member = told_of.path.removeprefix(path_of(self.view, self.found)).lstrip("/")
+            number = places[member]
+            self._results[number] = replace(
+                self._results[number],
+                action="move",
+                status=Status(told_of.status),
+                error=told_of.error and f"was copied, and is still here: {told_of.error}",
+            )
+            if self.session.log is not None:
+                self.session.log.add("sync", self.name, told_of)
 
     def _mount(self) -> str:
         """Return the directory of the tier that the destination lies on, which has to be there."""

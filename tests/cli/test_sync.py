@@ -364,6 +364,19 @@ def test_copies_that_went_while_the_rest_was_copied_are_no_success(
     assert set(statuses(ckptctl("sync", run, there, "--json")).values()) == {"done"}
 
 
+def test_nothing_can_be_deleted_there_while_it_is_deleted_here_for_the_sake_of_that_copy(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    there = tmp_path / "there"
+    meddling = ("tests.faults.meddling",)
+    done = ckptctl(
+        str(there), "sync", run, there, "--move", env={"MEDDLE": "lock"}, module=meddling
+    )
+    assert done.code == 0, done.stderr
+    assert set(files(run)) == {"step_3.pt", "step_3.json"}
+    assert (tmp_path / "there.locked").read_text() == "yes"
+
+
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     script = """
         mkdir -p $HOME/src && head -c 600k /dev/urandom > $HOME/src/step_1.pt

@@ -1,10 +1,12 @@
 """Run `ckptctl` while somebody else is at work in the run:  python -m tests.faults.meddling RUN ARGUMENT...
 
-The other's changes come at a known moment: just after the first name has left the run.
+The other's changes come at a known moment: just after the first name has left the run.  With
+MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -14,6 +16,9 @@ from ckptctl.formats._samples import torch_zip
 
 
 def meddle(run: Path) -> None:
+    if os.environ.get("MEDDLE") == "lock":
+        run.with_suffix(".locked").write_text("yes" if _is_locked(run) else "no")
+        return
     if os.environ.get("MEDDLE") == "newest":
         max(run.glob("step_*.pt"), key=lambda path: path.stat().st_mtime).unlink()
         return
@@ -26,6 +31,17 @@ def meddle(run: Path) -> None:
     (run / "step_5.pt").unlink()
 
 
+def _is_locked(run: Path) -> bool:
+    fd = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def main() -> int:
     run = Path(sys.argv[1])
     rename = os.rename
@@ -34,7 +50,7 @@ def main() -> int:
     def renaming(source: Any, target: Any, **places: int) -> None:
         nonlocal done
         rename(source, target, **places)
-        if str(source).startswith("step_") and not done:
+        if str(source).startswith("step_") and not str(target).startswith("step_") and not done:
             done = True
             meddle(run)
 
