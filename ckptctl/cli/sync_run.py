@@ -22,7 +22,7 @@ from ckptctl.config import Config
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
-from ckptctl.listing import Folder
+from ckptctl.listing import Folder, Version
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
 from ckptctl.model import Checkpoint, Problem, Run
@@ -284,11 +284,24 @@ class SyncRun:
             recorder=applier.recorder(),
             sender=sender,
             on_conflict=self.wish.on_conflict or policy.on_conflict,
-            set_aside=lambda checkpoint: applier.set_aside(checkpoint, policy.grace_ns),
+            set_aside=lambda one: self._set_aside(one, applier, policy),
             seconds=time.monotonic,
             log=self._heard,
             begun=begun_in(state),
         )
+
+    def _set_aside(self, one: Checkpoint, applier: Applier, policy: Policy) -> str | None:
+        """Make room for a copy, if nobody has pinned, held or saved anew what is there meanwhile."""
+        applier.check()
+        seen = self._look(reading_of(self.session, policy))
+        now = (
+            next((c for c in seen.run.checkpoints if c.member == one.member), None)
+            if seen
+            else None
+        )
+        if now is None or _versions(now) != _versions(one):
+            return "it changed meanwhile"
+        return applier.set_aside(now, policy.grace_ns)
 
     def _heard(self, done: Shipped) -> None:
         self._results.append(done)
@@ -323,6 +336,10 @@ class SyncRun:
                 continue
             if not self._torn(task, choice):
                 shipper.ship(task, destination)
+
+
+def _versions(one: Checkpoint) -> dict[str, Version]:
+    return {path: entry.version for path, entry in one.files.items() if path not in one.sidecars}
 
 
 def _removed(location: str) -> UnreadableError:

@@ -182,6 +182,21 @@ def test_overwrite_puts_the_older_one_into_the_trash(
     assert (there / "step_2.pt").read_bytes() == content
 
 
+def test_what_is_pinned_there_meanwhile_is_not_replaced(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    there = tmp_path / "there"
+    content = another(there)
+    pins = {"MEDDLE": "pin"}
+    meddling = ("tests.faults.meddling",)
+    done = ckptctl(
+        str(there), "sync", run, there, "--overwrite", "--json", env=pins, module=meddling
+    )
+    assert done.code == 5
+    assert statuses(done) == {"step_3": "done", "step_2": "conflict", "step_1": "done"}
+    assert (there / "step_2.pt").read_bytes() == content
+
+
 def test_what_is_no_checkpoint_there_is_never_replaced(
     tmp_path: Path, ckptctl: Ckptctl, run: Path
 ) -> None:

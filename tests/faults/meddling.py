@@ -1,7 +1,8 @@
 """Run `ckptctl` while somebody else is at work in the run:  python -m tests.faults.meddling RUN ARGUMENT...
 
 The other's changes come at a known moment: just after the first name has left the run.  With
-MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`.
+MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`; with
+MEDDLE=pin it pins the second step there, as soon as the first copy has come.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ckptctl.formats._samples import torch_zip
 def meddle(run: Path) -> None:
     if os.environ.get("MEDDLE") == "lock":
         run.with_suffix(".locked").write_text("yes" if _is_locked(run) else "no")
+        return
+    if os.environ.get("MEDDLE") == "pin":
+        (run / "step_2.json").write_text('{"pinned": true}')
         return
     if os.environ.get("MEDDLE") == "newest":
         max(run.glob("step_*.pt"), key=lambda path: path.stat().st_mtime).unlink()
@@ -46,11 +50,13 @@ def main() -> int:
     run = Path(sys.argv[1])
     rename = os.rename
     done = False
+    when = os.environ.get("MEDDLE")
 
     def renaming(source: Any, target: Any, **places: int) -> None:
         nonlocal done
         rename(source, target, **places)
-        if str(source).startswith("step_") and not str(target).startswith("step_") and not done:
+        comes = str(target).startswith("step_")  # of a copy
+        if str(source).startswith("step_") and comes is (when == "pin") and not done:
             done = True
             meddle(run)
 
