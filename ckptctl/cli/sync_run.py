@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ckptctl import __version__
 from ckptctl.apply import Applier
 from ckptctl.arriving import arrival
-from ckptctl.cli.access import access_of
 from ckptctl.cli.deciding import policy_of, refuse_unread
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
@@ -18,18 +18,19 @@ from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_points import Ends, pointed
+from ckptctl.cli.sync_results import Results
+from ckptctl.cli.sync_target import Target
 from ckptctl.config import Config
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
-from ckptctl.listing import Folder, Version
+from ckptctl.listing import Folder
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
-from ckptctl.model import Checkpoint, Problem, Run
+from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
-from ckptctl.report import Outcome
-from ckptctl.stores import Access, is_local, scheme_of, told
+from ckptctl.stores import scheme_of, told
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
@@ -38,13 +39,10 @@ from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.destination import (
     Destination,
-    look_there,
-    make_destination,
-    place_at,
     records_in,
 )
 from ckptctl.transfer.notes import begun_in
-from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
+from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.shipping import Shipper, Task, task_of
@@ -67,13 +65,20 @@ class SyncRun:
     wish: Wish
     throttle: Throttle
     progress: Progress
-    _results: list[Shipped] = field(default_factory=list, init=False)
-    _problems: list[Problem] = field(default_factory=list, init=False)
+    _results: Results = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._results = Results(self.session, self.name, self.to)
 
     @property
     def name(self) -> str:
         """The run's name."""
         return name_of(self.view, self.found)
+
+    @property
+    def path(self) -> str:
+        """The run's full path at the source."""
+        return path_of(self.view, self.found)
 
     def synced(self) -> SyncedRun:
         """Copy what is to be copied; an error leaves the rest as it is."""
@@ -94,10 +99,10 @@ class SyncRun:
             )
         return SyncedRun(
             name=self.name,
-            location=path_of(self.view, self.found),
+            location=self.path,
             destination=self.to,
-            results=tuple(self._results),
-            problems=tuple(self._problems),
+            results=tuple(self._results.shipped),
+            problems=tuple(self._results.problems),
             error=error,
         )
 
@@ -112,116 +117,53 @@ class SyncRun:
         if self.wish.proven is None:
             refuse_unread(run)
         cargoes = list(self._loaded(run, reading, choice))
+        target = Target(self.session, self.to, self.view.formats, reading, self.wish.own_state)
         if self.wish.dry_run:
-            self._planned(cargoes, self._look(reading), choice)
-            return
-        if not cargoes and self._look(reading) is None:
-            return
-        make_destination(self.to, self._mount())
-        place = place_at(self.to, self._access(), self.view.formats, self._there(reading))
-        if place is None:
-            raise _removed(self.to)
+            self._planned(cargoes, target.look(), choice)
+        elif cargoes or target.look() is not None:
+            self._carried_out(run, cargoes, target, choice, policy)
+
+    def _carried_out(
+        self, run: Run, cargoes: Sequence[Cargo], target: Target, choice: Choice, policy: Policy
+    ) -> None:
+        """Copy, bring up to date and move, all under the lock at the destination."""
+        place = target.made()
         with (
             closing(run_store(self.view, self.found)) as source,
             closing(run_store(place.view, place.found)) as root,
             self.session.signals.noted(),
             Applier(root, place.dirs, surroundings_of(self.session)) as applier,
         ):
-            # Only now: another process may have copied there until we had the lock.
-            destination = self._look(reading)
-            if destination is None:
-                raise _removed(self.to)
-            shipper = self._shipper(source, root, applier, policy)
+            destination = target.locked()
+            shipper = self._shipper(source, root, applier, target, policy)
             self._copy(cargoes, destination, shipper, choice)
-            after = self._look(reading) if shipper.wrote else destination
+            after = target.look() if shipper.wrote else destination
             now = after.found.folder if after is not None else Folder("")
             by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
-            self._results = list(still_there(self._results, by_member, now))
+            self._results.shipped = list(still_there(self._results.shipped, by_member, now))
             if after is not None:
-                dirs = state_dirs(self.view, self.found, reading.state_dir, reading.uid)
-                records = records_in(dirs, path_of(self.view, self.found))
-                carry(self._whole(), run, records, after, applier.recorder())
-                self._point(run, source, after, root, applier)
-                sweep(applier.state(), root, self._whole(), self.session.clock())
+                self._settle(
+                    Ends(self.session, self.view, self.found, run, source, after, root), applier
+                )
             if self.wish.move and not self.session.signals.stopped():
                 # Still under the lock there: nobody deletes the copy for which this one goes, and
                 # a run that is reached by two ways is never moved onto itself.
                 self._move(policy)
 
-    def _point(
-        self, run: Run, source: Store, after: Destination, root: Store, applier: Applier
-    ) -> None:
-        """Write the pointers of the run at the destination, each only to what is whole there."""
-        conflicts = frozenset(r.member for r in self._results if r.status is Status.CONFLICT)
-        ends = Ends(self.session, self.view, self.found, run, source, after, root)
-        for point in pointed(ends, applier, conflicts):
-            self._heard(
-                Shipped(
-                    run=self.name,
-                    checkpoint=point.path,
-                    path=f"{root.root.rstrip('/')}/{point.path}",
-                    action="point",
-                    status=Status(point.fate),
-                    error=point.text,
-                )
-            )
-
-    def _whole(self) -> frozenset[str]:
-        """Return the members (at the source) that are whole at the destination under that name."""
-        ours = {Status.DONE, Status.EQUAL}
-        ends = {r.member: f"/{r.member}" for r in self._results if r.status in ours}
-        return frozenset(
-            r.member for r in self._results if r.path.endswith(ends.get(r.member, "//"))
-        )
+    def _settle(self, ends: Ends, applier: Applier) -> None:
+        """Let records follow, then pointers; remove what nobody goes on with."""
+        whole, results = self._results.whole, self._results
+        dirs = state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
+        carry(whole, ends.run, records_in(dirs, self.path), ends.after, applier.recorder())
+        results.pointed(pointed(ends, applier, results.conflicts), ends.root.root)
+        sweep(applier.state(), ends.root, whole, self.session.clock())
 
     def _move(self, policy: Policy) -> None:
         """Delete here what is there by now, as far as no guard keeps it."""
         from ckptctl.cli.moving import Move  # noqa: PLC0415 - few calls move
 
-        whole = self._whole()
-        places = {r.member: number for number, r in enumerate(self._results)}
-        for told_of in Move(self.session, self.view, self.found, self.to, policy).moved(whole):
-            if isinstance(told_of, Problem):
-                self._problems.append(told_of)
-                continue
-            member = told_of.path.removeprefix(path_of(self.view, self.found)).lstrip("/")
-            number = places[member]
-            self._results[number] = replace(
-                self._results[number],
-                action="move",
-                status=Status(told_of.status),
-                error=told_of.error and f"was copied, and is still here: {told_of.error}",
-            )
-            if self.session.log is not None:
-                self.session.log.add("sync", self.name, told_of)
-
-    def _mount(self) -> str:
-        """Return the directory of the tier that the destination lies on, which has to be there."""
-        place = self.session.config.place(self.to) if self.session.config else None
-        return place[0].url if place and is_local(place[0].url) else ""
-
-    def _look(self, reading: Reading) -> Destination | None:
-        return look_there(self.to, self._access(), self.view.formats, self._there(reading))
-
-    def _there(self, reading: Reading) -> Reading:
-        return replace(reading, state_dir=None) if self.wish.own_state else reading
-
-    def _access(self) -> Access:
-        return access_of(self.session.common, self.session.config, self.to)
-
-    def _tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
-        self._results.append(
-            Shipped(
-                run=self.name,
-                checkpoint=checkpoint.name,
-                path=f"{self.to.rstrip('/')}/{checkpoint.member}",
-                action="copy",
-                status=status,
-                bytes=checkpoint.bytes,
-                error=error,
-                member=checkpoint.member,
-            )
-        )
+        move = Move(self.session, self.view, self.found, self.to, policy)
+        self._results.moved(move.moved(self._results.whole), self.path)
 
     def _choice(self, policy: Policy) -> Choice:
         manifests = remembered(noted_of(self.session, self.view, self.found))
@@ -233,13 +175,13 @@ class SyncRun:
         """Yield what is to be copied, in order; what cannot be is told."""
         for checkpoint, unfit in choice.of(run, reading.context):
             if unfit is not None:
-                self._tell(checkpoint, *unfit)
+                self._results.tell(checkpoint, *unfit)
                 continue
             try:
                 manifest = choice.manifests(checkpoint.member)
             except ManifestError as error:
                 text = f"its manifest cannot be read ({error}); it was not copied"
-                self._tell(checkpoint, Status.FAILED, text)
+                self._results.tell(checkpoint, Status.FAILED, text)
                 continue
             strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
             kind = self.view.by_name[checkpoint.format]
@@ -262,9 +204,11 @@ class SyncRun:
             if self._torn(task, choice):
                 continue
             status, text = _OUTLOOK.get(task.pair, (Status.PLANNED, None))
-            self._tell(cargo.checkpoint, status, text)
+            self._results.tell(cargo.checkpoint, status, text)
 
-    def _shipper(self, source: Store, root: Store, applier: Applier, policy: Policy) -> Shipper:
+    def _shipper(
+        self, source: Store, root: Store, applier: Applier, target: Target, policy: Policy
+    ) -> Shipper:
         sender = Sender(
             source,
             self.throttle,
@@ -284,38 +228,17 @@ class SyncRun:
             recorder=applier.recorder(),
             sender=sender,
             on_conflict=self.wish.on_conflict or policy.on_conflict,
-            set_aside=lambda one: self._set_aside(one, applier, policy),
+            set_aside=lambda one: target.set_aside(one, applier, policy.grace_ns),
             seconds=time.monotonic,
-            log=self._heard,
+            log=self._results.heard,
             begun=begun_in(state),
         )
-
-    def _set_aside(self, one: Checkpoint, applier: Applier, policy: Policy) -> str | None:
-        """Make room for a copy, if nobody has pinned, held or saved anew what is there meanwhile."""
-        applier.check()
-        seen = self._look(reading_of(self.session, policy))
-        now = (
-            next((c for c in seen.run.checkpoints if c.member == one.member), None)
-            if seen
-            else None
-        )
-        if now is None or _versions(now) != _versions(one):
-            return "it changed meanwhile"
-        return applier.set_aside(now, policy.grace_ns)
-
-    def _heard(self, done: Shipped) -> None:
-        self._results.append(done)
-        if self.session.log is not None:
-            outcome = Outcome(
-                done.checkpoint, done.path, done.action, done.status, done.bytes_sent, done.error
-            )
-            self.session.log.add("sync", self.name, outcome)
 
     def _torn(self, task: Task, choice: Choice) -> bool:
         """Tell where one that is to be copied is not whole; of an equal one nothing is copied."""
         unfit = None if task.pair is Pair.EQUAL else choice.torn(task.checkpoint)
         if unfit is not None:
-            self._tell(task.checkpoint, *unfit)
+            self._results.tell(task.checkpoint, *unfit)
         return unfit is not None
 
     def _copy(
@@ -332,18 +255,10 @@ class SyncRun:
             if self.session.signals.stopped():
                 raise Stopped
             if self.session.late():
-                self._tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
+                self._results.tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
                 continue
             if not self._torn(task, choice):
                 shipper.ship(task, destination)
-
-
-def _versions(one: Checkpoint) -> dict[str, Version]:
-    return {path: entry.version for path, entry in one.files.items() if path not in one.sidecars}
-
-
-def _removed(location: str) -> UnreadableError:
-    return UnreadableError(f"{location}: was removed just after it was made; nothing was copied")
 
 
 _OUTLOOK = {

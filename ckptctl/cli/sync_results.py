@@ -1,0 +1,95 @@
+"""What became of one run's checkpoints and pointers so far, as a sync goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from ckptctl.cli.runtime import Session
+from ckptctl.model import Checkpoint, Problem
+from ckptctl.report import Outcome
+from ckptctl.sides import Point
+from ckptctl.transfer.outcome import Shipped, Status
+
+
+@dataclass(slots=True)
+class Results:
+    """Gathers them, and writes to the log what was done."""
+
+    session: Session
+    run: str
+    to: str
+    shipped: list[Shipped] = field(default_factory=list, init=False)
+    problems: list[Problem] = field(default_factory=list, init=False)
+
+    def tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
+        """Take what is said of a checkpoint of which nothing is copied."""
+        self.shipped.append(
+            Shipped(
+                run=self.run,
+                checkpoint=checkpoint.name,
+                path=f"{self.to.rstrip('/')}/{checkpoint.member}",
+                action="copy",
+                status=status,
+                bytes=checkpoint.bytes,
+                error=error,
+                member=checkpoint.member,
+            )
+        )
+
+    def heard(self, done: Shipped) -> None:
+        """Take what was done."""
+        self.shipped.append(done)
+        self._log(
+            Outcome(
+                done.checkpoint, done.path, done.action, done.status, done.bytes_sent, done.error
+            )
+        )
+
+    def pointed(self, points: Iterable[Point], root: str) -> None:
+        """Take what became of the pointers; `root` is the full path of the run there."""
+        for point in points:
+            self.heard(
+                Shipped(
+                    run=self.run,
+                    checkpoint=point.path,
+                    path=f"{root.rstrip('/')}/{point.path}",
+                    action="point",
+                    status=Status(point.fate),
+                    error=point.text,
+                )
+            )
+
+    def moved(self, outcomes: Iterable[Outcome | Problem], source: str) -> None:
+        """Take what became of those that were to go at the source (its full path) once they were copied."""
+        places = {r.member: number for number, r in enumerate(self.shipped)}
+        for each in outcomes:
+            if isinstance(each, Problem):
+                self.problems.append(each)
+                continue
+            number = places[each.path.removeprefix(source).lstrip("/")]
+            self.shipped[number] = replace(
+                self.shipped[number],
+                action="move",
+                status=Status(each.status),
+                error=each.error and f"was copied, and is still here: {each.error}",
+            )
+            self._log(each)
+
+    def _log(self, outcome: Outcome) -> None:
+        if self.session.log is not None:
+            self.session.log.add("sync", self.run, outcome)
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """The members (at the source) that are whole at the destination under that name."""
+        ours = {Status.DONE, Status.EQUAL}
+        ends = {r.member: f"/{r.member}" for r in self.shipped if r.status in ours}
+        return frozenset(
+            r.member for r in self.shipped if r.path.endswith(ends.get(r.member, "//"))
+        )
+
+    @property
+    def conflicts(self) -> frozenset[str]:
+        """The members under whose names something else is there."""
+        return frozenset(r.member for r in self.shipped if r.status is Status.CONFLICT)

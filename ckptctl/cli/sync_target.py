@@ -1,0 +1,86 @@
+"""The place that one run is copied to: made where it is missing, and looked at anew each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ckptctl.apply import Applier
+from ckptctl.cli.access import access_of
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import UnreadableError
+from ckptctl.known import Formats
+from ckptctl.listing import Version
+from ckptctl.model import Checkpoint
+from ckptctl.stores import Access, is_local
+from ckptctl.survey import Reading
+from ckptctl.transfer.destination import (
+    Destination,
+    Place,
+    look_there,
+    make_destination,
+    place_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run's own path or URL at the destination; `reading` is how the source is read."""
+
+    session: Session
+    to: str
+    formats: Formats
+    reading: Reading
+    own_state: bool  # it has its own, wherever --state-dir is
+
+    def made(self) -> Place:
+        """Make it where it is missing, and list it.  Raises UnreadableError, UsageError."""
+        make_destination(self.to, self._mount())
+        place = place_at(self.to, self._access(), self.formats, self._reading())
+        if place is None:
+            raise self._removed()
+        return place
+
+    def look(self) -> Destination | None:
+        """Return what is there now; None where nothing is.  Raises as `made` does."""
+        return look_there(self.to, self._access(), self.formats, self._reading())
+
+    def locked(self) -> Destination:
+        """Return what is there now that the lock is ours: another may have copied there until then."""
+        destination = self.look()
+        if destination is None:
+            raise self._removed()
+        return destination
+
+    def set_aside(self, one: Checkpoint, applier: Applier, grace_ns: int | None) -> str | None:
+        """Make room for a copy, if nobody has pinned, held or saved anew what is there meanwhile.
+
+        Return why it cannot be, if so.  Raises LockedError.
+        """
+        applier.check()
+        seen = self.look()
+        now = (
+            next((c for c in seen.run.checkpoints if c.member == one.member), None)
+            if seen
+            else None
+        )
+        if now is None or _versions(now) != _versions(one):
+            return "it changed meanwhile"
+        return applier.set_aside(now, grace_ns)
+
+    def _mount(self) -> str:
+        """Return the directory of the tier that it lies on, which has to be there."""
+        place = self.session.config.place(self.to) if self.session.config else None
+        return place[0].url if place and is_local(place[0].url) else ""
+
+    def _access(self) -> Access:
+        return access_of(self.session.common, self.session.config, self.to)
+
+    def _reading(self) -> Reading:
+        return replace(self.reading, state_dir=None) if self.own_state else self.reading
+
+    def _removed(self) -> UnreadableError:
+        return UnreadableError(f"{self.to}: was removed just after it was made; nothing was copied")
+
+
+def _versions(one: Checkpoint) -> dict[str, Version]:
+    return {path: entry.version for path, entry in one.files.items() if path not in one.sidecars}
