@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ckptctl.cli.life_run import Ground, LifeRun
+from ckptctl.cli.ground import Ground
+from ckptctl.cli.life_run import LifeRun
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.tier_runs import Looked, look_on
