@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,11 @@ class Sender:
             self._copies = entry is not None
         if entry is None:
             return None
+        with _taken_back(target, at, entry):
+            return Sent(entry, self._proven_copy(piece, target, at, entry))
+
+    def _proven_copy(self, piece: Piece, target: Store, at: str, entry: Entry) -> str:
+        """Return the digest of what the store copied, once it is known to be what is here."""
         if self.stop():
             raise Stopped
         digest = piece.digest
@@ -119,7 +125,7 @@ class Sender:
             if digest != self._read(target.blocks(at, entry)):
                 raise OSError(errno.EIO, "what was copied there is not what is here", at)
         self.heard(piece.entry.size)
-        return Sent(entry, digest)
+        return digest
 
     def _alike(self, piece: Piece, target: Store, at: str, entry: Entry) -> bool:
         """Whether the servers' own checksums say that a copy is what was copied."""
@@ -156,7 +162,8 @@ class Sender:
             if not ended:
                 incoming.leave()
         if not incoming.proven and self._read(target.blocks(at, entry)) != digest:
-            raise _UnlikeError(errno.EIO, "what was written there is not what was read here", at)
+            with _taken_back(target, at, entry):
+                raise _UnlikeError(errno.EIO, "what was written is not what was read here", at)
         return Sent(entry, digest)
 
     def _resumed(
@@ -224,6 +231,17 @@ class Sender:
 
 class _UnlikeError(OSError):
     """The bytes that are read back are not those that were written."""
+
+
+@contextmanager
+def _taken_back(target: Store, at: str, entry: Entry) -> Iterator[None]:
+    """Remove a file that arrived, where it turns out not to be what was sent: it may be seen by now."""
+    try:
+        yield
+    except (OSError, Stopped):
+        with suppress(OSError):  # what went wrong first is what is told
+            target.remove_files({at: entry})
+        raise
 
 
 def _damaged(piece: Piece) -> DroppedError:
