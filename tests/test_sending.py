@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ckptctl.listing import Entry
+from ckptctl.model import Kind
+from ckptctl.reading import VanishedError
 from ckptctl.stores._moving import Moving
 from ckptctl.stores.local import LocalStore
-from ckptctl.transfer.cargo import Piece
+from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.notes import Notes
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.throttle import Throttle
+from tests.checkpoints import checkpoint
 from tests.trees import make_tree
 
 
@@ -35,6 +40,34 @@ class Copying(LocalStore):
         return self.stat(target)
 
 
+def sender_of(source: LocalStore) -> Sender:
+    free = Throttle(None, float, lambda _: None)
+    return Sender(source, free, 1, lambda: False, lambda _: None)
+
+
+def test_what_changes_in_any_way_while_it_is_copied_is_no_copy(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"step_1/model.pt": b"12345"})
+    store = LocalStore(str(tmp_path))
+    entry = store.listing().folders["step_1"].files["model.pt"]
+    one = replace(
+        checkpoint(step=1),
+        member="step_1",
+        kind=Kind.DIRECTORY,
+        folders=("step_1",),
+        files={"step_1/model.pt": entry},
+    )
+    piece = Piece("step_1/model.pt", "step_1/model.pt", entry, entry.mtime_ns)
+    cargo = Cargo(checkpoint=one, member="step_1", pieces=(piece,))
+    sender = sender_of(store)
+    sender.refuse_changed(cargo)
+    make_tree(tmp_path, {"step_1/late.pt": b"1"})
+    with pytest.raises(VanishedError, match="it came while the rest was copied"):
+        sender.refuse_changed(cargo)
+    shutil.rmtree(tmp_path / "step_1")
+    with pytest.raises(VanishedError, match="saved anew"):
+        sender.refuse_changed(cargo)
+
+
 @pytest.mark.parametrize(
     ("store", "noted", "error"),
     [(Garbling, None, OSError), (Copying, "another digest", DroppedError)],
@@ -49,8 +82,7 @@ def test_nothing_is_left_of_what_is_not_what_was_sent(
         for kind, name in ((LocalStore, "here"), (store, "there"), (LocalStore, "state"))
     )
     entry = here.listing().files["step_1.pt"]
-    free = Throttle(None, float, lambda _: None)
-    sender = Sender(here, free, 1, lambda: False, lambda _: None)
+    sender = sender_of(here)
     piece = Piece("step_1.pt", "step_1.pt", entry, entry.mtime_ns, noted)
     with pytest.raises(error):
         sender.send_one(piece, there, "step_1.pt", Notes(state, "step_1.pt", 1))

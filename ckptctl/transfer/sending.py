@@ -192,11 +192,16 @@ class Sender:
         self.heard(len(block))
 
     def refuse_changed(self, cargo: Cargo) -> None:
-        """Refuse a checkpoint of which a file is another one by now.  VanishedError, OSError."""
+        """Refuse a checkpoint of which a file is another one by now, or one more is there.
+
+        VanishedError, OSError.
+        """
         now: dict[str, Entry] = {}
-        if not self.source.able.identity:  # a listing tells of many objects at once
-            for root in cargo.checkpoint.roots:
+        for root in cargo.checkpoint.roots:
+            with suppress(FileNotFoundError):  # each of its files is missed below
                 now |= {f"{root}/{path}": e for path, e in self.source.listing(root).walk()}
+        if more := sorted(now.keys() - cargo.checkpoint.files.keys()):
+            raise VanishedError(errno.ESTALE, "it came while the rest was copied", more[0])
         for piece in cargo.pieces:
             entry = now.get(piece.path) or self.source.stat(piece.path)
             if entry is None or entry.version != piece.entry.version:
