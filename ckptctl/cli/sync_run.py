@@ -17,9 +17,9 @@ from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_points import Ends, pointed
 from ckptctl.cli.sync_results import Results
-from ckptctl.cli.sync_target import Target
 from ckptctl.config import Config
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
@@ -117,27 +117,27 @@ class SyncRun:
         if self.wish.proven is None:
             refuse_unread(run)
         cargoes = list(self._loaded(run, reading, choice))
-        target = Target(self.session, self.to, self.view.formats, reading, self.wish.own_state)
+        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
         if self.wish.dry_run:
-            self._planned(cargoes, target.look(), choice)
-        elif cargoes or target.look() is not None:
-            self._carried_out(run, cargoes, target, choice, policy)
+            self._planned(cargoes, far.look(), choice)
+        elif cargoes or far.look() is not None:
+            self._carried_out(run, cargoes, far, choice, policy)
 
     def _carried_out(
-        self, run: Run, cargoes: Sequence[Cargo], target: Target, choice: Choice, policy: Policy
+        self, run: Run, cargoes: Sequence[Cargo], far: FarEnd, choice: Choice, policy: Policy
     ) -> None:
         """Copy, bring up to date and move, all under the lock at the destination."""
-        place = target.made()
+        place = far.made()
         with (
             closing(run_store(self.view, self.found)) as source,
             closing(run_store(place.view, place.found)) as root,
             self.session.signals.noted(),
             Applier(root, place.dirs, surroundings_of(self.session)) as applier,
         ):
-            destination = target.locked()
-            shipper = self._shipper(source, root, applier, target, policy)
+            destination = far.locked()
+            shipper = self._shipper(source, root, applier, far, policy)
             self._copy(cargoes, destination, shipper, choice)
-            after = target.look() if shipper.wrote else destination
+            after = far.look() if shipper.wrote else destination
             now = after.found.folder if after is not None else Folder("")
             by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
             self._results.shipped = list(still_there(self._results.shipped, by_member, now))
@@ -207,7 +207,7 @@ class SyncRun:
             self._results.tell(cargo.checkpoint, status, text)
 
     def _shipper(
-        self, source: Store, root: Store, applier: Applier, target: Target, policy: Policy
+        self, source: Store, root: Store, applier: Applier, far: FarEnd, policy: Policy
     ) -> Shipper:
         sender = Sender(
             source,
@@ -228,7 +228,7 @@ class SyncRun:
             recorder=applier.recorder(),
             sender=sender,
             on_conflict=self.wish.on_conflict or policy.on_conflict,
-            set_aside=lambda one: target.set_aside(one, applier, policy.grace_ns),
+            set_aside=lambda one: far.set_aside(one, applier, policy.grace_ns),
             seconds=time.monotonic,
             log=self._results.heard,
             begun=begun_in(state),

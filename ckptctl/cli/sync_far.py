@@ -23,7 +23,7 @@ from ckptctl.transfer.destination import (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FarEnd:
     """A run's own path or URL at the destination; `reading` is how the source is read."""
 
     session: Session
