@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -67,7 +66,7 @@ def apply(
     session = opened(common)
     config = configured(session, "apply")
     wanted = inners(config, runs or ())
-    wish = Wish(dry_run=options.dry_run, jobs=jobs_of(common))
+    wish = Wish(dry_run=options.dry_run, jobs=common.copies_at_once)
     with session.progress() as progress:
         done = life(session, wish, rate_of(options.bwlimit), progress).lived(wanted)
     end(session, done)
@@ -80,11 +79,6 @@ def opened(common: Common) -> Session:
         raise UsageError(f"--output: this command knows table and json, not {common.format}")
     session.open(".")
     return session
-
-
-def jobs_of(common: Common) -> int:
-    """Return how many files are copied side by side."""
-    return common.jobs or min(4, max(2, os.cpu_count() or 1))
 
 
 def life(session: Session, wish: Wish, rate: int | None, progress: Progress) -> Life:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -164,7 +163,7 @@ def _sync(
     wish = Wish(
         proven=frozenset(one.member for one in step),
         on_conflict="stop",
-        jobs=session.common.jobs or min(4, max(2, os.cpu_count() or 1)),
+        jobs=session.common.copies_at_once,
         own_state=own_state,
     )
     throttle = Throttle(None, time.monotonic, time.sleep)

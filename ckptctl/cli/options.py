@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -151,6 +152,11 @@ class Common:
     def format(self) -> str:
         """Return the format of stdout."""
         return "json" if self.json else self.output or ("paths" if self.null else "table")
+
+    @property
+    def copies_at_once(self) -> int:
+        """Return how many files are copied side by side: one waits while another is hashed."""
+        return self.jobs or min(4, max(2, os.cpu_count() or 1))
 
 
 def fields_of(options: type) -> list[inspect.Parameter]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -83,7 +82,7 @@ class SyncOptions(LoopOptions):
         typer.Option("--no-verify", help="Do not look at headers and indexes before copying."),
     ] = False
 
-    def wish(self, jobs: int | None) -> Wish:
+    def wish(self, jobs: int) -> Wish:
         """Return how checkpoints are to be copied.  UsageError."""
         if self.order not in {"newest", "oldest"}:
             raise UsageError(f"--order: {self.order!r} is neither newest nor oldest")
@@ -102,7 +101,7 @@ class SyncOptions(LoopOptions):
             move=self.move,
             dry_run=self.dry_run,
             verify=not self.no_verify,
-            jobs=jobs or min(4, max(2, os.cpu_count() or 1)),
+            jobs=jobs,
         )
 
 
@@ -132,7 +131,7 @@ def sync(
     """
     session = Session(common=common)
     session.open(source)
-    wish = options.wish(common.jobs)
+    wish = options.wish(common.copies_at_once)
     interval, finish = options.seconds(session)
     flags = flags_of(extra, choice.policy_options(), common.settle, common.metrics_from).draft()
     rate = rate_of(options.bwlimit)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ckptctl.cli.apply import Bwlimit, end, jobs_of, life, opened
+from ckptctl.cli.apply import Bwlimit, end, life, opened
 from ckptctl.cli.completing import locations
 from ckptctl.cli.life import configured, inners
 from ckptctl.cli.loop_options import LoopOptions
@@ -66,7 +66,7 @@ def watch(
     wanted = inners(config, where or ())
     interval, finish = options.seconds(session)
     rate = rate_of(options.bwlimit)
-    wish = Wish(jobs=jobs_of(common), finish_seconds=finish)
+    wish = Wish(jobs=common.copies_at_once, finish_seconds=finish)
 
     def lived() -> Applied:
         fresh = replace(session, began=time.monotonic(), warnings=[])
