@@ -22,7 +22,7 @@ from ckptctl.transfer.notes import Sent, note_name
 from ckptctl.transfer.outcome import Fault, Shipped, Status
 from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
 from ckptctl.transfer.sending import DroppedError, Sender
-from ckptctl.transfer.small import write_sidecars
+from ckptctl.transfer.small import write_sidecars, written
 from ckptctl.transfer.to_bucket import BucketDelivery
 from ckptctl.transfer.to_disk import DiskDelivery
 
@@ -170,11 +170,14 @@ class Shipper:
             if digest != self.sender.digest(self.quay.run, piece.target, entry):
                 return Pair.OLDER if cargo.checkpoint.named and _not_newer(task) else Pair.OTHER
             sent[piece.target] = Sent(entry, digest)
-        for path in cargo.made:
-            entry = task.there.folder.find(path)
-            if entry is not None:
-                sent[path] = Sent(entry, self.sender.digest(self.quay.run, path, entry))
         self.wrote = True
+        for path, content in cargo.made.items():
+            entry = task.there.folder.find(path)
+            sent[path] = (
+                written(self.quay, path, content)
+                if entry is None
+                else Sent(entry, self.sender.digest(self.quay.run, path, entry))
+            )
         sent |= write_sidecars(cargo, self.sender, self.quay)
         self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         return Pair.EQUAL
