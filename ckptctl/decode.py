@@ -16,6 +16,7 @@ from ckptctl.policy import Draft, Limits, RunMatch, Statement, Tier
 from ckptctl.rules._base import Metric, Mode
 from ckptctl.rules.metric import parse_metric
 from ckptctl.shape import suggestion
+from ckptctl.stores import is_local, settled
 from ckptctl.units import parse_duration, parse_size
 from ckptctl.yaml_nodes import Fault, Node, join
 
@@ -42,7 +43,7 @@ class Decoder:
                 storage_options={k: _option(v) for k, v in members(node, "storage_options")},
                 per_node=per_node is not None and per_node.value is True,
             )
-            twin = next((t for t in tiers if t.url.rstrip("/") == tier.url.rstrip("/")), None)
+            twin = next((t for t in tiers if _spelled(t.url) == _spelled(tier.url)), None)
             if twin:
                 self._fault(node["url"], f"{path}.url", f"is the place of {twin.name} already")
             tiers.append(tier)
@@ -206,3 +207,8 @@ def _limits(node: Node) -> Limits:
 def _option(node: Node) -> str:
     """Return a storage option as `--storage-option` would have it."""
     return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
+
+
+def _spelled(url: str) -> str:
+    """Return the one spelling of a tier's url; of links on a disk more may be known later."""
+    return url.rstrip("/") if is_local(url) else settled(url)

@@ -240,6 +240,10 @@ MEANING = {
         "version: 1\ntiers: {a: {url: 's3://b/c'}, d: {url: 's3://b/c/'}}\n",
         "policy.yaml:2: tiers.d.url: is the place of a already",
     ),
+    "two tiers in one place by two schemes": (
+        "version: 1\ntiers: {a: {url: 'gs://b/c'}, d: {url: 'gcs://b/c'}}\n",
+        "policy.yaml:2: tiers.d.url: is the place of a already",
+    ),
     "home": (
         "version: 1\ntiers: {a: {url: ~/ckpt}}\n",
         "policy.yaml:2: tiers.a.url: a ~ is not expanded: write the whole path",
