@@ -35,11 +35,29 @@ def arrival(
     `strange` are files that were only made for the store where it is now (`Noted.made`): they are
     not taken along, but made anew where they are needed.
     """
-    if strange:
-        files = {path: e for path, e in checkpoint.files.items() if path not in strange}
-        checkpoint = replace(checkpoint, files=files)
-    scheme = "file" if scheme == "local" else scheme
-    made = kind.markers(checkpoint, scheme)
+    checkpoint = _without(checkpoint, strange)
+    made = kind.markers(checkpoint, _plain(scheme))
     last = kind.last(checkpoint, tuple(made))
     first = tuple(path for path in kind.first(checkpoint) if path not in last)
     return Arrival(first=first, last=last, made=made)
+
+
+def really_made(
+    kind: Format, checkpoint: Checkpoint, scheme: str, noted: Collection[str]
+) -> frozenset[str]:
+    """Return those of the files noted as made that the format does make on a store of this scheme.
+
+    A manifest is what others can write: none makes a copy leave out what is part of a checkpoint.
+    """
+    if not noted:
+        return frozenset()
+    return frozenset(noted) & kind.markers(_without(checkpoint, noted), _plain(scheme)).keys()
+
+
+def _without(checkpoint: Checkpoint, strange: Collection[str]) -> Checkpoint:
+    files = {path: e for path, e in checkpoint.files.items() if path not in strange}
+    return replace(checkpoint, files=files) if strange else checkpoint
+
+
+def _plain(scheme: str) -> str:
+    return "file" if scheme == "local" else scheme

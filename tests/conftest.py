@@ -25,6 +25,11 @@ _STEP = 7
 """Of so many moments at which something may die one is tried, unless all are asked for."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors: many tests wait for servers, locks and clocks."""
+    return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) + 1
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-moment",

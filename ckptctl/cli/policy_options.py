@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -16,8 +16,8 @@ from ckptctl.rules._base import RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyOptions:
-    """The flags of a policy that are no rules; texts are parsed by `PolicyFlags`."""
+class ChoiceOptions:
+    """The flags that say how rules choose, for commands that delete nothing by them."""
 
     metric: Annotated[
         list[str] | None,
@@ -34,6 +34,12 @@ class PolicyOptions:
             autocompletion=one_of("min", "max"),
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOptions(ChoiceOptions):
+    """The flags of a policy that are no rules; texts are parsed by `PolicyFlags`."""
+
     policy: Annotated[
         str | None,
         typer.Option(
@@ -86,31 +92,6 @@ class PolicyOptions:
             raise UsageError("--policy is empty; nothing was touched")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceOptions:
-    """The flags that say how rules choose, for commands that delete nothing by them."""
-
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric", metavar="NAME[:min|max]", help="What --keep-best ranks by; repeatable."
-        ),
-    ] = None
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            "--mode",
-            metavar="min|max",
-            help="Whether small or large is better.",
-            autocompletion=one_of("min", "max"),
-        ),
-    ] = None
-
-    def policy_options(self) -> PolicyOptions:
-        """Return them as what `flags_of` takes."""
-        return PolicyOptions(metric=self.metric, mode=self.mode)
-
-
 def rule_parameters() -> list[inspect.Parameter]:
     """Return one option for each key of a rule."""
     return [
@@ -130,7 +111,7 @@ def rule_parameters() -> list[inspect.Parameter]:
 
 
 def flags_of(
-    rules: Mapping[str, object], options: PolicyOptions, settle: str | None, logs: list[str] | None
+    rules: Mapping[str, object], options: ChoiceOptions, settle: str | None, logs: list[str] | None
 ) -> PolicyFlags:
     """Return the policy flags that were given; `rules` are the values of `rule_parameters`."""
     keep = {
@@ -138,12 +119,17 @@ def flags_of(
         for name, value in rules.items()
         if isinstance(value, list) and value
     }
-    return PolicyFlags(
+    chosen = PolicyFlags(
         keep=keep,
         metrics=options.metric or (),
         mode=options.mode,
         metrics_from=logs or (),
         settle=settle,
+    )
+    if not isinstance(options, PolicyOptions):
+        return chosen
+    return replace(
+        chosen,
         await_metric=options.await_metric,
         delete_incomplete=options.delete_incomplete,
         grace=options.grace,

@@ -133,7 +133,7 @@ def sync(
     session.open(source)
     wish = options.wish(common.copies_at_once)
     interval, finish = options.seconds(session)
-    flags = flags_of(extra, choice.policy_options(), common.settle, common.metrics_from).draft()
+    flags = flags_of(extra, choice, common.settle, common.metrics_from).draft()
     rate = rate_of(options.bwlimit)
     here, there = session.locate(source), session.locate(destination)
     if not options.watch:

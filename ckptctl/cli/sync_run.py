@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckptctl import __version__
 from ckptctl.apply import Applier
-from ckptctl.arriving import arrival
+from ckptctl.arriving import arrival, really_made
 from ckptctl.cli.deciding import policy_of, refuse_unread
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
@@ -33,7 +34,7 @@ from ckptctl.reading import Below
 from ckptctl.stores import scheme_of, told
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
-from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store, state_dirs
+from ckptctl.survey import Reading, Survey, again, name_of, path_of, read_run, run_store, state_dirs
 from ckptctl.transfer.cargo import Cargo, load
 from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.delivery import Quay
@@ -50,6 +51,14 @@ from ckptctl.transfer.still import still_there
 from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle, finishing
 from ckptctl.ui.progress import Progress
+
+
+class _Meant(NamedTuple):
+    """A run as it was read, and what of it is to be copied."""
+
+    run: Run
+    choice: Choice
+    cargoes: Sequence[Cargo]
 
 
 @dataclass(slots=True)
@@ -111,21 +120,23 @@ class SyncRun:
             self.flags.policy()
         )
         reading = reading_of(self.session, policy)
+        meant = self._meant(policy, reading)
+        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
+        if self.wish.dry_run:
+            self._planned(meant.cargoes, far.look(), meant.choice)
+        elif meant.cargoes or far.look() is not None:
+            self._carried_out(meant, far, policy)
+
+    def _meant(self, policy: Policy, reading: Reading) -> _Meant:
+        """Return what is to be copied of the run as it was listed; what cannot be is told."""
         choice = self._choice(policy)
         run = read_run(self.view, self.found, reading, choice.manifests)
         self.session.note(run.problems)
         if self.wish.proven is None:
             refuse_unread(run)
-        cargoes = list(self._loaded(run, reading, choice))
-        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
-        if self.wish.dry_run:
-            self._planned(cargoes, far.look(), choice)
-        elif cargoes or far.look() is not None:
-            self._carried_out(run, cargoes, far, choice, policy)
+        return _Meant(run, choice, tuple(self._loaded(run, reading, choice)))
 
-    def _carried_out(
-        self, run: Run, cargoes: Sequence[Cargo], far: FarEnd, choice: Choice, policy: Policy
-    ) -> None:
+    def _carried_out(self, meant: _Meant, far: FarEnd, policy: Policy) -> None:
         """Copy, bring up to date and move, all under the lock at the destination."""
         place = far.made()
         with (
@@ -134,6 +145,11 @@ class SyncRun:
             self.session.signals.noted(),
             Applier(root, place.dirs, surroundings_of(self.session)) as applier,
         ):
+            if applier.waited:  # for one that may have deleted here, too
+                self._results.shipped.clear()
+                self.found = again(self.view, self.found)
+                meant = self._meant(policy, far.reading)
+            run, choice, cargoes = meant
             destination = far.locked()
             shipper = self._shipper(source, root, applier, far, policy)
             self._copy(cargoes, destination, shipper, choice)
@@ -183,10 +199,11 @@ class SyncRun:
                 text = f"its manifest cannot be read ({error}); it was not copied"
                 self._results.tell(checkpoint, Status.FAILED, text)
                 continue
-            strange = [p for p, file in manifest.files.items() if file.made] if manifest else ()
+            noted = [p for p, file in manifest.files.items() if file.made] if manifest else ()
             kind = self.view.by_name[checkpoint.format]
+            strange = really_made(kind, checkpoint, scheme_of(self.path), noted)
             how = arrival(kind, checkpoint, scheme_of(self.to), strange)
-            yield load(checkpoint, self.found.folder, manifest, how, self._link_time())
+            yield load(checkpoint, self.found.folder, manifest, how, self._link_time(), strange)
 
     def _link_time(self) -> Callable[[str], int] | None:
         """Return what tells when a link was made; None where there can be none."""

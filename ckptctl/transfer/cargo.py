@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -95,15 +95,15 @@ def load(
     manifest: Manifest | None,
     arrival: Arrival,
     time_of: Callable[[str], int] | None,
+    strange: Collection[str] = (),
 ) -> Cargo:
-    """Return what there is to copy.
+    """Return what there is to copy, without files that are `strange` to it: made for its store alone.
 
     `folder` is the run's at the source, `manifest` the one of the checkpoint there; `time_of` tells
     when a symbolic link was made, and is None for a store that holds none: there the manifest knows
     links and directories, if it is that of these very files.
     """
     noted = manifest.files if manifest else {}
-    strange = {path for path, file in noted.items() if file.made}
     late = {path: number for number, path in enumerate(arrival.last)}
     paths = [path for path in checkpoint.files if path not in strange]
     pieces = []

@@ -95,6 +95,11 @@ class Notes:
         note = {"there": list(sent.entry.version), "digest": sent.digest}
         self._put(piece, note, piece.entry.size)
 
+    def replaced(self, path: str, entry: Entry) -> None:
+        """Note a file of an older copy that is to go, whenever that happens."""
+        with self._lock:
+            self._files[path] = {"there": list(entry.version)}
+
     def _put(self, piece: Piece, note: dict[str, Any], size: int) -> None:
         with self._lock:
             self._files[piece.target] = {"seen": _seen(piece), **note}

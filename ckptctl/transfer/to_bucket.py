@@ -26,9 +26,11 @@ class BucketDelivery:
         """Send payload, sidecars, then what makes it a checkpoint."""
         _refuse_undecodable(cargo)
         notes = Notes(self.quay.state, cargo.member, self.quay.clock())
-        if over:
-            self._take_away_key(cargo, notes)
-        notes.flush()  # from now on what lies there is known to be ours
+        old = self._older(cargo) if over and len(cargo.pieces) > 1 else {}
+        for path, entry in old.items():
+            notes.replaced(path, entry)
+        notes.flush()  # from now on what lies there is known to be ours, or to go
+        self._take_away(cargo, old)
         self._drop_dead(cargo, notes)
         try:
             return self._send(cargo, sender, notes)
@@ -78,25 +80,30 @@ class BucketDelivery:
         if left := run.remove_files(old).left:
             raise OSError(errno.EACCES, left[0], cargo.member)
 
-    def _take_away_key(self, cargo: Cargo, notes: Notes) -> None:
-        """Make an older copy of a directory or group visibly incomplete before it is written over.
+    def _older(self, cargo: Cargo) -> dict[str, Entry]:
+        """Return what an older copy of a directory or group has, its key file and what is not in the new one.
 
-        A single object is replaced in one step; what the older one has besides is removed.
+        A single object is replaced in one step.
         """
-        run = self.quay.run
-        if notes.existed or len(cargo.pieces) == 1:
-            return
-        key = cargo.late[-1]
+        run, key = self.quay.run, cargo.late[-1]
         there = run.stat(key)
-        if there is not None:
-            left = run.remove_files({key: there}).left
-            if left:
-                raise OSError(errno.EACCES, left[0], key)
+        old = {} if there is None else {key: there}
         ours = {piece.target for piece in cargo.pieces}
         for root in cargo.roots:
             with suppress(FileNotFoundError):
-                old = {f"{root}/{path}": entry for path, entry in run.listing(root).walk()}
-                run.remove_files({p: e for p, e in old.items() if p not in ours and p != key})
+                found = ((f"{root}/{path}", e) for path, e in run.listing(root).walk())
+                old |= {path: entry for path, entry in found if path not in ours}
+        return old
+
+    def _take_away(self, cargo: Cargo, old: Mapping[str, Entry]) -> None:
+        """Make an older copy visibly incomplete before it is written over.  Raises OSError."""
+        key = cargo.late[-1]
+        for some in (
+            {p: e for p, e in old.items() if p == key},
+            {p: e for p, e in old.items() if p != key},
+        ):
+            if some and (left := self.quay.run.remove_files(some).left):
+                raise OSError(errno.EACCES, left[0], cargo.member)
 
     def _drop_dead(self, cargo: Cargo, notes: Notes) -> None:
         """Remove the parts of uploads of these very files that nobody will go on with."""

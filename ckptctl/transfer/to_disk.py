@@ -148,8 +148,13 @@ def _arrived(cargo: Cargo, notes: Notes, run: LocalStore) -> Iterator[tuple[str,
 
 def _named(cargo: Cargo, arrived: Mapping[str, Sent]) -> Iterator[str]:
     """Yield the names that need no rename any more: of directories of which every file is there."""
+    roots = frozenset(cargo.roots)
     for name in _names(cargo):
-        inside = [p.target for p in cargo.payload() if p.target.startswith(f"{name}/")]
+        inside = (
+            [p.target for p in cargo.payload() if p.target.startswith(f"{name}/")]
+            if name in roots
+            else ()
+        )
         if name in arrived or (inside and all(path in arrived for path in inside)):
             yield name
 

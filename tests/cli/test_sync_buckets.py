@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import torch_zip
+from ckptctl.records import file_name
 from ckptctl.stores import open_store
 from ckptctl.transfer.notes import note_name
 from tests.program import Ckptctl, Done
@@ -154,3 +155,20 @@ def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
 
 def store_options(env: dict[str, str]) -> dict[str, object]:
     return {"endpoint_url": env["AWS_ENDPOINT_URL"], "key": GUEST[0], "secret": GUEST[1]}
+
+
+def test_a_manifest_leaves_nothing_out_of_a_copy(
+    tmp_path: Path, ckptctl: Ckptctl, env: dict[str, str], far: tuple[str, str]
+) -> None:
+    """That a file was only made for its bucket counts where its framework makes such a file there."""
+    run, url, back = tmp_path / "run", f"{far[0]}/run", tmp_path / "back"
+    make_tree(run, {"step_1/a.pt": torch_zip(), "step_1/b.pt": torch_zip()}, age=7200)
+    assert ckptctl("sync", run, url, env=env).code == 0
+    state = open_store(f"{far[0]}/.ckptctl/run", store_options(env))
+    name = f"manifests/{file_name('step_1')}"
+    said = json.loads(state.read(name, 2**20))
+    for file in said["files"]:
+        file["made"] = file["path"] == "step_1/b.pt"
+    state.replace(name, json.dumps(said).encode())
+    assert ckptctl("sync", url, back, env=env).code == 0
+    assert files(back) == files(run)

@@ -11,9 +11,10 @@ import pytest
 from ckptctl.formats._samples import safetensors, torch_zip
 from tests.cli.test_buckets import options
 from tests.faults.moments import Moments
+from tests.layouts import EXAMPLES
 from tests.program import Ckptctl, Done
 from tests.stores.places import Place, place
-from tests.trees import make_tree, read_tree
+from tests.trees import make_tree, read_tree, set_age
 
 LARGE = 17 * 2**20
 """Bytes that go in parts."""
@@ -88,3 +89,38 @@ def test_at_every_request(
         assert not list(s3.open().below(to).unfinished()), nth
         left = s3.open().listing(f".ckptctl/{to}")
         assert "staging" not in left.folders, nth
+
+
+def named(root: Path, age: float, *more: str) -> Path:
+    """A trainer's own copy in a directory, under a fixed name that each save takes again."""
+    (example,) = {path.partition("/")[0] for path in EXAMPLES["lightning-fsdp"]}
+    tree = {p.replace(example, "last.ckpt"): c for p, c in EXAMPLES["lightning-fsdp"].items()}
+    return make_tree(root, {**tree, **{f"last.ckpt/{name}": b"1" for name in more}}, age=age)
+
+
+@pytest.mark.timeout(280)
+def test_a_named_directory_is_replaced_whole_wherever_a_call_died(
+    s3: Place, ckptctl: Ckptctl, tmp_path: Path, moments: Moments
+) -> None:
+    older, newer = named(tmp_path / "older", 7200, "more.txt"), named(tmp_path / "newer", 3600)
+    (newer / "last.ckpt/meta.pt").write_bytes(torch_zip({"data/9": b"saved anew"}))
+    set_age(newer, 3600)
+    here = read_tree(newer)
+    sync(ckptctl, older, s3, "counted", "kill", 0)
+    done = sync(ckptctl, newer, s3, "counted", "kill", 0)
+    assert done.code == 0, done.stdout
+    assert keys(s3, "counted") == here
+    calls = re.search(r"calls=(\d+)", done.stderr)
+    assert calls
+    for nth in moments(int(calls[1]) + 1):
+        to = f"named{nth}"
+        sync(ckptctl, older, s3, to, "kill", 0)
+        sync(ckptctl, newer, s3, to, "kill", nth)
+        listed = ckptctl("list", f"{s3.url}/{to}", *options(s3), "--json", "--settle", "0s")
+        every = (c for r in listed.json["runs"] for c in r["checkpoints"])
+        if any(c["state"] == "complete" for c in every):
+            now = keys(s3, to)
+            assert now in (here, read_tree(older)), nth
+        again = sync(ckptctl, newer, s3, to, "kill", 0)
+        assert again.code == 0, (nth, again.stdout)
+        assert keys(s3, to) == here, nth
