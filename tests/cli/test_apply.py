@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.program import Ckptctl
 from tests.saved import save, steps_left, touch
+from tests.stores.places import Place
 
 POLICY = """
 runs: [{match: 'llm*', policy: p}, {match: 'deep/**', policy: p}]
@@ -165,6 +167,33 @@ def test_a_lock_of_another_is_left_to_it(tmp_path: Path, ckptctl: Ckptctl) -> No
         os.close(place)
     assert ckptctl("apply", "-c", config, "-q").code == 0
     assert left(tmp_path)["slow"] == [2, 3, 4]
+
+
+def test_the_last_tier_may_be_a_bucket(tmp_path: Path, ckptctl: Ckptctl, s3: Place) -> None:
+    config = Path(tiers(tmp_path))
+    url = f"{{url: '{s3.url}', storage_options: {json.dumps(s3.options)}}}"
+    config.write_text(config.read_text().replace(f"{{url: {tmp_path}/cold}}", url))
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 0, done.stdout
+    there = {path for path, _ in s3.open().listing("llm").walk()}
+    assert {path for path in there if path.endswith(".pt")} == {"step_4.pt", "step_8.pt"}
+    assert left(tmp_path) == {"fast": [7, 8], "slow": [6, 7, 8], "cold": []}
+    again = ckptctl("apply", "-c", config, "--json")
+    assert again.code == 0
+    assert {result["status"] for result in again.json["results"]} == {"equal"}
+    assert not any(run["outcomes"] for run in again.json["runs"])
+
+
+def test_two_at_once_do_it_once(tmp_path: Path) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    call = [sys.executable, "-m", "ckptctl", "apply", "-c", config, "-q", "--lock-wait", "30s"]
+    both = [subprocess.Popen(call, stdout=subprocess.PIPE) for _ in range(2)]
+    for each in both:
+        each.communicate(timeout=60)
+    assert [each.returncode for each in both] == [0, 0]
+    assert left(tmp_path) == {"fast": [7, 8], "slow": [6, 7, 8], "cold": [4, 8]}
 
 
 def test_what_makes_no_sense_changes_nothing(tmp_path: Path, ckptctl: Ckptctl) -> None:
