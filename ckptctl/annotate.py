@@ -30,6 +30,9 @@ _NOTHING = Metadata()
 HALF_DELETED = Problem(
     "half-deleted", "a prune had begun to delete it and was interrupted: the next one goes on"
 )
+HALF_COME = Problem(
+    "parts-missing", "it comes in parts from several nodes, and not all are there: `sync` goes on"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class Beside:
     problems: tuple[Problem, ...] = ()
     unread: tuple[str, ...] = ()  # records that could not be read
     halves: frozenset[str] = frozenset()  # members of which a deletion has begun
+    coming: frozenset[str] = frozenset()  # members of which parts are still to come
     log_unread: str | None = None  # a log that could not be understood
     roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
     real: Callable[[str], str] = posixpath.normpath  # a full path with its links resolved
@@ -81,6 +85,8 @@ def annotate(
             fact = Fact(State.COMPLETE)
         if sources.member in beside.halves:
             fact = Fact(State.INCOMPLETE, (HALF_DELETED,))
+        elif sources.member in beside.coming and not sources.known_whole:
+            fact = Fact(State.INCOMPLETE, (HALF_COME,))
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))

@@ -11,6 +11,8 @@ from contextlib import closing
 from ckptctl.annotate import Beside
 from ckptctl.begun import FOLDER as JOURNAL
 from ckptctl.begun import half_gone
+from ckptctl.coming import FOLDER as STAGING
+from ckptctl.coming import half_come
 from ckptctl.listing import Folder
 from ckptctl.locate import local_path
 from ckptctl.logs import Log, joined, parse_log
@@ -52,6 +54,7 @@ def read_beside(
     except OSError as error:
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     halves = _half_gone(folder, dirs, unread)
+    coming = _half_come(dirs, unread)
     log, log_unread = _logs(logs, unread, problems, asked=asked)
     return Beside(
         records=by_path(records),
@@ -60,6 +63,7 @@ def read_beside(
         problems=tuple(problems),
         unread=tuple(unread),
         halves=halves,
+        coming=coming,
         log_unread=log_unread,
         roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
         real=os.path.realpath,
@@ -102,6 +106,18 @@ def _half_gone(folder: Folder, dirs: StateDirs, unread: list[str]) -> frozenset[
         except (OSError, ValueError) as error:
             unread.append(f"{place}: {error}")
     return halves
+
+
+def _half_come(dirs: StateDirs, unread: list[str]) -> frozenset[str]:
+    """Return the directories of which parts are still to come; on a disk none has its name yet."""
+    coming: frozenset[str] = frozenset()
+    for place in dirs.holding(STAGING) if dirs.remote else ():
+        try:
+            with closing(dirs.open(place)) as store:
+                coming |= half_come(store)
+        except OSError as error:
+            unread.append(f"{place}: {error}")
+    return coming
 
 
 def _logs(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ckptctl.listing import Folder
 from ckptctl.pointernote import FILE, dump_links
-from ckptctl.reading import SIDECAR_LIMIT, TooLargeError, VanishedError
+from ckptctl.reading import SIDECAR_LIMIT, Reader, TooLargeError, VanishedError
 from ckptctl.sides import Fate, Point, Points
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
@@ -17,7 +17,7 @@ _STAGED = "pointer.new"
 """What a tracker is called in the state until it is renamed; whoever writes holds the lock."""
 
 
-def read_trackers(run: Store, folder: Folder, paths: Iterable[str]) -> dict[str, bytes]:
+def read_trackers(run: Reader, folder: Folder, paths: Iterable[str]) -> dict[str, bytes]:
     """Return what the files of a run's listing hold that are trackers here or on the other side.
 
     One that is gone meanwhile, or too large for one, is left out.  Raises OSError where one cannot

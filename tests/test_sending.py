@@ -12,7 +12,7 @@ import pytest
 from ckptctl.listing import Entry
 from ckptctl.model import Kind
 from ckptctl.reading import VanishedError
-from ckptctl.stores._moving import Moving
+from ckptctl.stores._moving import Giving
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.notes import Notes
@@ -28,14 +28,14 @@ class Garbling(LocalStore):
     def blocks(self, path: str, entry: Entry, offset: int = 0) -> Iterator[memoryview]:
         yield memoryview(b"other")
 
-    def copied(self, path: str, entry: Entry, source: Moving, target: str) -> Entry | None:
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
         return None
 
 
 class Copying(LocalStore):
     """A store that copies by itself."""
 
-    def copied(self, path: str, entry: Entry, source: Moving, target: str) -> Entry | None:
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
         self.replace(target, b"12345")
         return self.stat(target)
 

@@ -30,11 +30,18 @@ class Decided:
 
 
 def policy_of(
-    session: Session, config: Config | None, flags: Draft, view: Survey, found: Found
+    session: Session,
+    config: Config | None,
+    flags: Draft,
+    view: Survey,
+    found: Found,
+    *,
+    parts: bool = False,
 ) -> Policy | None:
     """Return the policy of a run, None where nothing matches it.
 
-    `config` is that of --policy, which counts whoever it belongs to.  Raises UsageError.
+    `config` is that of --policy, which counts whoever it belongs to; `parts`: what is there may be
+    the part of one node.  Raises UsageError.
     """
     path = path_of(view, found)
     counted = config or session.config_of(path)
@@ -44,11 +51,12 @@ def policy_of(
             "name the configuration with --config, or the tier by its own url",
         )
     place = counted.place(path) if counted else None
-    if place is not None and place[0].per_node:
+    if place is not None and place[0].per_node and not parts:
         raise UsageError(
-            f"{path}: lies on {place[0].name}, which holds parts of several nodes (per_node): not yet; "
+            f"{path}: lies on {place[0].name}, which holds parts of several nodes (per_node); "
             "nothing was changed",
-            "this version neither copies parts nor deletes them",
+            "no part is complete by itself: `srun ckptctl sync` in a step of several tasks, or "
+            "`sync --part K/N`, copies them, and with --move deletes what is whole elsewhere",
         )
     return policy_for(counted, name_of(view, found), path, flags)
 

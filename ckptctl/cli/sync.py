@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from ckptctl.cli.policy_options import ChoiceOptions, flags_of
 from ckptctl.cli.prune_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
+from ckptctl.cli.sync_parts import PartRun
 from ckptctl.cli.sync_run import SyncRun
 from ckptctl.cli.syncing import end, rate_of
-from ckptctl.config import Config
+from ckptctl.cli.tasks import caller_of, viewed_in_part
 from ckptctl.errors import UsageError
+from ckptctl.parts.part import Caller
 from ckptctl.policy import Draft
 from ckptctl.survey import Survey, survey
 from ckptctl.transfer.destination import refuse_destination
@@ -77,12 +80,21 @@ class SyncOptions(LoopOptions):
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be copied; change nothing.")
     ] = False
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="K/N",
+            help="What is here is part K (from 0) of N: the call that comes last makes it whole. "
+            "`node`: the nodes of the SLURM job. Default in a step of several tasks; 0/1 is none.",
+        ),
+    ] = None
     no_verify: Annotated[
         bool,
         typer.Option("--no-verify", help="Do not look at headers and indexes before copying."),
     ] = False
 
-    def wish(self, jobs: int) -> Wish:
+    def wish(self, jobs: int, *, in_part: bool) -> Wish:
         """Return how checkpoints are to be copied.  UsageError."""
         if self.order not in {"newest", "oldest"}:
             raise UsageError(f"--order: {self.order!r} is neither newest nor oldest")
@@ -92,6 +104,10 @@ class SyncOptions(LoopOptions):
             )
         if self.watch and self.dry_run:
             raise UsageError("--watch and --dry-run exclude each other")
+        if in_part and (self.overwrite or self.on_conflict in {"replace", "both"}):
+            raise UsageError(
+                "--part: parts of several nodes replace nothing, and have no second name"
+            )
         if self.overwrite and self.on_conflict not in {None, "replace"}:
             raise UsageError("--overwrite and --on-conflict exclude each other")
         return Wish(
@@ -131,13 +147,14 @@ def sync(
     """
     session = Session(common=common)
     session.open(source)
-    wish = options.wish(common.copies_at_once)
+    caller = caller_of(options.part, os.environ)
+    wish = options.wish(common.copies_at_once, in_part=caller is not None)
     interval, finish = options.seconds(session)
     flags = flags_of(extra, choice, common.settle, common.metrics_from).draft()
     rate = rate_of(options.bwlimit)
     here, there = session.locate(source), session.locate(destination)
     if not options.watch:
-        end(session, _synced(session, wish, flags, rate, here, there))
+        end(session, _synced(session, wish, flags, rate, (here, there), caller))
         return
     from ckptctl.cli.sync_watch import watch_sync  # noqa: PLC0415 - most calls watch nothing
 
@@ -145,37 +162,47 @@ def sync(
 
     def once() -> Synced:
         fresh = replace(session, began=time.monotonic())
-        return _synced(fresh, wish, flags, rate, here, there)
+        return _synced(fresh, wish, flags, rate, (here, there), caller)
 
     watch_sync(session, once, here, interval)
 
 
 def _synced(
-    session: Session, wish: Wish, flags: Draft, rate: int | None, here: str, there: str
+    session: Session,
+    wish: Wish,
+    flags: Draft,
+    rate: int | None,
+    ends: tuple[str, str],
+    caller: Caller | None,
 ) -> Synced:
     """Copy once what there is to be copied.  Raises UnreadableError, UsageError."""
+    here, there = ends
     over = finishing(session.signals.stopped, time.monotonic, wish.finish_seconds)
     throttle = Throttle(rate, time.monotonic, napping(time.sleep, over))
-    recursive = session.common.recursive
     with session.progress() as progress:
         progress.started("listing")
-        view = _viewed(session, session.config, here)
-        refuse_destination(there, view.store.root, view.formats)
+        looked_ns = session.clock()
+        view = _viewed(session, here) if caller is None else viewed_in_part(session, here, _viewed)
+        refuse_destination(there, view.store.root if caller is None else here, view.formats)
         if view.only is not None:
             wish = replace(wish, names=(view.only,))
-        else:
-            refuse_by_place(view, recursive=recursive)
+        elif caller is None:
+            refuse_by_place(view, recursive=session.common.recursive)
         runs = []
         for found in view.found:
             to = f"{there.rstrip('/')}/{found.folder.path}" if found.folder.path else there
-            run = SyncRun(session, None, flags, view, found, to, wish, throttle, progress)
-            runs.append(run.synced())
+            how = (flags, view, found, to, wish, throttle, progress)
+            if caller is None:
+                runs.append(SyncRun(session, None, *how).synced())
+            else:
+                runs.append(PartRun(session, caller, looked_ns, *how).synced())
             if session.signals.stopped():
                 break
     return Synced(runs=tuple(runs), problems=view.problems, dry_run=wish.dry_run)
 
 
-def _viewed(session: Session, config: Config | None, location: str) -> Survey:
+def _viewed(session: Session, location: str) -> Survey:
+    config = session.config
     access = access_of(session.common, config, location)
     layouts = config.formats if config else ()
     return survey(location, layouts, deep=session.common.recursive, access=access)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.runtime import Session
+from ckptctl.errors import CkptctlError, PartialError, UnreadableError
+from ckptctl.hashing import Stopped
 from ckptctl.model import Checkpoint, Problem
 from ckptctl.report import Outcome
 from ckptctl.sides import Point
-from ckptctl.transfer.outcome import Shipped, Status
+from ckptctl.stores import told
+from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
 
 
 @dataclass(slots=True)
@@ -93,3 +96,27 @@ class Results:
     def conflicts(self) -> frozenset[str]:
         """The members under whose names something else is there."""
         return frozenset(r.member for r in self.shipped if r.status is Status.CONFLICT)
+
+
+def ended(sync: Callable[[], None], results: Results, location: str) -> SyncedRun:
+    """Return what became of a run (`location` is its path at the source), however it ended."""
+    error: CkptctlError | None = None
+    to = results.to
+    try:
+        sync()
+    except Stopped:
+        error = PartialError(f"{to}: interrupted; the same call goes on where it stopped")
+    except CkptctlError as failed:
+        error = failed
+    except OSError as failed:
+        said, check = told(to, failed.strerror or str(failed), "check the disk and its permissions")
+        where = f"{failed.filename}: " if failed.filename else ""
+        error = UnreadableError(f"{to}: {where}{said}; nothing more was copied there", check)
+    return SyncedRun(
+        name=results.run,
+        location=location,
+        destination=to,
+        results=tuple(results.shipped),
+        problems=tuple(results.problems),
+        error=error,
+    )

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptctl import __version__
 from ckptctl.apply import Applier
-from ckptctl.arriving import arrival, really_made
 from ckptctl.cli.deciding import policy_of, refuse_unread
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_far import FarEnd
-from ckptctl.cli.sync_points import Ends, pointed
-from ckptctl.cli.sync_results import Results
+from ckptctl.cli.sync_points import near_side, pointed
+from ckptctl.cli.sync_results import Results, ended
 from ckptctl.config import Config
-from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
@@ -31,11 +30,9 @@ from ckptctl.manifests import remembered
 from ckptctl.model import Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
-from ckptctl.stores import scheme_of, told
 from ckptctl.stores._base import Store
-from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, again, name_of, path_of, read_run, run_store, state_dirs
-from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.destination import (
@@ -91,29 +88,7 @@ class SyncRun:
 
     def synced(self) -> SyncedRun:
         """Copy what is to be copied; an error leaves the rest as it is."""
-        error: CkptctlError | None = None
-        try:
-            self._sync()
-        except Stopped:
-            error = PartialError(f"{self.to}: interrupted; the same call goes on where it stopped")
-        except CkptctlError as failed:
-            error = failed
-        except OSError as failed:
-            said, check = told(
-                self.to, failed.strerror or str(failed), "check the disk and its permissions"
-            )
-            where = f"{failed.filename}: " if failed.filename else ""
-            error = UnreadableError(
-                f"{self.to}: {where}{said}; nothing more was copied there", check
-            )
-        return SyncedRun(
-            name=self.name,
-            location=self.path,
-            destination=self.to,
-            results=tuple(self._results.shipped),
-            problems=tuple(self._results.problems),
-            error=error,
-        )
+        return ended(self._sync, self._results, self.path)
 
     def _sync(self) -> None:
         policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or (
@@ -158,21 +133,21 @@ class SyncRun:
             by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
             self._results.shipped = list(still_there(self._results.shipped, by_member, now))
             if after is not None:
-                self._settle(
-                    Ends(self.session, self.view, self.found, run, source, after, root), applier
-                )
+                self._settle(run, after, root, applier)
             if self.wish.move and not self.session.signals.stopped():
                 # Still under the lock there: nobody deletes the copy for which this one goes, and
                 # a run that is reached by two ways is never moved onto itself.
                 self._move(policy)
 
-    def _settle(self, ends: Ends, applier: Applier) -> None:
+    def _settle(self, run: Run, after: Destination, root: Store, applier: Applier) -> None:
         """Let records follow, then pointers; remove what nobody goes on with."""
-        whole, results = self._results.whole, self._results
+        whole, results, formats = self._results.whole, self._results, self.view.by_name
         dirs = state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
-        carry(whole, ends.run, records_in(dirs, self.path), ends.after, applier.recorder())
-        results.pointed(pointed(ends, applier, results.conflicts), ends.root.root)
-        sweep(applier.state(), ends.root, whole, self.session.clock())
+        carry(whole, run, records_in(dirs, self.path), after, applier.recorder())
+        here = near_side(self.session, self.view, self.found, run, after.run)
+        points = pointed(here, after, root, applier, formats, results.conflicts)
+        results.pointed(points, root.root)
+        sweep(applier.state(), root, whole, self.session.clock())
 
     def _move(self, policy: Policy) -> None:
         """Delete here what is there by now, as far as no guard keeps it."""
@@ -189,6 +164,7 @@ class SyncRun:
 
     def _loaded(self, run: Run, reading: Reading, choice: Choice) -> Iterator[Cargo]:
         """Yield what is to be copied, in order; what cannot be is told."""
+        loader = Loader(self.view, self.found, self.to)
         for checkpoint, unfit in choice.of(run, reading.context):
             if unfit is not None:
                 self._results.tell(checkpoint, *unfit)
@@ -199,18 +175,7 @@ class SyncRun:
                 text = f"its manifest cannot be read ({error}); it was not copied"
                 self._results.tell(checkpoint, Status.FAILED, text)
                 continue
-            noted = [p for p, file in manifest.files.items() if file.made] if manifest else ()
-            kind = self.view.by_name[checkpoint.format]
-            strange = really_made(kind, checkpoint, scheme_of(self.path), noted)
-            how = arrival(kind, checkpoint, scheme_of(self.to), strange)
-            yield load(checkpoint, self.found.folder, manifest, how, self._link_time(), strange)
-
-    def _link_time(self) -> Callable[[str], int] | None:
-        """Return what tells when a link was made; None where there can be none."""
-        store, below = self.view.store, self.found.folder.path
-        if not isinstance(store, LocalStore):
-            return None
-        return lambda path: store.link_time(f"{below}/{path}".lstrip("/"))
+            yield loader.cargo(checkpoint, manifest)
 
     def _planned(
         self, cargoes: Sequence[Cargo], destination: Destination | None, choice: Choice

@@ -12,7 +12,7 @@ from ckptctl.boot import boot_id
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
 from ckptctl.stores._local_reading import DIRECTORY, LocalReading
-from ckptctl.stores._moving import Moving, Unfinished
+from ckptctl.stores._moving import Giving, Unfinished
 from ckptctl.stores._removal import remove_name
 from ckptctl.stores._walk import entry_of
 
@@ -121,7 +121,7 @@ class LocalMoving(LocalReading):
         finally:
             os.close(fd)
 
-    def copied(self, path: str, entry: Entry, source: Moving, target: str) -> Entry | None:
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
         """Let both share their blocks, where the file system can; None where it cannot."""
         if not isinstance(source, LocalReading):
             return None

@@ -46,14 +46,8 @@ class Unfinished(NamedTuple):
     began_ns: int
 
 
-class Moving(Protocol):
-    """What a store can do with large files.  All raise OSError, VanishedError where a file is another."""
-
-    def incoming(self, path: str, size: int, token: str = "") -> Incoming:
-        """Begin a file of so many bytes, or go on with that of a token.
-
-        A token that the store does not know any more begins it anew (`offset` is 0).
-        """
+class Giving(Protocol):
+    """What gives the bytes of large files.  Raises OSError, VanishedError where a file is another."""
 
     def blocks(self, path: str, entry: Entry, offset: int = 0) -> Iterator[memoryview]:
         """Yield the bytes of a file from an offset on; each block is valid until the next is asked for.
@@ -62,7 +56,17 @@ class Moving(Protocol):
         where it ends early or late.  Some MiB a block; what comes next is fetched meanwhile.
         """
 
-    def copied(self, path: str, entry: Entry, source: Moving, target: str) -> Entry | None:
+
+class Moving(Giving, Protocol):
+    """What a store can do with large files.  All raise OSError, VanishedError where a file is another."""
+
+    def incoming(self, path: str, size: int, token: str = "") -> Incoming:
+        """Begin a file of so many bytes, or go on with that of a token.
+
+        A token that the store does not know any more begins it anew (`offset` is 0).
+        """
+
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
         """Let the store itself make a copy of a file of `source`, over what is there; return its entry.
 
         None, and nothing done, where it cannot: then the bytes have to be read and written.

@@ -11,7 +11,7 @@ from ckptctl.reading import VanishedError
 from ckptctl.stores._again import again
 from ckptctl.stores._download import downloaded
 from ckptctl.stores._keys import ODD, Keys
-from ckptctl.stores._moving import Incoming, Moving, Unfinished
+from ckptctl.stores._moving import Giving, Incoming, Unfinished
 
 
 class KeysMoving(Protocol):
@@ -72,7 +72,7 @@ class ObjectMoving:
         if not same:
             raise VanishedError(errno.ESTALE, "it was saved anew meanwhile, or is gone", path)
 
-    def copied(self, path: str, entry: Entry, source: Moving, target: str) -> Entry | None:
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
         """Let the server copy an object; None where it cannot."""
         if not isinstance(source, ObjectMoving):
             return None

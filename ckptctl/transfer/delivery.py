@@ -10,7 +10,7 @@ from ckptctl.manifest import Manifest, Noted
 from ckptctl.model import Metadata
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo, Piece
-from ckptctl.transfer.notes import Sent
+from ckptctl.transfer.notes import Notes, Sent, stage_name
 from ckptctl.transfer.sending import Sender
 
 
@@ -23,6 +23,13 @@ class Quay:
     clock: Callable[[], int]
     check: Callable[[], None]  # proves that the lock is still ours.  LockedError
     by: str  # who writes manifests
+    staging: Callable[[str], str] = stage_name
+    """Where a checkpoint is staged, by its path in the run; beside it, as `.json`, what was sent."""
+
+    def notes(self, member: str, *, at_once: bool = False) -> Notes:
+        """Return the notes of what was sent of a checkpoint.  Raises OSError."""
+        file = f"{self.staging(member)}.json"
+        return Notes(self.state, member, self.clock(), at_once=at_once, file=file)
 
 
 class Delivery(Protocol):

@@ -10,13 +10,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ckptctl.coming import FOLDER
 from ckptctl.listing import Entry, Version, version_of
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.records import file_name
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Piece
 
-FOLDER = "staging"
+CALLS = "parts"
+"""The directory in it of what is of a whole call of one of them."""
+
 _SCHEMA = ("ckptctl/staging", 1)
 _BYTES, _FILES = 64 * 2**20, 500
 """What may have to be sent again after an interruption: a second's work."""
@@ -32,14 +35,17 @@ class Sent(NamedTuple):
 class Notes:
     """Notes of one checkpoint on its way; may be told from several threads."""
 
-    def __init__(self, state: Store, member: str, now_ns: int, *, at_once: bool = False) -> None:
+    def __init__(
+        self, state: Store, member: str, now_ns: int, *, at_once: bool = False, file: str = ""
+    ) -> None:
         """Read what is noted; what cannot be understood counts as nothing.  Raises OSError.
 
-        With `at_once` no file of it has its name before all of them have.
+        With `at_once` no file of it has its name before all of them have.  `file` is where it is
+        noted, if not where any copy of this member is.
         """
         self._state = state
         self._lock = threading.Lock()
-        self._file = note_name(member)
+        self._file = file or note_name(member)
         self._head = {"schema": _SCHEMA[0], "version": _SCHEMA[1], "path": member}
         self._pending = 0
         self._count = 0
@@ -121,7 +127,7 @@ class Notes:
     def _write(self) -> None:
         text = {**self._head, "began_ns": self._began_ns, "files": self._files}
         self._there = True
-        self._state.make_folder(FOLDER)
+        self._state.make_folder(self._file.rpartition("/")[0])
         self._state.replace(self._file, json.dumps(text).encode())
         self._pending = self._count = 0
 

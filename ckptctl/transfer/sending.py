@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ckptctl.hashing import Stopped
-from ckptctl.listing import Entry
-from ckptctl.reading import VanishedError
-from ckptctl.stores._moving import Incoming
+from ckptctl.listing import Entry, Folder
+from ckptctl.reading import Reader, VanishedError
+from ckptctl.stores._moving import Giving, Incoming
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.throttle import Throttle
@@ -26,6 +26,19 @@ _NOTED = 2**24
 """Bytes from which a file that is under way is worth a note of its own."""
 
 
+class Source(Reader, Giving, Protocol):
+    """What files are sent from: a store, or what is put together from several."""
+
+    def listing(self, path: str = "", *, deep: bool = True) -> Folder:
+        """Return the directory and all below it, as `Store` does."""
+
+    def stat(self, path: str) -> Entry | None:
+        """Return the entry of a regular file as it is now; None where there is none."""
+
+    def checksums(self, files: Mapping[str, Entry]) -> Mapping[str, Mapping[str, str]]:
+        """Return what the server itself says that whole files hash to, as `Store` does."""
+
+
 class DroppedError(OSError):
     """What was read is not what the source's manifest noted, or became another file meanwhile."""
 
@@ -34,7 +47,7 @@ class DroppedError(OSError):
 class Sender:
     """Sends files of one run; `heard` gets the bytes as they go, from several threads."""
 
-    source: Store
+    source: Source
     throttle: Throttle
     jobs: int
     stop: Callable[[], bool]
@@ -218,7 +231,7 @@ class Sender:
         notes.began(piece, incoming.token)
         notes.flush()
 
-    def digest(self, store: Store, path: str, entry: Entry) -> str:
+    def digest(self, store: Giving, path: str, entry: Entry) -> str:
         """Return what a file of a store hashes to.  Raises Stopped, VanishedError, OSError."""
         return self._read(store.blocks(path, entry))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,17 +10,16 @@ from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
 from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.model import Checkpoint
-from ckptctl.reading import VanishedError
 from ckptctl.recording import Recorder
 from ckptctl.remembering import said_of
-from ckptctl.stores._base import FULL
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.delivery import Quay, manifest_of, noted_of
 from ckptctl.transfer.destination import Destination
+from ckptctl.transfer.failing import failure
 from ckptctl.transfer.notes import Sent, note_name
-from ckptctl.transfer.outcome import Fault, Shipped, Status
+from ckptctl.transfer.outcome import Shipped, Status
 from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
-from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import write_sidecars, written
 from ckptctl.transfer.to_bucket import BucketDelivery
 from ckptctl.transfer.to_disk import DiskDelivery
@@ -93,14 +91,9 @@ class Shipper:
             text = "its manifest could not be written: if its files came, the next call compares and notes them"
             self.log(self._told(task, Status.FAILED, text))
             raise
-        except DroppedError as error:
-            text = f"{error.filename}: {error.strerror}; the copy was dropped"
-            done = replace(self._told(task, Status.FAILED, text), fault=Fault.DAMAGED)
-        except VanishedError as error:
-            text = f"{error.filename or task.cargo.member}: changed or went while it was copied ({error.strerror}); the copy was dropped"
-            done = replace(self._told(task, Status.FAILED, text), fault=Fault.CHANGED)
         except OSError as error:
-            done = self._told(task, Status.FAILED, _words(error))
+            text, fault = failure(error, task.cargo.member)
+            done = replace(self._told(task, Status.FAILED, text), fault=fault)
         done = replace(
             done,
             bytes_sent=self.sender.bytes_sent - sent_before,
@@ -221,15 +214,3 @@ class Shipper:
 def _not_newer(task: Task) -> bool:
     there = task.there.checkpoint
     return there is not None and there.saved_ns <= task.checkpoint.saved_ns
-
-
-def _words(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    text = f"{where}{error.strerror or error}"
-    if error.errno in FULL:
-        return f"{text}; what was staged of it was removed again: make room there"
-    if error.errno == errno.EXDEV:
-        return f"{text}; ckptctl's records have to lie on the file system of the destination (--state-dir)"
-    if error.errno == errno.EILSEQ:
-        return f"{text}; nothing of it was sent"
-    return f"{text}; what was sent is kept for the next call"

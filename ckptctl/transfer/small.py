@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 
+from ckptctl.coming import FOLDER
 from ckptctl.reading import FRAMEWORK_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.notes import FOLDER, Sent, stage_name
+from ckptctl.transfer.notes import Sent, stage_name
 from ckptctl.transfer.sending import Sender
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 
+from ckptctl.coming import FOLDER, PARTS, parts_name
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
-from ckptctl.transfer.notes import FOLDER, stage_name
+from ckptctl.transfer.notes import CALLS, stage_name
 
 _LIFE_NS = 7 * 24 * 3600 * NS
 """How long an interrupted copy is kept to go on with."""
@@ -24,8 +25,12 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
     except FileNotFoundError:
         return
     done = {stage_name(member).rpartition("/")[2] for member in whole}
+    united = {parts_name(member) for member in whole}
     dead: set[str] = set()
     for name in {*listed.files, *listed.folders}:
+        if name == CALLS or (name.endswith(PARTS) and name not in united):
+            _sweep_parts(state, name, now_ns)
+            continue
         number, _, suffix = name.partition(".")
         if suffix in {"", "json"} and number not in done:
             note = list(_noted(state, f"{FOLDER}/{number}.json", now_ns))
@@ -36,6 +41,14 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
     for upload in run.unfinished() if dead else ():
         if upload.path in dead:
             run.drop(upload)
+
+
+def _sweep_parts(state: Store, name: str, now_ns: int) -> None:
+    """Remove what callers have handed in and nobody has written to for a week; what they are at stays."""
+    folder = state.listing(f"{FOLDER}/{name}")
+    newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
+    if now_ns - newest >= _LIFE_NS:
+        state.remove_tree(f"{FOLDER}/{name}")
 
 
 def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:

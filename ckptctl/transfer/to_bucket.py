@@ -25,7 +25,7 @@ class BucketDelivery:
     def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
         """Send payload, sidecars, then what makes it a checkpoint."""
         _refuse_undecodable(cargo)
-        notes = Notes(self.quay.state, cargo.member, self.quay.clock())
+        notes = self.quay.notes(cargo.member)
         old = self._older(cargo) if over and len(cargo.pieces) > 1 else {}
         for path, entry in old.items():
             notes.replaced(path, entry)
@@ -129,7 +129,7 @@ class BucketDelivery:
     def settle(self, cargo: Cargo) -> None:
         """Forget how it came here: it is whole, and its manifest is written."""
         with suppress(OSError):
-            Notes(self.quay.state, cargo.member, self.quay.clock()).forget()
+            self.quay.notes(cargo.member).forget()
 
 
 def _refuse_undecodable(cargo: Cargo) -> None:

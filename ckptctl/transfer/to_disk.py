@@ -18,7 +18,7 @@ from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.notes import Notes, Sent, stage_name
+from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.small import parent_of, write_sidecars, written
 
@@ -39,9 +39,9 @@ class DiskDelivery:
         assert isinstance(run, LocalStore)  # noqa: S101 - the same
         if os.fstat(state.fd).st_dev != os.fstat(run.fd).st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), state.root)
-        stage = stage_name(cargo.member)
+        stage = self.quay.staging(cargo.member)
         at_once = len(list(_names(cargo))) == 1
-        notes = Notes(state, cargo.member, self.quay.clock(), at_once=at_once)
+        notes = self.quay.notes(cargo.member, at_once=at_once)
         if not notes.existed:
             state.remove_tree(stage)
         state.make_folder(stage)

@@ -1,0 +1,258 @@
+"""One run of which this caller has a part: hand in what is here; whoever finds all parts makes them whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ckptctl.cli.deciding import policy_of, refuse_unread
+from ckptctl.cli.moving_parts import PartMove, counted_whole
+from ckptctl.cli.noted import noted_of
+from ckptctl.cli.recording import host_name
+from ckptctl.cli.run_by_run import reading_of
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_cargo import Loader
+from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_results import Results, ended
+from ckptctl.cli.sync_whole import Local, Making
+from ckptctl.errors import LockedError, RefusedError
+from ckptctl.group import Found
+from ckptctl.hashing import Stopped
+from ckptctl.locate import local_path
+from ckptctl.manifest import ManifestError
+from ckptctl.manifests import remembered
+from ckptctl.model import Run
+from ckptctl.parts.adopting import with_parts_of
+from ckptctl.parts.handing import Hands, Offer
+from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.part import Caller, Part
+from ckptctl.parts.roll import Roll
+from ckptctl.parts.standing import Standing, standing
+from ckptctl.parts.whole import key_of
+from ckptctl.pointing import links_of
+from ckptctl.policy import Draft, Policy
+from ckptctl.reading import Below
+from ckptctl.repointing import read_trackers
+from ckptctl.rules._base import Rule
+from ckptctl.statedir import open_state
+from ckptctl.stores import is_local
+from ckptctl.stores._base import Store
+from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store
+from ckptctl.transfer.destination import Destination, Place
+from ckptctl.transfer.failing import failure
+from ckptctl.transfer.outcome import Status, SyncedRun
+from ckptctl.transfer.sending import Sender
+from ckptctl.transfer.throttle import Throttle, finishing
+from ckptctl.ui.progress import Progress
+
+_CONFLICT = (
+    "another checkpoint has this name there, without files that are here; nothing of it was touched"
+)
+
+
+class _Here(NamedTuple):
+    """What this caller has of a run."""
+
+    run: Run
+    found: Found
+    offers: Sequence[Offer]
+
+
+@dataclass(slots=True)
+class PartRun:
+    """One run, a part of which goes to `to`, the run's own path or URL at the destination."""
+
+    session: Session
+    caller: Caller
+    looked_ns: int  # just before the source was listed
+    flags: Draft
+    view: Survey
+    found: Found
+    to: str
+    wish: Wish
+    throttle: Throttle
+    progress: Progress
+    _results: Results = field(init=False)
+
+    def __post_init__(self) -> None:
+        to = os.path.abspath(local_path(self.to)) if is_local(self.to) else self.to
+        self._results = Results(self.session, name_of(self.view, self.found), to)
+
+    def synced(self) -> SyncedRun:
+        """Hand in what is here, and make whole what is all there; an error leaves the rest."""
+        return ended(self._sync, self._results, path_of(self.view, self.found))
+
+    def _sync(self) -> None:
+        policy = policy_of(self.session, None, self.flags, self.view, self.found, parts=True) or (
+            self.flags.policy()
+        )
+        reading = reading_of(self.session, policy)
+        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
+        if self.wish.dry_run:
+            for offer in self._here((), reading, policy.keep).offers:
+                self._results.tell(offer.cargo.checkpoint, Status.PLANNED, None)
+            return
+        place = far.made()
+        with (
+            closing(run_store(place.view, place.found)) as root,
+            closing(self._state(root.root, place)) as state,
+            self.session.signals.noted(),
+        ):
+            meeting = Meeting(state, self.session.clock)
+            with meeting.being(self.caller):
+                begun = list(meeting.keys(self.caller.of))
+                here = self._here(begun, reading, policy.keep)
+                keys = self._handed_in(here, begun, root, meeting, far.locked())
+            local = Local(self.view, here.run, here.found)
+            making = Making(
+                self.session, self.caller, local, far, self._results, self._sender(root)
+            )
+            making.make(keys, meeting)
+            if self.wish.move and here.offers and not self.session.signals.stopped():
+                self._move(here, policy, far, root)
+
+    def _move(self, here: _Here, policy: Policy, far: FarEnd, root: Store) -> None:
+        """Delete here what a whole copy there holds, as far as no guard keeps it."""
+        ends = (self.session, self.view, here.found, self.to, policy)
+        move = PartMove(*ends, far=far, sender=self._sender(root))
+        outcomes = move.moved(self._results.whole)
+        self._results.moved(outcomes, path_of(self.view, here.found))
+
+    def _state(self, root: str, place: Place) -> Store:
+        state = open_state(root, place.dirs)
+        if state is None:
+            raise RefusedError(f"{root}: no space for ckptctl's records; nothing was copied")
+        return state
+
+    def _here(self, begun: Sequence[Part], reading: Reading, rules: tuple[Rule, ...]) -> _Here:
+        """Read what this caller has: all of it counts, whether it is whole or not."""
+        if not self.found.folder.files and not self.found.folder.folders:
+            name, path = self._results.run, path_of(self.view, self.found)
+            return _Here(Run(name=name, location=path, path=""), self.found, ())
+        kind = self.view.by_name["tensor-folder"]
+        found = with_parts_of(self.found, begun, kind)
+        manifests = remembered(noted_of(self.session, self.view, found))
+        run = read_run(self.view, found, reading, manifests)
+        self.session.note(run.problems)
+        refuse_unread(run)
+        had = {name for c in run.checkpoints for name in (c.name, c.member)}
+        wish = replace(self.wish, names=tuple(n for n in self.wish.names if n in had))
+        if self.wish.names and not wish.names:
+            return _Here(run, found, ())
+        whole = replace(run, checkpoints=tuple(map(counted_whole, run.checkpoints)))
+        chosen = rules if self.flags.keep is not None else None
+        reader = Below(self.view.store, found.folder.path)
+        choice = Choice(wish, chosen, self.view.by_name, reader, manifests)
+        return _Here(
+            run,
+            found,
+            tuple(self._offered(whole, choice, Loader(self.view, found, self.to), reading)),
+        )
+
+    def _offered(
+        self, run: Run, choice: Choice, loader: Loader, reading: Reading
+    ) -> Iterator[Offer]:
+        for checkpoint, unfit in choice.of(run, reading.context):
+            if unfit is not None:
+                self._results.tell(checkpoint, *unfit)
+                continue
+            try:
+                manifest = choice.manifests(checkpoint.member)
+            except ManifestError as error:
+                text = f"its manifest cannot be read ({error}); it was not copied"
+                self._results.tell(checkpoint, Status.FAILED, text)
+                continue
+            yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
+
+    def _handed_in(
+        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, there: Destination
+    ) -> dict[str, int]:
+        """Hand in all that is here; return the checkpoints of which parts are there, and what was sent."""
+        with closing(run_store(self.view, here.found) if here.offers else root) as source:
+            hands = self._hands(here, root, meeting, source)
+            due = sum(offer.cargo.bytes for offer in here.offers)
+            self.progress.started(f"{self._results.run}: copying", of_bytes=due)
+            keys: dict[str, int] = {}
+            for offer in here.offers:
+                if self.session.signals.stopped():
+                    raise Stopped
+                if self.session.late():
+                    text = "not begun within --timeout"
+                    self._results.tell(offer.cargo.checkpoint, Status.SKIPPED, text)
+                    continue
+                before = hands.sender.bytes_sent
+                if self._one(offer, hands, there):
+                    keys[offer.key] = hands.sender.bytes_sent - before
+            own = {offer.key for offer in here.offers}
+            names = self.wish.names
+            for part in begun:
+                if part.key not in own and (not names or part.name in names):
+                    if meeting.part(part.key, self.caller) is None:
+                        hands.has_nothing(part)
+                    keys.setdefault(part.key, 0)
+        folder = here.found.folder
+        meeting.call(
+            Roll(
+                caller=self.caller,
+                looked_ns=self.looked_ns,
+                keys=tuple(sorted(own)),
+                names=tuple(sorted((*folder.folders, *folder.files))),
+                only=names or None,
+            )
+        )
+        return keys
+
+    def _one(self, offer: Offer, hands: Hands, there: Destination) -> bool:
+        """Hand in one part; return whether it is among those that may be whole now."""
+        cargo, sender = offer.cargo, hands.sender
+        try:
+            how = standing(
+                offer.key,
+                cargo,
+                there,
+                lambda piece: sender.digest(sender.source, piece.path, piece.entry),
+            )
+            if how is Standing.EQUAL:
+                self._results.tell(cargo.checkpoint, Status.EQUAL, None)
+            elif how is Standing.OTHER:
+                self._results.tell(cargo.checkpoint, Status.CONFLICT, _CONFLICT)
+            else:
+                hands.hand_in(replace(offer, hidden=how is Standing.HIDE))
+                return True
+        except (Stopped, LockedError):
+            raise
+        except OSError as error:
+            text, _ = failure(error, cargo.member)
+            self._results.tell(cargo.checkpoint, Status.FAILED, text)
+        return False
+
+    def _hands(self, here: _Here, root: Store, meeting: Meeting, source: Store) -> Hands:
+        run, folder = here.run, here.found.folder
+        trackers = read_trackers(source, folder, run.trackers)
+        links = {
+            path: text
+            for path, text in links_of(folder).items()
+            if not any(one.contains(path) for one in run.checkpoints)
+        }
+        return Hands(
+            meeting=meeting,
+            run=root,
+            caller=self.caller,
+            sender=self._sender(source),
+            by=f"{host_name()}, process {os.getpid()}",
+            looked_ns=self.looked_ns,
+            trackers={
+                path: said.decode(errors="surrogateescape") for path, said in trackers.items()
+            },
+            pointing=links,
+        )
+
+    def _sender(self, source: Store) -> Sender:
+        stopped, finish = self.session.signals.stopped, self.wish.finish_seconds
+        over = finishing(stopped, time.monotonic, finish)
+        return Sender(source, self.throttle, self.wish.jobs, over, self.progress.advanced)

@@ -1,0 +1,240 @@
+"""Make checkpoints whole of which all parts are there: under the lock of the run at the destination."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ckptctl import __version__
+from ckptctl.apply import Applier
+from ckptctl.arriving import arrival
+from ckptctl.cli.prune_run import surroundings_of
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_points import pointed
+from ckptctl.cli.sync_results import Results
+from ckptctl.group import Found
+from ckptctl.model import NS, Problem, Run
+from ckptctl.parts.counting import Count, counted
+from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.part import Caller, Part
+from ckptctl.parts.union import UnlikeError
+from ckptctl.parts.whole import (
+    Gatherer,
+    HalfError,
+    MissingError,
+    Whole,
+    gather,
+    gathering,
+    held_back,
+    union_of,
+    whole_of,
+)
+from ckptctl.reading import Reader
+from ckptctl.repointing import read_trackers
+from ckptctl.sides import Fate, Side
+from ckptctl.stores import is_local, scheme_of
+from ckptctl.stores._base import Store
+from ckptctl.survey import Survey, name_of, run_store, state_dirs
+from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.transfer.carrying import carry
+from ckptctl.transfer.delivery import Quay
+from ckptctl.transfer.destination import Destination, records_in
+from ckptctl.transfer.notes import note_name
+from ckptctl.transfer.outcome import Shipped, Status
+from ckptctl.transfer.sending import Sender
+from ckptctl.transfer.shipping import Shipper, task_of
+from ckptctl.transfer.sweeping import sweep
+
+_PATIENCE_NS = 60 * NS
+"""How long whoever comes last waits for the lock: those before it hold it for a moment only."""
+
+_SHOWN = 10
+"""Missing parts that are told by their numbers."""
+
+
+class Local(NamedTuple):
+    """The run at this caller's source."""
+
+    view: Survey
+    run: Run
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What makes checkpoints of one run whole at its destination."""
+
+    session: Session
+    caller: Caller
+    local: Local
+    far: FarEnd
+    results: Results
+    sender: Sender  # that of this call, for what was held back
+
+    def make(self, keys: Mapping[str, int], meeting: Meeting) -> None:
+        """Make whole what is all there, and tell of the rest; `keys` come with the bytes that were sent.
+
+        Raises LockedError, UnreadableError, OSError.
+        """
+        ready = []
+        for key, sent in keys.items():
+            count = self._count(meeting, key)
+            if count.missing:
+                self._waits(key, count, sent)
+            else:
+                ready.append(key)
+        records = records_in(
+            state_dirs(
+                self.local.view, self.local.found, self.session.common.state_dir, os.geteuid()
+            ),
+            self.local.run.location,
+        )
+        if not ready and not records.keys() & self.results.whole:
+            return
+        place = self.far.made()
+        world = surroundings_of(self.session)
+        world = replace(world, lock_wait_ns=max(world.lock_wait_ns, _PATIENCE_NS))
+        with (
+            closing(run_store(place.view, place.found)) as root,
+            Applier(root, place.dirs, world) as applier,
+        ):
+            for key in ready:
+                self._one(key, keys[key], root, applier)
+            after = self.far.locked()
+            carry(self.results.whole, self.local.run, records, after, applier.recorder())
+            sweep(applier.state(), root, self.results.whole, self.session.clock())
+
+    def _count(self, meeting: Meeting, key: str) -> Count:
+        of = self.caller.of
+        rolls = {n: roll for n in range(of) if (roll := meeting.roll(Caller(n, of))) is not None}
+        return counted(meeting.parts(key, of), rolls, of)
+
+    def _one(self, key: str, sent: int, root: Store, applier: Applier) -> None:
+        meeting = Meeting(applier.state(), self.session.clock)
+        count = self._count(meeting, key)
+        if count.missing:
+            if meeting.parts(key, self.caller.of):
+                self._waits(key, count, sent)
+            return  # else another caller has just made it whole
+        try:
+            union = union_of(meeting, root, key, count.parts, self.local.run.location)
+            whole = whole_of(
+                union,
+                key,
+                self.far.formats,
+                name_of(self.local.view, self.local.found),
+                replace(self.far.reading.context, settle_ns=0),
+                self.local.found.folder.called,
+            )
+        except UnlikeError as error:
+            text = f"{error}; nothing of it was published"
+            self._tell(key, count, Status.CONFLICT, sent, text)
+        except MissingError as error:
+            self._tell(key, count, Status.PART, sent, None)
+            self._note(count, f"{error.filename}: {error.strerror}")
+        except HalfError as error:
+            text = f"all {self.caller.of} parts are there, but together they are not whole: {error}"
+            self._tell(key, count, Status.FAILED, sent, text)
+        else:
+            self._ship(key, whole, count, root, applier, sent)
+
+    def _ship(
+        self, key: str, whole: Whole, count: Count, root: Store, applier: Applier, sent: int
+    ) -> None:
+        """Give it its name, then write what its trackers say."""
+        meeting = Meeting(applier.state(), self.session.clock)
+        cargo = self._cargo(whole, count)
+        gather(whole, cargo, key, meeting)
+        destination = self.far.locked()
+        task = task_of(cargo, destination, frozenset({note_name(cargo.member)}))
+        done = self._shipper(key, whole, root, applier, sent).ship(task, destination)
+        if done.status not in {Status.DONE, Status.EQUAL}:
+            return
+        meeting.forget(key)
+        after = self.far.locked()
+        points = pointed(_side(whole, after), after, root, applier, self.local.view.by_name)
+        # What names another checkpoint is told where that one is made whole.
+        told = (point for point in points if point.fate is not Fate.SKIPPED)
+        self.results.pointed(told, root.root)
+
+    def _cargo(self, whole: Whole, count: Count) -> Cargo:
+        kind = self.local.view.by_name[whole.checkpoint.format]
+        how = arrival(kind, whole.checkpoint, scheme_of(self.far.to))
+        times = {path: ns for part in count.parts.values() for path, ns in part.link_times.items()}
+        folder = whole.union.folder
+        return load(whole.checkpoint, folder, None, how, lambda path: times.get(path, 0))
+
+    def _shipper(self, key: str, whole: Whole, root: Store, applier: Applier, sent: int) -> Shipper:
+        own, state = self.sender, applier.state()
+        return Shipper(
+            quay=Quay(
+                run=root,
+                state=state,
+                clock=self.session.clock,
+                check=applier.check,
+                by=f"ckptctl {__version__}",
+                staging=lambda _: gathering(key),
+            ),
+            recorder=applier.recorder(),
+            sender=Gatherer(
+                whole.union,
+                own.throttle,
+                own.jobs,
+                own.stop,
+                own.heard,
+                held=held_back(whole, state),
+            ),
+            on_conflict="stop",
+            set_aside=lambda _: "parts replace nothing",
+            seconds=time.monotonic,
+            log=lambda done: self.results.heard(replace(done, bytes_sent=done.bytes_sent + sent)),
+        )
+
+    def _waits(self, key: str, count: Count, sent: int) -> None:
+        """Tell that this caller has done its work, and whose is missing."""
+        self._tell(key, count, Status.PART, sent, None)
+        shown = ", ".join(map(str, count.missing[:_SHOWN]))
+        rest = len(count.missing) - _SHOWN
+        more = f" and {rest:,} more" if rest > 0 else ""
+        self._note(count, f"waits for part {shown}{more} of {self.caller.of}")
+
+    def _note(self, count: Count, text: str) -> None:
+        name = next((part.name for part in count.parts.values()), "a checkpoint")
+        self.results.problems.append(Problem("parts-missing", f"{name} {text}"))
+
+    def _tell(self, key: str, count: Count, status: Status, sent: int, error: str | None) -> None:
+        part: Part | None = next(iter(count.parts.values()), None)
+        name = part.name if part else key
+        member = part.roots[0] if part and part.roots else name
+        own = count.parts.get(self.caller.number)
+        self.results.heard(
+            Shipped(
+                run=self.results.run,
+                checkpoint=name,
+                path=f"{self.results.to.rstrip('/')}/{member}",
+                action="copy",
+                status=status,
+                bytes=sum(f.bytes for f in own.files.values()) if own else 0,
+                bytes_sent=sent,
+                error=error,
+                member=member,
+            )
+        )
+
+
+def _side(whole: Whole, after: Destination) -> Side:
+    """Return what the parts say of pointers."""
+    union: Reader = whole.union
+    paths = (*whole.run.trackers, *after.run.trackers)
+    return Side(
+        run=whole.run,
+        found=whole.found,
+        contents=read_trackers(union, whole.found.folder, paths),
+        real=os.path.realpath if is_local(whole.run.location) else posixpath.normpath,
+    )

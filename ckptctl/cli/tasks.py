@@ -1,0 +1,132 @@
+"""Which of several callers this one is: by `--part`, or by what SLURM says of a step or a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from ckptctl.cli.prune_run import refuse_by_place
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import UsageError
+from ckptctl.group import Found, look
+from ckptctl.known import known_formats
+from ckptctl.listing import Folder
+from ckptctl.locate import list_location, local_path
+from ckptctl.parts.part import Caller
+from ckptctl.patterns import later
+from ckptctl.stores import is_local
+from ckptctl.stores.local import LocalStore
+from ckptctl.survey import Survey
+
+_PART = later(r"([0-9]{1,7})/([0-9]{1,7})")
+_NODE = "node"
+_BRACKETS = later(r"([^\[,]*)\[([0-9,-]+)\]([^\[,]*)")
+_MOST = 1_000_000
+
+
+def caller_of(option: str | None, environ: Mapping[str, str]) -> Caller | None:
+    """Return which part this call is, None where it is all there is.  UsageError.
+
+    Without an option it is a task of a SLURM step of several: a batch script has `SLURM_PROCID`
+    too, and no `SLURM_STEP_ID`.  With `node` it is one of the nodes of the job: an epilog runs once
+    on each, in no step.
+    """
+    if option is None:
+        caller = _task(environ)
+    elif option == _NODE:
+        caller = _node(environ)
+    else:
+        caller = _said(option)
+    return caller if caller is not None and caller.of > 1 else None
+
+
+def _said(option: str) -> Caller:
+    found = _PART.fullmatch(option)
+    if found is None:
+        raise UsageError(f"--part: {option!r} is no K/N, such as 0/4, nor {_NODE!r}")
+    number, of = int(found[1]), int(found[2])
+    if number >= of:
+        raise UsageError(
+            f"--part: there is no part {option}: they are counted 0/{of} to {of - 1}/{of}"
+            if of
+            else "--part: there are no 0 parts"
+        )
+    return Caller(number, of)
+
+
+def _task(environ: Mapping[str, str]) -> Caller | None:
+    if not environ.get("SLURM_STEP_ID"):
+        return None
+    try:
+        number = int(environ["SLURM_PROCID"])
+        of = int(environ.get("SLURM_STEP_NUM_TASKS") or environ["SLURM_NTASKS"])
+    except (KeyError, ValueError):
+        return None
+    return Caller(number, of) if 0 <= number < of else None
+
+
+def _node(environ: Mapping[str, str]) -> Caller:
+    names = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST") or ""
+    own = environ.get("SLURMD_NODENAME", "")
+    nodes = list(hosts(names))
+    if not own or own not in nodes:
+        raise UsageError(
+            "--part node: SLURM says neither on which nodes the job runs nor which this one is",
+            "outside of a job's step or epilog, name the part: --part 0/4",
+        )
+    return Caller(nodes.index(own), len(nodes))
+
+
+def hosts(names: str) -> Iterator[str]:
+    """Yield the hosts of a list as SLURM writes it, `gpu[01-03,7],login`.  UsageError.
+
+    An epilog is not to call `scontrol` (slurm.schedmd.com, prolog_epilog).
+    """
+    for text in _split(names):
+        found = _BRACKETS.fullmatch(text)
+        if found is None:
+            yield text
+            continue
+        before, ranges, after = found.groups()
+        for each in ranges.split(","):
+            first, _, last = each.partition("-")
+            if int(last or first) - int(first) > _MOST:
+                raise UsageError(f"--part node: {names!r} are too many nodes")
+            for number in range(int(first), int(last or first) + 1):
+                yield f"{before}{number:0{len(first)}d}{after}"
+
+
+def _split(names: str) -> Iterator[str]:
+    """Yield what stands between commas outside of brackets."""
+    depth, begin = 0, 0
+    for at, sign in enumerate(names):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            yield names[begin:at]
+            begin = at + 1
+    if names[begin:]:
+        yield names[begin:]
+
+
+def viewed_in_part(
+    session: Session, location: str, viewed: Callable[[Session, str], Survey]
+) -> Survey:
+    """List what this caller has, which may be nothing.  UnreadableError, UsageError.
+
+    A rank that saves nothing may not even have the run's directory: the one above it must be
+    there, since a mount that is missing holds what nobody sees.
+    """
+    path = os.path.abspath(local_path(location)) if is_local(location) else ""
+    if path and not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
+        above, name = os.path.split(path)
+        layouts = session.config.formats if session.config else ()
+        nothing = Found(Folder(name), ())
+        return Survey(location, LocalStore(above), known_formats(layouts), (nothing,))
+    view = viewed(session, location)
+    if view.only is not None or view.itself or session.common.recursive:
+        return view
+    refuse_by_place(view, recursive=False)
+    top = list_location(view.store)
+    found = look(top, view.store, view.formats, os.path.basename(view.store.root))
+    return replace(view, found=(found,))

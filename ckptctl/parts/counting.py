@@ -1,0 +1,44 @@
+"""Which parts of a checkpoint count, and which are still to come; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ckptctl.model import NS
+from ckptctl.parts.part import Part
+from ckptctl.parts.roll import Roll
+
+SAVE_NS = 60 * NS
+"""How long one node may still write of a save when another hands in its part of it already."""
+
+
+class Count(NamedTuple):
+    """The parts that count, by the numbers of their callers, and the numbers of those that lack."""
+
+    parts: Mapping[int, Part]
+    missing: tuple[int, ...]
+
+
+def counted(parts: Mapping[int, Part], rolls: Mapping[int, Roll], count: int) -> Count:
+    """Return what there is of a checkpoint that so many callers divide.
+
+    Whoever looked long before another's files were written has seen an older save of that name, or
+    this one half: its part does not count until it calls again.  Of two saves never one is made.
+    """
+    newest = max((part.changed_ns for part in parts.values()), default=0)
+    good: dict[int, Part] = {}
+    missing = []
+    for number in range(count):
+        part = parts.get(number)
+        if part is not None and part.done and part.looked_ns + SAVE_NS >= newest:
+            good[number] = part
+        elif part is not None or not _has_nothing(rolls.get(number), parts, newest):
+            missing.append(number)
+    return Count(good, tuple(missing))
+
+
+def _has_nothing(roll: Roll | None, parts: Mapping[int, Part], newest: int) -> bool:
+    if roll is None or roll.looked_ns + SAVE_NS < newest:
+        return False
+    return all(roll.is_without(part) for part in parts.values())

@@ -1,0 +1,210 @@
+"""Hand in what one caller has of a checkpoint: sent, proven and noted, with no name to be found by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ckptctl.listing import Entry
+from ckptctl.parts.meeting import Meeting, folder_of, staged_at
+from ckptctl.parts.part import Caller, Kept, Part
+from ckptctl.parts.sharing import left_over, shares, sight_of
+from ckptctl.reading import VanishedError
+from ckptctl.stores._base import Store
+from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.notes import Notes, Sent
+from ckptctl.transfer.sending import DroppedError, Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a caller has of one checkpoint."""
+
+    key: str
+    cargo: Cargo
+    hidden: bool = False  # an older copy has its name there: nothing of it may be written over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What hands in the parts of one caller, of one run."""
+
+    meeting: Meeting
+    run: Store  # the destination's
+    caller: Caller
+    sender: Sender
+    by: str
+    looked_ns: int
+    trackers: Mapping[str, str]
+    pointing: Mapping[str, str]
+
+    def hand_in(self, offer: Offer) -> Part:
+        """Send what is not there yet, of files that others see as well only a share; note it.
+
+        Raises what `Sender.send` does; what was sent stays for the next call, unless the source is
+        another by now (VanishedError) or damaged (DroppedError).
+        """
+        cargo, key = offer.cargo, offer.key
+        old = self.meeting.part(key, self.caller)
+        pieces = {piece.target: piece for piece in self._sent_of(cargo)}
+        files = self._still(old, pieces) if old else {}
+        part = replace(self._empty(offer), sees=sight_of(cargo), files=files)
+        self.meeting.note(part)
+        folder = folder_of(key)
+        notes = Notes(
+            self.meeting.state,
+            key,
+            self.meeting.clock(),
+            file=f"{folder}/{self.caller.number}.sent",
+        )
+        share = shares({t: p.entry.size for t, p in pieces.items()}, self.caller.of)
+        try:
+            own = [p for t, p in pieces.items() if share[t] == self.caller.number]
+            files |= self._send(own, offer, notes, files)
+            files |= self._send(self._unclaimed(pieces, share, part), offer, notes, files)
+            self.sender.refuse_changed(cargo)
+        except (DroppedError, VanishedError):
+            self._drop(key, notes)
+            raise
+        part = replace(part, files={**files, **_twins(cargo, files)}, done=True)
+        self._remove_old(old, part)
+        self.meeting.note(part)
+        notes.forget()
+        return part
+
+    def has_nothing(self, of: Part) -> None:
+        """Note that of a checkpoint that others have parts of nothing is here.  Raises OSError."""
+        empty = Part(
+            key=of.key,
+            name=of.name,
+            roots=of.roots,
+            caller=self.caller,
+            by=self.by,
+            looked_ns=self.looked_ns,
+            done=True,
+            trackers=self.trackers,
+            pointing=self.pointing,
+        )
+        self.meeting.note(empty)
+
+    def _empty(self, offer: Offer) -> Part:
+        cargo = offer.cargo
+        return Part(
+            key=offer.key,
+            name=cargo.checkpoint.name,
+            roots=cargo.roots,
+            caller=self.caller,
+            by=self.by,
+            looked_ns=self.looked_ns,
+            links=cargo.links,
+            link_times=cargo.link_times,
+            dirs=cargo.dirs,
+            trackers=self.trackers,
+            pointing=self.pointing,
+        )
+
+    def _sent_of(self, cargo: Cargo) -> Iterable[Piece]:
+        """Return the files that have to go over: on a disk a second name is made there."""
+        if self.run.able.rename:
+            return [piece for piece in cargo.pieces if piece.twin is None]
+        return [piece._replace(twin=None) for piece in cargo.pieces]
+
+    def _hidden(self, offer: Offer, path: str) -> bool:
+        """Whether a file must not have its name before all parts are there."""
+        cargo = offer.cargo
+        return (
+            self.run.able.rename
+            or offer.hidden
+            or path in cargo.late
+            or path in cargo.checkpoint.sidecars
+        )
+
+    def _still(self, old: Part, pieces: Mapping[str, Piece]) -> dict[str, Kept]:
+        """Return what an earlier call has handed in that is still what is here, and still there."""
+        found = {}
+        for path, kept in old.files.items():
+            piece = pieces.get(path)
+            if piece is None or (kept.bytes, kept.mtime_ns, kept.inode) != _seen(piece):
+                continue
+            store, at = self._place(old, path, kept)
+            entry = store.stat(at)
+            if entry is not None and entry.version == kept.there:
+                found[path] = kept
+        return found
+
+    def _place(self, part: Part, path: str, kept: Kept) -> tuple[Store, str]:
+        if not kept.staged:
+            return self.run, path
+        return self.meeting.state, staged_at(part.key, part.caller.number, path)
+
+    def _unclaimed(
+        self, pieces: Mapping[str, Piece], share: Mapping[str, int], part: Part
+    ) -> list[Piece]:
+        """Return the files beyond the own share that nobody else is known to bring."""
+        every = self.meeting.parts(part.key, self.caller.of).values()
+        others = [one for one in every if one.sees == part.sees and one.caller != self.caller]
+        alive = [one.caller.number for one in others if self.meeting.alive(one.caller)]
+        rest = [p for t, p in pieces.items() if share[t] != self.caller.number]
+        return left_over(rest, share, others, alive)
+
+    def _send(
+        self, pieces: Iterable[Piece], offer: Offer, notes: Notes, have: Collection[str]
+    ) -> dict[str, Kept]:
+        pieces = [piece for piece in pieces if piece.target not in have]
+        hidden = {piece.target for piece in pieces if self._hidden(offer, piece.target)}
+
+        def at(path: str) -> str:
+            return staged_at(offer.key, self.caller.number, path)
+
+        below = [piece for piece in pieces if piece.target in hidden]
+        sent = self.sender.send(below, self.meeting.state, at, notes)
+        named = [piece for piece in pieces if piece.target not in hidden]
+        sent |= self.sender.send(named, self.run, str, notes)
+        return {p.target: _kept(p, sent[p.target], staged=p.target in hidden) for p in pieces}
+
+    def _remove_old(self, old: Part | None, new: Part) -> None:
+        """Remove what an earlier call has handed in of an older save, and this one has not."""
+        for path, kept in old.files.items() if old else ():
+            if path in new.files or kept.twin is not None:
+                continue
+            store, at = self._place(new, path, kept)
+            entry = store.stat(at)
+            if entry is not None and entry.version == kept.there:
+                store.remove_files({at: entry})
+
+    def _drop(self, key: str, notes: Notes) -> None:
+        """Take back what was sent of a checkpoint that is another one by now."""
+        state, number = self.meeting.state, self.caller.number
+        seen = {path: (self.run.stat(path), notes.version(path)) for path in notes.paths()}
+        ours: dict[str, Entry] = {
+            path: entry for path, (entry, sent) in seen.items() if entry and entry.version == sent
+        }
+        self.run.remove_files(ours)
+        state.remove_tree(f"{folder_of(key)}/{number}")
+        state.remove_file(f"{folder_of(key)}/{number}.json")
+        notes.forget()
+
+
+def _seen(piece: Piece) -> tuple[int, int, int]:
+    return piece.entry.size, piece.mtime_ns, piece.entry.inode
+
+
+def _kept(piece: Piece, sent: Sent, *, staged: bool) -> Kept:
+    return Kept(
+        bytes=piece.entry.size,
+        mtime_ns=piece.mtime_ns,
+        digest=sent.digest,
+        inode=piece.entry.inode,
+        links=piece.entry.links,
+        there=sent.entry.version,
+        staged=staged,
+    )
+
+
+def _twins(cargo: Cargo, files: Mapping[str, Kept]) -> dict[str, Kept]:
+    """Return the second names of files that were sent once."""
+    return {
+        piece.target: replace(files[piece.twin], twin=piece.twin)
+        for piece in cargo.pieces
+        if piece.twin is not None and piece.twin in files and piece.target not in files
+    }

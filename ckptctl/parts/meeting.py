@@ -1,0 +1,124 @@
+"""Where the callers meet: the destination's state, without anybody who waits for another.
+
+Of one checkpoint `staging/NAME.parts/K.json` says what a caller has handed in, and `staging/NAME.parts/K/`
+holds what may not have its name yet.  `staging/parts/` holds what is of a whole call: a lock, so that
+no two callers are the same one, and a roll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ckptctl.coming import FOLDER as STAGING
+from ckptctl.coming import PARTS, parts_name
+from ckptctl.lock import Lock
+from ckptctl.manifest import LIMIT
+from ckptctl.parts.part import Caller, Part, PartError, dump, parse
+from ckptctl.parts.roll import Roll, dump_roll, parse_roll
+from ckptctl.reading import TooLargeError, VanishedError
+from ckptctl.stores._base import Store
+from ckptctl.transfer.notes import CALLS
+
+_ABSENT = (FileNotFoundError, VanishedError, PartError, TooLargeError)
+"""Of what cannot be understood nothing is known: the part has to be handed in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """The state of one run at the destination."""
+
+    state: Store
+    clock: Callable[[], int]
+
+    def parts(self, key: str, count: int) -> dict[int, Part]:
+        """Return the parts of one checkpoint, by the numbers of their callers.  Raises OSError."""
+        found = {}
+        # Each by its name: what was written a moment ago may be missing in a cached listing.
+        for number in range(count):
+            part = self.part(key, Caller(number, count))
+            if part is not None:
+                found[number] = part
+        return found
+
+    def part(self, key: str, caller: Caller) -> Part | None:
+        """Return what one caller has handed in of a checkpoint, if it has.  Raises OSError."""
+        try:
+            part = parse(self.state.read(f"{folder_of(key)}/{caller.number}.json", LIMIT))
+        except _ABSENT:
+            return None
+        return part if part.key == key and part.caller == caller else None
+
+    def keys(self, count: int) -> Iterator[Part]:
+        """Yield of each checkpoint of which a part is there one that so many callers divide."""
+        try:
+            there = self.state.listing(STAGING)
+        except FileNotFoundError:
+            return
+        for name, folder in there.folders.items():
+            if not name.endswith(PARTS):
+                continue
+            for note in sorted(folder.files):
+                try:
+                    part = parse(self.state.read(f"{STAGING}/{name}/{note}", LIMIT))
+                except _ABSENT:
+                    continue
+                if part.caller.of == count and folder_of(part.key) == f"{STAGING}/{name}":
+                    yield part
+                    break
+
+    def note(self, part: Part) -> None:
+        """Write down what a caller has handed in.  Raises OSError."""
+        folder = folder_of(part.key)
+        self.state.make_folder(folder)
+        self.state.replace(f"{folder}/{part.caller.number}.json", dump(part))
+
+    def call(self, roll: Roll) -> None:
+        """Write down what a caller saw.  Raises OSError."""
+        self.state.make_folder(f"{STAGING}/{CALLS}")
+        self.state.replace(_roll_name(roll.caller), dump_roll(roll))
+
+    def roll(self, caller: Caller) -> Roll | None:
+        """Return what a caller saw when it last called, if it did.  Raises OSError."""
+        try:
+            return parse_roll(self.state.read(_roll_name(caller), LIMIT))
+        except _ABSENT:
+            return None
+
+    def alive(self, caller: Caller) -> bool:
+        """Whether a caller is at it now.  Raises OSError."""
+        return self._lock(caller).lives()
+
+    @contextmanager
+    def being(self, caller: Caller) -> Iterator[None]:
+        """Be this caller, and nobody else at the same time.  LockedError, OSError."""
+        self.state.make_folder(f"{STAGING}/{CALLS}")
+        lock = self._lock(caller)
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock(self, caller: Caller) -> Lock:
+        file = f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.lock"
+        return Lock(self.state, self.clock, file=file)
+
+    def forget(self, key: str) -> None:
+        """Remove all that was handed in of a checkpoint that is whole now.  Raises OSError."""
+        self.state.remove_tree(folder_of(key))
+
+
+def _roll_name(caller: Caller) -> str:
+    return f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.json"
+
+
+def folder_of(key: str) -> str:
+    """Return the directory of the parts of one checkpoint, within the state."""
+    return f"{STAGING}/{parts_name(key)}"
+
+
+def staged_at(key: str, number: int, path: str) -> str:
+    """Return where a file of a part lies that has no name in the run yet, within the state."""
+    return f"{folder_of(key)}/{number}/{path}"

@@ -1,0 +1,155 @@
+"""Make one checkpoint of all its parts: where each file lies, whether it is whole, and staging it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ckptctl.annotate import Beside, annotate
+from ckptctl.decision import Context
+from ckptctl.group import Found, look
+from ckptctl.known import Formats
+from ckptctl.model import Checkpoint, Run, State
+from ckptctl.parts.meeting import Meeting, folder_of, staged_at
+from ckptctl.parts.part import Kept, Part
+from ckptctl.parts.union import Lies, Union, folder_of_parts, united
+from ckptctl.prove import prove
+from ckptctl.stores._base import Store
+from ckptctl.stores.local import LocalStore
+from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.notes import Notes, Sent
+from ckptctl.transfer.sending import Sender
+
+
+class MissingError(OSError):
+    """A file that was handed in is not there any more as it was: its part is to be handed in again."""
+
+
+class HalfError(ValueError):
+    """All parts are there, and together they are not whole; the text says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A checkpoint as it is in all its parts together."""
+
+    union: Union
+    found: Found
+    run: Run
+    checkpoint: Checkpoint
+
+
+def union_of(
+    meeting: Meeting, run: Store, key: str, parts: Mapping[int, Part], location: str
+) -> Union:
+    """Find each file of all parts.  UnlikeError, MissingError, OSError; `run` is the destination's."""
+    files = united(parts)
+    lies = {}
+    for path, (number, kept) in files.items():
+        lies[path] = _found(meeting.state, run, (key, number, kept.twin or path), kept)
+    small = {
+        path: text.encode(errors="surrogateescape")
+        for part in parts.values()
+        for path, text in part.trackers.items()
+    }
+    return Union(location, lies, folder_of_parts(parts, files), small)
+
+
+def _found(state: Store, run: Store, where: tuple[str, int, str], kept: Kept) -> Lies:
+    key, number, path = where
+    places: list[tuple[Store, str]] = [(run, path)]
+    if kept.staged:
+        places = [(state, staged_at(key, number, path)), (state, f"{gathering(key)}/{path}")]
+    for store, at in places:
+        entry = store.stat(at)
+        if entry is None:
+            continue
+        # On a disk its time may have been set by a call that died just before the rename.
+        same = (entry.size, entry.inode) == (kept.there[0], kept.there[2])
+        if entry.version == kept.there or (kept.staged and entry.inode and same):
+            return Lies(store, at, entry, kept)
+    raise MissingError(errno.ENOENT, f"part {number} has to be handed in again", path)
+
+
+def gathering(key: str) -> str:
+    """Return the directory of a disk's state in which the files of all parts come together."""
+    return f"{folder_of(key)}/whole"
+
+
+def whole_of(
+    union: Union, key: str, formats: Formats, name: str, context: Context, top: str
+) -> Whole:
+    """Return the checkpoint, proven at structure level.  HalfError where it is not whole; OSError."""
+    found = look(union.folder, union, formats, top)
+    run = annotate(found, name, union.root, union, Beside(), context)
+    one = next((c for c in run.checkpoints if key_of(c) == key), None)
+    if one is None:
+        raise HalfError("together they are nothing that any format knows")
+    if one.state is not State.COMPLETE:
+        said = one.problems[0].text if one.problems else f"it is {one.state}"
+        raise HalfError(said)
+    findings = prove(one, formats.by_name, union, lambda _: None)
+    if findings:
+        raise HalfError(f"{findings[0].file}: {findings[0].text}")
+    return Whole(union, found, run, one)
+
+
+def key_of(checkpoint: Checkpoint) -> str:
+    """Return what parts of one checkpoint are known by on every node.
+
+    A directory by its path; of files a node may lack the one by which a group is called.
+    """
+    if checkpoint.roots or (checkpoint.step is None and checkpoint.epoch is None):
+        return checkpoint.member
+    number = checkpoint.epoch if checkpoint.step is None else checkpoint.step
+    return f"{checkpoint.family} {number}"
+
+
+def gather(whole: Whole, cargo: Cargo, key: str, meeting: Meeting) -> None:
+    """Let what was handed in be found by the delivery: noted, and on a disk all in one directory.
+
+    Raises OSError.
+    """
+    stage, state = gathering(key), meeting.state
+    notes = Notes(state, cargo.member, meeting.clock(), file=f"{stage}.json")
+    moves: list[tuple[str, str]] = []
+    for piece, lies in _pieces(whole, cargo):
+        if isinstance(state, LocalStore):
+            to = f"{stage}/{piece.target}"
+            if lies.at != to:
+                moves.append((lies.at, to))
+        elif lies.store is state:
+            continue  # it gets its name last, from there
+        notes.finished(piece, Sent(lies.entry, lies.kept.digest))
+    notes.flush()  # first, so that what lies in the directory is known to be ours
+    for at, to in moves:
+        state.make_folder(to.rpartition("/")[0])
+        state.rename_to(at, state, to)
+
+
+def _pieces(whole: Whole, cargo: Cargo) -> Iterator[tuple[Piece, Lies]]:
+    for piece in cargo.payload():
+        lies = whole.union.files[piece.path]
+        if lies.kept.twin is None:
+            yield piece, lies
+
+
+@dataclass(slots=True)
+class Gatherer(Sender):
+    """Sends nothing but what was held back: all else is where it is to be, or the call fails."""
+
+    held: frozenset[str] = field(default_factory=frozenset)
+
+    def _copied(self, piece: Piece, target: Store, at: str) -> Sent | None:
+        del target, at
+        if piece.path not in self.held:
+            raise MissingError(errno.ENOENT, "its part has to be handed in again", piece.path)
+        return None
+
+
+def held_back(whole: Whole, state: Store) -> frozenset[str]:
+    """Return the files that lie in a bucket's state until the very end."""
+    if isinstance(state, LocalStore):
+        return frozenset()
+    return frozenset(path for path, lies in whole.union.files.items() if lies.store is state)
