@@ -190,7 +190,10 @@ def _synced(
             refuse_by_place(view, recursive=session.common.recursive)
         runs = []
         for found in view.found:
-            to = f"{there.rstrip('/')}/{found.folder.path}" if found.folder.path else there
+            below = (
+                found.folder.path if found.items else ""
+            )  # one that is not there is the location
+            to = f"{there.rstrip('/')}/{below}" if below else there
             how = (flags, view, found, to, wish, throttle, progress)
             if caller is None:
                 runs.append(SyncRun(session, None, *how).synced())

@@ -36,6 +36,7 @@ from ckptctl.parts.whole import (
     whole_of,
 )
 from ckptctl.reading import Reader
+from ckptctl.records import Record
 from ckptctl.repointing import read_trackers
 from ckptctl.sides import Fate, Side
 from ckptctl.stores import is_local, scheme_of
@@ -89,12 +90,7 @@ class Making:
                 self._waits(key, count, sent)
             else:
                 ready.append(key)
-        records = records_in(
-            state_dirs(
-                self.local.view, self.local.found, self.session.common.state_dir, os.geteuid()
-            ),
-            self.local.run.location,
-        )
+        records = self._records()
         if not ready and not records.keys() & self.results.whole:
             return
         place = self.far.made()
@@ -109,6 +105,13 @@ class Making:
             after = self.far.locked()
             carry(self.results.whole, self.local.run, records, after, applier.recorder())
             sweep(applier.state(), root, self.results.whole, self.session.clock())
+
+    def _records(self) -> Mapping[str, tuple[Record, ...]]:
+        view, run, found = self.local
+        if not found.items:  # and perhaps not even a directory
+            return {}
+        dirs = state_dirs(view, found, self.session.common.state_dir, os.geteuid())
+        return records_in(dirs, run.location)
 
     def _count(self, meeting: Meeting, key: str) -> Count:
         of = self.caller.of

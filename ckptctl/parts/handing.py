@@ -59,9 +59,11 @@ class Hands:
         )
         share = shares({t: p.entry.size for t, p in pieces.items()}, self.caller.of)
         try:
-            own = [p for t, p in pieces.items() if share[t] == self.caller.number]
-            files |= self._send(own, offer, notes, files)
-            files |= self._send(self._unclaimed(pieces, share, part), offer, notes, files)
+            # What others have brought already is left out, first of the own share and then of
+            # all: by then those who came at the same time have told what they see.
+            mine = [p for t, p in pieces.items() if share[t] == self.caller.number]
+            files |= self._send(self._unclaimed(mine, share, part), offer, notes, files)
+            files |= self._send(self._unclaimed(pieces.values(), share, part), offer, notes, files)
             self.sender.refuse_changed(cargo)
         except (DroppedError, VanishedError):
             self._drop(key, notes)
@@ -138,14 +140,13 @@ class Hands:
         return self.meeting.state, staged_at(part.key, part.caller.number, path)
 
     def _unclaimed(
-        self, pieces: Mapping[str, Piece], share: Mapping[str, int], part: Part
+        self, pieces: Iterable[Piece], share: Mapping[str, int], part: Part
     ) -> list[Piece]:
-        """Return the files beyond the own share that nobody else is known to bring."""
+        """Return the files that nobody else is known to bring, or to have brought."""
         every = self.meeting.parts(part.key, self.caller.of).values()
         others = [one for one in every if one.sees == part.sees and one.caller != self.caller]
         alive = [one.caller.number for one in others if self.meeting.alive(one.caller)]
-        rest = [p for t, p in pieces.items() if share[t] != self.caller.number]
-        return left_over(rest, share, others, alive)
+        return left_over(pieces, share, others, alive)
 
     def _send(
         self, pieces: Iterable[Piece], offer: Offer, notes: Notes, have: Collection[str]

@@ -1,0 +1,383 @@
+"""`ckptctl sync --part K/N`: one checkpoint that lies in parts on several nodes comes whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import dcp_metadata, torch_zip
+from tests.program import Ckptctl, Done
+from tests.trees import make_tree, read_tree, set_age
+
+SHARD = b"x" * 4096
+DCP = {
+    "step-100/.metadata": dcp_metadata({"__0_0.distcp": 4096, "__1_0.distcp": 4096}),
+    "step-100/__0_0.distcp": SHARD,
+    "step-100/__1_0.distcp": SHARD,
+}
+HANDED = "--no-config"
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> list[Path]:
+    """Three nodes of a training, the third of which holds one shard more than the others."""
+    dealt: list[dict[str, bytes | str]] = [
+        {"step-100/.metadata": DCP["step-100/.metadata"]},
+        {"step-100/__0_0.distcp": SHARD},
+        {"step-100/__1_0.distcp": SHARD},
+    ]
+    return [
+        make_tree(tmp_path / f"node{number}" / "run", tree, age=7200)
+        for number, tree in enumerate(dealt)
+    ]
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {p: c for p, c in read_tree(root).items() if ".ckptctl" not in p.split("/")}
+
+
+def status(done: Done) -> dict[str, str]:
+    assert "error" not in done.json, done.stdout
+    return {r["checkpoint"]: r["status"] for r in done.json["results"] if r["action"] != "point"}
+
+
+@pytest.fixture
+def hand(ckptctl: Ckptctl, tmp_path: Path) -> Callable[..., Done]:
+    """Call `sync --part`."""
+
+    def call(run: Path, part: str, *more: str) -> Done:
+        return ckptctl("sync", run, tmp_path / "to", "--part", part, "--json", *more)
+
+    return call
+
+
+def complete(ckptctl: Ckptctl, run: Path) -> list[str]:
+    done = ckptctl("list", run, "--json")
+    found = (c for r in done.json.get("runs", ()) for c in r["checkpoints"])
+    return [c["name"] for c in found if c["state"] == "complete"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_the_last_of_three_nodes_makes_it_whole(
+    order: tuple[int, ...], nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    to = tmp_path / "to"
+    for number in order[:2]:
+        done = hand(nodes[number], f"{number}/3")
+        assert (done.code, status(done)) == (0, {"step-100": "part"})
+        assert done.json["results"][0]["error"] is None
+        assert files(to) == {}
+        note = to.parent / f".ckptctl/to/staging/step-100.parts/{number}.json"
+        said = json.loads(note.read_text())
+        assert [file["bytes"] for file in said["files"]]
+        assert all(file["digest"] for file in said["files"])
+    done = hand(nodes[order[2]], f"{order[2]}/3")
+    assert (done.code, status(done)) == (0, {"step-100": "done"})
+    assert files(to) == DCP
+    newest = nodes[0] / "step-100/.metadata"
+    assert (to / "step-100/.metadata").stat().st_mtime_ns == newest.stat().st_mtime_ns
+    assert complete(ckptctl, to) == ["step-100"]
+    assert ckptctl("verify", to, "--level", "digest").code == 0
+    for number in range(3):
+        done = hand(nodes[number], f"{number}/3")
+        assert (done.code, status(done)) == (0, {"step-100": "equal"})
+    assert not list((to.parent / ".ckptctl/to/staging").glob("*.parts"))
+
+
+def test_what_a_tracker_of_one_node_says_comes_with_it(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    zero = {
+        "global_step5/mp_rank_00_model_states.pt": torch_zip(),
+        "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt": torch_zip(),
+    }
+    one = {"global_step5/zero_pp_rank_1_mp_rank_00_optim_states.pt": torch_zip()}
+    first = make_tree(tmp_path / "a/run", {**zero, "latest": "global_step5"}, age=7200)
+    second = make_tree(tmp_path / "b/run", one, age=7200)
+    assert hand(first, "0/2").code == 0
+    assert files(tmp_path / "to") == {}
+    assert hand(second, "1/2").code == 0
+    assert files(tmp_path / "to") == {**zero, **one, "latest": b"global_step5"}
+
+
+@pytest.mark.parametrize("when", ["first", "last"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_node_that_holds_nothing_keeps_nobody_waiting(
+    when: str, *, there: bool, nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    empty = tmp_path / "node3" / "run"
+    (empty if there else empty.parent).mkdir(parents=True)
+    calls = [(empty, "3/4"), *((run, f"{number}/4") for number, run in enumerate(nodes))]
+    if when == "last":
+        calls.append(calls.pop(0))
+    for run, part in calls:
+        done = hand(run, part)
+        assert done.code == 0, done.stdout
+    assert files(tmp_path / "to") == DCP
+    assert empty.exists() is there
+
+
+def test_a_node_whose_disk_is_not_mounted_is_no_node_without_files(
+    hand: Callable[..., Done], tmp_path: Path, nodes: list[Path]
+) -> None:
+    assert hand(nodes[0], "0/2").code == 0
+    assert hand(tmp_path / "nvme/user/run", "1/2").code == 7
+
+
+def test_one_file_in_two_parts_is_one_if_equal(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    shutil.copy(nodes[0] / "step-100/.metadata", nodes[1] / "step-100/.metadata")
+    set_age(nodes[1], 7000)
+    assert [hand(run, f"{n}/3").code for n, run in enumerate(nodes)] == [0, 0, 0]
+    assert files(tmp_path / "to") == DCP
+
+
+def test_one_file_that_differs_in_two_parts_is_a_conflict(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    make_tree(nodes[1], {"step-100/__1_0.distcp": b"y" * 4096})
+    set_age(nodes[1], 7000)
+    assert [hand(run, f"{n}/3").code for n, run in enumerate(nodes[:2])] == [0, 0]
+    done = hand(nodes[2], "2/3")
+    assert (done.code, status(done)) == (5, {"step-100": "conflict"})
+    assert "__1_0.distcp" in done.json["results"][0]["error"]
+    assert files(tmp_path / "to") == {}
+
+
+def test_parts_of_two_saves_never_make_one(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    """A node died after two had handed in; the training goes back and saves the same step anew."""
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    parts = tmp_path / ".ckptctl/to/staging/step-100.parts"
+    for note in parts.glob("*.json"):
+        said = json.loads(note.read_text())
+        said["looked_ns"] -= 3600 * 10**9
+        note.write_text(json.dumps(said))
+    anew = b"z" * 4096
+    for number, name in ((1, "__0_0.distcp"), (2, "__1_0.distcp")):
+        (nodes[number] / "step-100" / name).write_bytes(anew)
+    done = hand(nodes[2], "2/3")
+    assert (done.code, status(done)) == (0, {"step-100": "part"})
+    assert files(tmp_path / "to") == {}
+    assert status(hand(nodes[1], "1/3")) == {"step-100": "part"}
+    assert status(hand(nodes[0], "0/3")) == {"step-100": "done"}
+    both = {"step-100/__0_0.distcp": anew, "step-100/__1_0.distcp": anew}
+    assert files(tmp_path / "to") == {**DCP, **both}
+
+
+def test_all_parts_that_are_no_whole_are_a_failure(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    (nodes[1] / "step-100/__0_0.distcp").write_bytes(b"torn")
+    set_age(nodes[1], 7000)
+    assert [hand(run, f"{n}/3").code for n, run in enumerate(nodes[:2])] == [0, 0]
+    done = hand(nodes[2], "2/3")
+    assert (done.code, status(done)) == (5, {"step-100": "failed"})
+    assert "not whole" in done.json["results"][0]["error"]
+    assert files(tmp_path / "to") == {}
+
+
+def test_who_sees_the_same_files_sends_a_share_of_them(
+    hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    """A step of several tasks on one shared file system."""
+    run = make_tree(tmp_path / "shared/run", DCP, age=7200)
+    sent = []
+    for number in range(3):
+        done = hand(run, f"{number}/3")
+        assert done.code == 0
+        sent.append(sum(r["bytes_sent"] for r in done.json["results"]))
+    assert files(tmp_path / "to") == DCP
+    assert sum(sent) == sum(map(len, DCP.values()))
+
+
+def test_rank_files_of_a_node_each_are_one_group(
+    hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    for number in range(3):
+        tree = {f"model_step_{step}_rank{number}.pt": torch_zip() for step in (100, 200)}
+        run = make_tree(tmp_path / f"node{number}/run", tree, age=7200)
+        assert hand(run, f"{number}/3").code == 0
+        assert bool(files(tmp_path / "to")) is (number == 2)
+    done = ckptctl("list", tmp_path / "to", "--json")
+    kinds = [(c["kind"], c["step"], c["state"]) for c in done.json["runs"][0]["checkpoints"]]
+    assert kinds == [("group", 100, "complete"), ("group", 200, "complete")]
+
+
+def test_files_that_no_format_knows_alone_are_part_of_what_others_have(
+    hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    """A rank whose share is an unknown file: its node must not count as one that has nothing."""
+    whole = {"step_100/model.pt": torch_zip(), "step_100/optimizer.pt": torch_zip()}
+    odd = {"step_100/host3/trace.log": b"trace"}
+    first = make_tree(tmp_path / "a/run", whole, age=7200)
+    second = make_tree(tmp_path / "b/run", odd, age=7200)
+    assert hand(second, "1/2").code == 0
+    assert hand(first, "0/2").code == 0
+    assert files(tmp_path / "to") == {}
+    assert hand(second, "1/2").code == 0
+    assert files(tmp_path / "to") == {**whole, **odd}
+
+
+def test_move_deletes_what_a_whole_one_holds_and_never_the_newest(
+    hand: Callable[..., Done], tmp_path: Path, nodes: list[Path]
+) -> None:
+    for run in nodes:
+        for path in list((run / "step-100").iterdir()):
+            make_tree(run, {f"step-200/{path.name}": path.read_bytes()})
+        set_age(run, 7200)
+    (nodes[0] / "latest").write_text("step-200")
+    for number, run in enumerate(nodes[:2]):
+        assert hand(run, f"{number}/3", "--move").code == 0
+        assert {p.name for p in run.glob("step-*")} == {"step-100", "step-200"}
+    for number in (2, 1, 0):
+        done = hand(nodes[number], f"{number}/3", "--move")
+        assert done.code == 0, done.stdout
+        assert {p.name for p in nodes[number].glob("step-*")} == {"step-200"}
+    there = {path.split("/")[0] for path in files(tmp_path / "to")}
+    assert there == {"step-100", "step-200", "latest"}
+
+
+def test_a_pinned_part_stays(
+    hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path, nodes: list[Path]
+) -> None:
+    for run in nodes:
+        shutil.copytree(run / "step-100", run / "step-200")
+        set_age(run, 7200)
+    assert ckptctl("annotate", nodes[2] / "step-100", "--pin").code == 0
+    for number, run in enumerate(nodes):
+        assert hand(run, f"{number}/3", "--move").code == 0
+    assert (nodes[2] / "step-100").exists()
+    pinned = ckptctl("list", tmp_path / "to", "--json").json["runs"][0]["checkpoints"]
+    assert [c["pinned"] for c in pinned if c["name"] == "step-100"] == [True]
+
+
+def test_a_tier_of_each_node_is_left_by_sync_in_parts_alone(
+    ckptctl: Ckptctl, tmp_path: Path, nodes: list[Path]
+) -> None:
+    config = tmp_path / "tiers.yaml"
+    config.write_text(
+        f"version: 1\ntiers:\n  nvme: {{url: {nodes[0].parent}, per_node: true}}\n"
+        f"  lustre: {{url: {tmp_path}/lustre}}\n"
+    )
+    (tmp_path / "lustre").mkdir()
+    ends = ("@nvme/run", "@lustre/run", "-c", config)
+    assert ckptctl("prune", "@nvme/run", "--keep-last", "1", "-c", config).code == 2
+    refused = ckptctl("sync", *ends)
+    assert refused.code == 2
+    assert "--part" in refused.stderr
+    assert ckptctl("sync", *ends, "--part", "0/2").code == 0
+    assert (nodes[0] / "step-100/.metadata").exists()
+
+
+@pytest.mark.parametrize("part", ["3/3", "0/0", "-1/3", "1", "a/b", "1/2/3"])
+def test_a_part_that_cannot_be_is_refused(
+    part: str, hand: Callable[..., Done], nodes: list[Path]
+) -> None:
+    done = hand(nodes[0], part)
+    assert done.code == 2
+    assert "--part" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("more", ["--overwrite", "--on-conflict=both"])
+def test_parts_replace_nothing(more: str, hand: Callable[..., Done], nodes: list[Path]) -> None:
+    assert hand(nodes[0], "0/3", more).code == 2
+
+
+def test_another_one_of_that_name_is_a_conflict(
+    hand: Callable[..., Done], nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    other = {**DCP, "step-100/__0_0.distcp": b"o" * 4096}
+    make_tree(tmp_path / "other/run", other, age=9000)
+    assert ckptctl("sync", tmp_path / "other/run", tmp_path / "to").code == 0
+    done = hand(nodes[1], "1/3")
+    assert (done.code, status(done)) == (5, {"step-100": "conflict"})
+    assert files(tmp_path / "to") == other
+
+
+def test_a_dry_run_changes_nothing(
+    hand: Callable[..., Done], nodes: list[Path], tmp_path: Path
+) -> None:
+    done = hand(nodes[0], "0/3", "-n")
+    assert (done.code, status(done)) == (0, {"step-100": "planned"})
+    assert not (tmp_path / "to").exists()
+    assert not (tmp_path / ".ckptctl").exists()
+
+
+@pytest.mark.parametrize(
+    ("slurm", "expected"),
+    [
+        ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "3"}, "part"),
+        ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, None),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, None),
+    ],
+)
+def test_a_task_of_a_step_of_several_has_a_part(
+    slurm: dict[str, str], expected: str | None, nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    done = ckptctl("sync", nodes[1], tmp_path / "to", "--json", env=slurm)
+    assert done.code == 0
+    assert status(done).get("step-100") == expected
+
+
+def test_a_node_of_a_job_is_counted_by_its_name(
+    nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """An epilog: no step, and no program of SLURM's may be called."""
+    for number, name in enumerate(("gpu07", "gpu10", "login")):
+        slurm = {"SLURM_NODELIST": "gpu[07,10],login", "SLURMD_NODENAME": name}
+        done = ckptctl("sync", nodes[number], tmp_path / "to", "--part", "node", env=slurm)
+        assert done.code == 0, done.stderr
+    assert files(tmp_path / "to") == DCP
+    assert ckptctl("sync", nodes[0], tmp_path / "to", "--part", "node").code == 2
+
+
+def test_a_note_that_others_have_broken_is_a_part_that_is_missing(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    note = tmp_path / ".ckptctl/to/staging/step-100.parts/1.json"
+    said = json.loads(note.read_text())
+    for bad in ("", "{", "[]", json.dumps({**said, "files": [{"path": "../../x"}]})):
+        note.write_text(bad)
+        assert status(hand(nodes[2], "2/3")) == {"step-100": "part"}
+    assert status(hand(nodes[1], "1/3")) == {"step-100": "done"}
+
+
+def test_a_part_of_which_a_file_went_is_handed_in_again(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    staged = tmp_path / ".ckptctl/to/staging/step-100.parts/1/step-100/__0_0.distcp"
+    staged.unlink()
+    done = hand(nodes[2], "2/3")
+    assert (done.code, status(done)) == (0, {"step-100": "part"})
+    assert "part 1 has to be handed in again" in done.json["runs"][0]["problems"][0]["text"]
+    assert status(hand(nodes[1], "1/3")) == {"step-100": "done"}
+    assert files(tmp_path / "to") == DCP
+
+
+def test_what_nobody_goes_on_with_is_swept_after_a_week(
+    nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    hand(nodes[0], "0/3")
+    staging = tmp_path / ".ckptctl/to/staging"
+    other = make_tree(tmp_path / "other/run", {"step_7.pt": torch_zip()}, age=7200)
+    assert ckptctl("sync", other, tmp_path / "to").code == 0
+    assert (staging / "step-100.parts/0.json").exists()
+    set_age(staging, 8 * 24 * 3600)
+    make_tree(other, {"step_8.pt": torch_zip()})
+    time.sleep(0.01)
+    assert ckptctl("sync", other, tmp_path / "to", "--settle", "0s").code == 0
+    assert not list(staging.iterdir())
