@@ -329,5 +329,5 @@ def test_parts_of_several_nodes_are_neither_deleted_nor_copied(
     for command in (("prune", here.run), ("sync", here.run, tmp_path / "slow/llm")):
         done = here(*command)
         assert done.code == 2
-        assert "not yet" in done.stderr
+        assert "per_node" in done.stderr
     assert here.left == [1, 2, 3, 4, 5]
