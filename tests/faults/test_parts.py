@@ -1,0 +1,92 @@
+"""Callers of `sync --part` that die at each system call, and all of them at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import dcp_metadata
+from tests.faults.moments import Moments
+from tests.program import Ckptctl
+from tests.trees import make_tree, read_tree
+
+SHARD = b"x" * 4096
+WHOLE = {
+    "step-100/.metadata": dcp_metadata({f"__{n}_0.distcp": 4096 for n in range(3)}),
+    **{f"step-100/__{n}_0.distcp": SHARD for n in range(3)},
+}
+DIES = ("tests.faults.dying",)
+
+
+def node(base: Path, number: int) -> Path:
+    tree = {f"step-100/__{number}_0.distcp": SHARD}
+    if number == 0:
+        tree["step-100/.metadata"] = WHOLE["step-100/.metadata"]
+    return make_tree(base / f"node{number}/run", tree, age=7200)
+
+
+def there(base: Path) -> dict[str, bytes]:
+    if not (base / "to").exists():
+        return {}
+    return {p: c for p, c in read_tree(base / "to").items() if ".ckptctl" not in p.split("/")}
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_caller_that_dies_at_each_call(
+    how: str, *, last: bool, tmp_path: Path, ckptctl: Ckptctl, moments: Moments
+) -> None:
+    """One that only hands in its part, or the last one, which makes it whole."""
+    dying = 1 if last else 0
+
+    def begun(base: Path) -> Path:
+        runs = [node(base, number) for number in range(2)]
+        if last:
+            assert ckptctl("sync", runs[0], base / "to", "--part", "0/2").code == 0
+        return runs[dying]
+
+    run = begun(tmp_path / "counted")
+    call = ("sync", "--part", f"{dying}/2")
+    done = ckptctl(how, "0", *call, run, tmp_path / "counted/to", module=DIES)
+    found = re.search(r"calls=(\d+)", done.stderr)
+    assert found
+    whole = {p: c for p, c in WHOLE.items() if "__2_" not in p}
+    metadata = dcp_metadata({f"__{n}_0.distcp": 4096 for n in range(2)})
+    whole["step-100/.metadata"] = metadata
+    for nth in moments(int(found[1]) + 1):
+        base = tmp_path / f"at{nth}"
+        run = begun(base)
+        make_tree(base / "node0/run", {"step-100/.metadata": metadata})
+        if last:
+            assert ckptctl("sync", base / "node0/run", base / "to", "--part", "0/2").code == 0
+        ckptctl(how, str(nth), *call, run, base / "to", module=DIES)
+        assert there(base) in ({}, whole), nth
+        for number in range(2):
+            again = ckptctl(
+                "sync", base / f"node{number}/run", base / "to", "--part", f"{number}/2"
+            )
+            assert again.code == 0, (nth, again.stdout, again.stderr)
+        assert there(base) == whole, nth
+        shutil.rmtree(base)
+
+
+def test_all_at_once_make_one(tmp_path: Path) -> None:
+    runs = [node(tmp_path, number) for number in range(3)]
+    env = {**os.environ, "HOME": str(tmp_path)}
+    calls = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ckptctl", "sync", str(run), str(tmp_path / "to"), "--part", f"{n}/3"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+        )
+        for n, run in enumerate(runs)
+    ]  # fmt: skip
+    said = [call.communicate()[0].decode() for call in calls]
+    assert [call.returncode for call in calls] == [0, 0, 0], said
+    assert there(tmp_path) == WHOLE
