@@ -1,0 +1,54 @@
+"""`ckptctl sync --part` into a bucket on a real server, where a file has its name as soon as it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import dcp_metadata, torch_zip
+from tests.program import Ckptctl
+from tests.servers.seaweed import GUEST, Seaweed
+from tests.stores.places import place
+from tests.trees import make_tree, read_tree
+
+SHARD = b"x" * 4096
+DCP = (
+    {
+        "step-100/.metadata": dcp_metadata({f"__{n}_0.distcp": 4096 for n in range(2)}),
+        "step-100/__0_0.distcp": SHARD,
+    },
+    {"step-100/__1_0.distcp": SHARD},
+)
+FOLDER = tuple(
+    {f"update_7/{name}{number}.pt": torch_zip() for name in ("model", "optim")} for number in "ab"
+)
+"""Of these no name and no file tells how many there are."""
+
+
+@pytest.mark.parametrize("parts", [DCP, FOLDER])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_nothing_looks_whole_before_it_is(
+    parts: tuple[dict[str, bytes], ...], order: tuple[int, int], tmp_path: Path,
+    ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    to = next(place("s3-obstore", request)).url
+    env = {
+        "AWS_ENDPOINT_URL": seaweedfs.endpoint,
+        "AWS_ACCESS_KEY_ID": GUEST[0],
+        "AWS_SECRET_ACCESS_KEY": GUEST[1],
+        "AWS_REGION": "us-east-1",
+    }
+    first, last = order
+    for number, tree in enumerate(parts):
+        make_tree(tmp_path / f"node{number}", tree, age=7200)
+    done = ckptctl("sync", tmp_path / f"node{first}", to, "--part", f"{first}/2", env=env)
+    assert done.code == 0, done.stderr
+    seen = ckptctl("list", to, "--json", "--settle", "0s", env=env).json.get("runs", ())
+    assert "complete" not in {c["state"] for run in seen for c in run["checkpoints"]}
+    done = ckptctl("sync", tmp_path / f"node{last}", to, "--part", f"{last}/2", "--json", env=env)
+    assert [r["status"] for r in done.json["results"]] == ["done"], done.stdout
+    assert ckptctl("verify", to, "--level", "digest", env=env).code == 0
+    assert ckptctl("sync", to, tmp_path / "back", env=env).code == 0
+    back = {p: c for p, c in read_tree(tmp_path / "back").items() if ".ckptctl" not in p.split("/")}
+    assert back == {**parts[0], **parts[1]}
