@@ -32,6 +32,7 @@ from ckptctl.parts.whole import (
     gather,
     gathering,
     held_back,
+    key_of,
     union_of,
     whole_of,
 )
@@ -121,10 +122,12 @@ class Making:
     def _one(self, key: str, sent: int, root: Store, applier: Applier) -> None:
         meeting = Meeting(applier.state(), self.session.clock)
         count = self._count(meeting, key)
+        if not count.parts:
+            self._made_by_another(key, sent)
+            return
         if count.missing:
-            if meeting.parts(key, self.caller.of):
-                self._waits(key, count, sent)
-            return  # else another caller has just made it whole
+            self._waits(key, count, sent)
+            return
         try:
             union = union_of(meeting, root, key, count.parts, self.local.run.location)
             whole = whole_of(
@@ -206,6 +209,25 @@ class Making:
         rest = len(count.missing) - _SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
         self._note(count, f"waits for part {shown}{more} of {self.caller.of}")
+
+    def _made_by_another(self, key: str, sent: int) -> None:
+        """Tell of what came whole while this caller waited for the lock."""
+        run = self.far.locked().run
+        one = next((c for c in run.checkpoints if key_of(c) == key), None)
+        if one is None:  # and deleted by now, or scheduled to be
+            return
+        self.results.heard(
+            Shipped(
+                run=self.results.run,
+                checkpoint=one.name,
+                path=one.path,
+                action="copy",
+                status=Status.EQUAL,
+                bytes=one.bytes,
+                bytes_sent=sent,
+                member=one.member,
+            )
+        )
 
     def _note(self, count: Count, text: str) -> None:
         name = next((part.name for part in count.parts.values()), "a checkpoint")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,39 @@ def test_a_caller_that_dies_at_each_call(
             assert again.code == 0, (nth, again.stdout, again.stderr)
         assert there(base) == whole, nth
         shutil.rmtree(base)
+
+
+def test_who_comes_to_make_it_whole_second_finds_it_whole(tmp_path: Path) -> None:
+    """Two see that all parts are there, and the lock is another's for the moment."""
+    runs = [node(tmp_path, number) for number in range(3)]
+    to = tmp_path / "to"
+
+    def call(number: int) -> subprocess.Popen[bytes]:
+        part = ("--part", f"{number}/3", "--json")
+        program = [sys.executable, "-m", "ckptctl", "sync", str(runs[number]), str(to), *part]
+        env = {**os.environ, "HOME": str(tmp_path)}
+        return subprocess.Popen(program, stdout=subprocess.PIPE, env=env)
+
+    for number in (0, 1):
+        early = call(number)
+        early.communicate(timeout=60)
+        assert early.returncode == 0
+    folder = os.open(to, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    last = call(2)
+    note = tmp_path / ".ckptctl/to/staging/step-100.parts/2.json"
+    end = time.monotonic() + 60
+    while not (note.exists() and json.loads(note.read_text())["done"]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    again = call(1)
+    time.sleep(1.5)  # it waits as well by then; were it slower, it would find all done
+    os.close(folder)
+    told = [one.communicate(timeout=60)[0] for one in (last, again)]
+    said = [json.loads(text)["results"] for text in told]
+    assert [one.returncode for one in (last, again)] == [0, 0], said
+    assert {r["status"] for results in said for r in results} <= {"done", "equal"}
+    assert there(tmp_path) == WHOLE
 
 
 def test_all_at_once_make_one(tmp_path: Path) -> None:
