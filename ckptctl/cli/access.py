@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ckptctl.cli.options import Common
 from ckptctl.config import Config
 from ckptctl.errors import UsageError
 from ckptctl.stores import Access
+
+if TYPE_CHECKING:
+    from ckptctl.cli.runtime import Session  # which reads options here
 
 
 def storage_options(common: Common) -> dict[str, object]:
@@ -19,8 +24,8 @@ def storage_options(common: Common) -> dict[str, object]:
     return options
 
 
-def access_of(common: Common, config: Config | None, location: str) -> Access:
+def access_of(session: Session, config: Config | None, location: str) -> Access:
     """Return how a location is opened; what the call says goes before what the configuration says."""
     tier = config.place(location) if config else None
     said = tier[0].storage_options if tier else {}
-    return Access({**said, **storage_options(common)}, common.max_keys)
+    return session.access({**said, **storage_options(session.common)})

@@ -20,7 +20,7 @@ from ckptctl.model import Checkpoint, Problem, Run
 from ckptctl.plan import Plan
 from ckptctl.policy import Policy, Tier
 from ckptctl.report import Outcome
-from ckptctl.stores import Access, is_local, scheme_of, settled
+from ckptctl.stores import is_local, scheme_of, settled
 from ckptctl.survey import Survey
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _site(session: Session, tier: Tier, path: str, run: str) -> Site:
         tier=tier.name,
         base=tier.url,
         location=location,
-        access=Access({**said, **tier.storage_options}, session.common.max_keys),
+        access=session.access({**said, **tier.storage_options}),
         state_dir=session.common.state_dir if is_local(run) == is_local(location) else None,
     )
 

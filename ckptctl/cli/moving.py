@@ -112,7 +112,7 @@ class Move:
             tier=THERE,
             base=self.to,
             location=self.to,
-            access=access_of(self.session.common, config, self.to),
+            access=access_of(self.session, config, self.to),
             state_dir=self.session.common.state_dir,
         )
         others = (

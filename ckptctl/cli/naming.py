@@ -63,7 +63,7 @@ def target_of(
     formats = counted.formats if counted else ()
     with session.progress() as progress:
         progress.started("listing")
-        access = access_of(session.common, session.config, where) if remote else None
+        access = access_of(session, session.config, where) if remote else None
         view = survey(where, formats, deep=session.common.recursive, access=access)
     if view.only is not None:
         raise UsageError(

@@ -222,7 +222,7 @@ def _copied(
 
     to = session.locate(options.to)
     shipped = copied(session, place, meant, to, progress)
-    access = access_of(session.common, session.config, to)
+    access = access_of(session, session.config, to)
     there = look_there(to, access, place.view.formats, reading_of(session, Policy()))
     if there is None:
         raise UnreadableError(f"{to}: was removed again; nothing was recorded")

@@ -111,7 +111,7 @@ def prune(
         progress.started("listing")
         where = session.locate(location if location or plan is None else plan.location)
         recursive = common.recursive if plan is None else plan.recursive
-        access = access_of(common, config, where)
+        access = access_of(session, config, where)
         view = survey(where, config.formats if config else (), deep=recursive, access=access)
         view = replace(view, memory=Memory() if view.access else None)
         refuse_by_place(view, recursive=recursive)

@@ -48,7 +48,7 @@ def read_place(session: Session, location: str | None) -> Place:
     """Read every run below a location.  Raises UnreadableError, UsageError."""
     layouts = session.config.formats if session.config else ()
     where = session.locate(location)
-    access = access_of(session.common, session.config, where)
+    access = access_of(session, session.config, where)
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(read_found(session, view, found) for found in view.found)
     return Place(where, view, runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import typer
@@ -22,6 +22,7 @@ from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.locate import usable
 from ckptctl.model import Lack, Problem
 from ckptctl.report import Report, verdict
+from ckptctl.stores import Access
 from ckptctl.ui.columns import Look
 from ckptctl.ui.data import error_data, report_text
 from ckptctl.ui.log import ActionLog
@@ -49,6 +50,7 @@ class Session:
         default_factory=dict
     )  # tiers that could not be reached
     began: float = field(default_factory=time.monotonic)
+    _reached: dict[str, Access] = field(default_factory=dict, init=False, repr=False)
 
     def open(self, location: str, prometheus: str | None = None) -> None:
         """Open the files named on the command line, drop root, and read the configuration."""
@@ -127,6 +129,14 @@ class Session:
             return parse_duration(text)
         except ValueError as error:
             raise UsageError(f"{flag}: {error}") from None
+
+    def access(self, options: Mapping[str, object]) -> Access:
+        """Return how a location is opened with these storage options.
+
+        A bucket is reached once in a call: each client has connections and certificates of its own.
+        """
+        said = repr(sorted(options.items()))
+        return self._reached.setdefault(said, Access(options, self.common.max_keys))
 
     def context(self, settle_ns: int, await_metric_ns: int) -> Context:
         """Return the clock as it is now, with what a policy says of settling and waiting."""

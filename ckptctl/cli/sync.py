@@ -206,6 +206,6 @@ def _synced(
 
 def _viewed(session: Session, location: str) -> Survey:
     config = session.config
-    access = access_of(session.common, config, location)
+    access = access_of(session, config, location)
     layouts = config.formats if config else ()
     return survey(location, layouts, deep=session.common.recursive, access=access)

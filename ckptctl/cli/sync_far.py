@@ -73,7 +73,7 @@ class FarEnd:
         return place[0].url if place and is_local(place[0].url) else ""
 
     def _access(self) -> Access:
-        return access_of(self.session.common, self.session.config, self.to)
+        return access_of(self.session, self.session.config, self.to)
 
     def _reading(self) -> Reading:
         return replace(self.reading, state_dir=None) if self.own_state else self.reading

@@ -114,7 +114,7 @@ def _read(session: Session, looked: Sequence[Looked], where: str, inner: str) ->
 def surveyed(session: Session, where: str) -> Survey:
     """Survey a location of runs.  UsageError where it is one checkpoint, UnreadableError."""
     formats = session.config.formats if session.config else ()
-    access = access_of(session.common, session.config, where)
+    access = access_of(session, session.config, where)
     view = survey(where, formats, deep=session.common.recursive, access=access)
     if view.only is not None:
         raise UsageError(

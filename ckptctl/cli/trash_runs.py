@@ -89,7 +89,7 @@ def trash_runs(session: Session, location: str | None) -> list[TrashRun]:
     """
     where = session.locate(location)
     formats = session.config.formats if session.config else ()
-    access = access_of(session.common, session.config, where)
+    access = access_of(session, session.config, where)
     view = survey(where, formats, deep=session.common.recursive, access=access)
     if view.only is not None:
         refuse_by_place(view, recursive=session.common.recursive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Loop:
             raise
         except CkptctlError as error:
             done = Round(errors=(error,))
+        finally:
+            gc.collect()  # the clients of buckets are in cycles, and hold connections until then
         if self.session.signals.stopped():
             return done  # what was cut short is no failure
         self._failures = 0 if not done.errors or done.locked else self._failures + 1

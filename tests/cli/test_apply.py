@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.program import Ckptctl
 from tests.saved import save, steps_left, touch
+from tests.servers import faulty
 from tests.stores.places import Place
 
 POLICY = """
@@ -183,6 +184,22 @@ def test_the_last_tier_may_be_a_bucket(tmp_path: Path, ckptctl: Ckptctl, s3: Pla
     assert again.code == 0
     assert {result["status"] for result in again.json["results"]} == {"equal"}
     assert not any(run["outcomes"] for run in again.json["runs"])
+
+
+def test_more_runs_take_no_more_connections(tmp_path: Path, ckptctl: Ckptctl, s3: Place) -> None:
+    config = Path(tiers(tmp_path))
+    runs = [f"llm-{number}" for number in range(8)]
+    for run in runs:
+        save(tmp_path / "fast" / run, dict.fromkeys((4, 5, 8)))
+    with faulty.before(s3.port) as proxy:
+        options = json.dumps(s3.through(proxy).options)
+        url = f"{{url: '{s3.url}', storage_options: {options}}}"
+        config.write_text(config.read_text().replace(f"{{url: {tmp_path}/cold}}", url))
+        assert ckptctl("apply", "-c", config, runs[0]).code == 0
+        one = proxy.connections
+        assert ckptctl("apply", "-c", config).code == 0
+        assert proxy.connections - one < 2 * one
+    assert {path.split("/")[0] for path, _ in s3.open().listing().walk()} == set(runs)
 
 
 def test_two_at_once_do_it_once(tmp_path: Path) -> None:

@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.options import Common
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.watching import Loop, Round
+from ckptctl.errors import UsageError
 from ckptctl.formats._samples import torch_zip
 from ckptctl.watcher import Watcher, is_single
 from tests.cli.test_apply import left, tiers
@@ -119,6 +124,28 @@ def test_sigterm_finishes_what_is_in_hand_in_the_time_given(
     assert there == (["step_4.safetensors"] if finish == "30s" else [])
     assert ckptctl("apply", "-c", config).code == 0
     assert len(list((tmp_path / "slow" / "llm").glob("*.safetensors"))) == 2
+
+
+def test_nothing_of_a_round_is_left_in_the_next() -> None:
+    """A client of a bucket is in a cycle: it would keep its connections, and memory, for hours."""
+
+    class Client:
+        itself: Client
+
+    made: list[weakref.ref[Client]] = []
+
+    def once() -> Round:
+        assert not [each for each in made if each() is not None]
+        if made:
+            raise UsageError("enough")
+        client = Client()
+        client.itself = client
+        made.append(weakref.ref(client))
+        return Round()
+
+    loop = Loop(Session(common=Common(quiet=True)), Watcher(), [], polled=True, interval=0)
+    with pytest.raises(UsageError, match="enough"):
+        loop.run(once)
 
 
 def test_once_is_apply_and_nonsense_is_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:

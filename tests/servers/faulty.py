@@ -158,6 +158,7 @@ class Proxy:
     port: int
     rules: list[Rule] = field(default_factory=list)
     seen: list[Request] = field(default_factory=list)  # all, in the order they came
+    connections: int = 0  # that were opened
     rewrite: Callable[[str], str] = (
         _as_it_is  # of path and query; where they are signed, it breaks them
     )
@@ -305,6 +306,7 @@ def before(port: int) -> Iterator[Proxy]:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             clients.append(sock)
+            proxy.connections += 1
             thread = threading.Thread(target=_serve, args=(proxy, _Stream(sock), port))
             threads.append(thread)
             thread.start()
