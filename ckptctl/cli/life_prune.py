@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ckptctl.chosen import chosen
@@ -20,9 +20,10 @@ from ckptctl.manifest import ManifestError
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Draft, Policy
 from ckptctl.report import RunReport
-from ckptctl.survey import Survey, name_of
+from ckptctl.survey import Survey, name_of, path_of
 from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.ui.progress import Progress
+from ckptctl.ui.verifying import Verified
 from ckptctl.verdicts import BAD, Level
 
 
@@ -76,18 +77,7 @@ class LifePrune:
         new = list(self._new(pruned, policy))
         if not new:
             return ()
-        name = name_of(pruned.view, pruned.found)
-        read = Read(name=name, location=pruned.path, found=pruned.found, run=pruned.run)
-        place = Place(pruned.path, pruned.view, (read,))
-        wish = VerifyWish(
-            level=Level.STRUCTURE,
-            record=True,
-            reread=False,
-            percent=None,
-            jobs=self.wish.jobs,
-            scope=None,
-        )
-        verified = VerifyRun(self.session, place, read, None, wish, self.progress).verified(new)
+        verified = self.verified(pruned.run, new, Level.STRUCTURE, record=True)
         problems = [
             Problem("unsound", f"{result.checkpoint.name} is {result.status}: {f.file}: {f.text}")
             for result in verified.results
@@ -97,6 +87,24 @@ class LifePrune:
         if verified.error is not None:
             problems.append(Problem("not-recorded", verified.error.message))
         return tuple(problems)
+
+    def verified(
+        self, run: Run, checkpoints: Sequence[Checkpoint], level: Level, *, record: bool = False
+    ) -> Verified:
+        """Verify checkpoints of the run on this tier, and note what came of it."""
+        where = path_of(self.view, self.found)
+        name = name_of(self.view, self.found)
+        read = Read(name=name, location=where, found=self.found, run=run)
+        wish = VerifyWish(
+            level=level,
+            record=record,
+            reread=False,
+            percent=None,
+            jobs=self.wish.jobs,
+            scope=None,
+        )
+        place = Place(where, self.view, (read,))
+        return VerifyRun(self.session, place, read, None, wish, self.progress).verified(checkpoints)
 
     def _new(self, pruned: PruneRun, policy: Policy) -> Iterator[Checkpoint]:
         """Yield the complete checkpoints that stay and of which nothing was recorded yet."""

@@ -21,10 +21,11 @@ from ckptctl.report import RunReport
 from ckptctl.stores import told
 from ckptctl.survey import Survey, name_of, path_of, read_run
 from ckptctl.transfer.applied import Part
-from ckptctl.transfer.outcome import Status, SyncedRun
+from ckptctl.transfer.outcome import Fault, Status, SyncedRun
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.transfer.wanted import Stage, wanted
 from ckptctl.ui.progress import Progress
+from ckptctl.verdicts import Level
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class LifeRun:
             done = self._copied(ground)
             if done is not None:
                 copied[ground.tier.name] = done
+                self._note_damage(ground, done)
         for ground in self.grounds:
             there = ground.there(self.path)
             if there is None:
@@ -64,6 +66,19 @@ class LifeRun:
             pruned = self._pruned(*there, policy, synced, error)
             to = policy.copy_to if policy else None
             self.parts.append(Part(tier=ground.tier.name, pruned=pruned, copied=synced, copy_to=to))
+
+    def _note_damage(self, ground: Ground, done: SyncedRun) -> None:
+        """Let it be recorded that what could not be copied is damaged: it is no copy of anything."""
+        there = ground.there(self.path)
+        members = {r.member for r in done.results if r.fault is Fault.DAMAGED}
+        policy = self._policy(*there)[0] if there and members else None
+        if there is None or policy is None:
+            return
+        run = self._stage(*there, policy).run
+        assert run is not None  # noqa: S101 - it was just read
+        damaged = [checkpoint for checkpoint in run.checkpoints if checkpoint.member in members]
+        prune = LifePrune(self.session, self.flags, self.wish, self.progress, *there)
+        prune.verified(run, damaged, Level.DIGEST)
 
     def _policy(self, view: Survey, found: Found) -> tuple[Policy | None, CkptctlError | None]:
         try:

@@ -117,6 +117,28 @@ def test_a_torn_one_is_never_copied_up(tmp_path: Path, ckptctl: Ckptctl) -> None
     assert failed == ["step_3"]  # the other one is plainly not whole: nothing new
 
 
+def test_what_a_copy_finds_to_be_damaged_is_no_copy_of_what_would_be_deleted(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    config = tiers(tmp_path)
+    run = save(tmp_path / "fast" / "llm", dict.fromkeys(range(4, 7)))
+    assert ckptctl("sync", run, tmp_path / "slow" / "llm", "--no-config").code == 0
+    copy = tmp_path / "slow" / "llm" / "step_4.pt"
+    before = copy.stat()
+    content = bytearray(copy.read_bytes())
+    content[-40] ^= 1
+    copy.write_bytes(content)
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 5
+    failed = [r["checkpoint"] for r in done.json["results"] if r["status"] == "failed"]
+    assert failed == ["step_4"]
+    assert left(tmp_path)["fast"] == [4, 5, 6]
+    slow = ckptctl("list", tmp_path / "slow" / "llm", "--no-config", "--json").json["runs"][0]
+    states = {one["step"]: one["state"] for one in slow["checkpoints"]}
+    assert states == {4: "damaged", 5: "complete", 6: "complete"}
+
+
 def test_one_run_that_fails_stops_no_other(tmp_path: Path, ckptctl: Ckptctl) -> None:
     config = tiers(tmp_path)
     save(tmp_path / "fast" / "llm-a", dict.fromkeys(range(1, 5)))
