@@ -20,7 +20,7 @@ from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._obstore_listing import entry_in, level, listed
 from ckptctl.stores._one_by_one import delete_each
 from ckptctl.stores._past import NoPast, Past
-from ckptctl.stores._s3_moving import S3Moving
+from ckptctl.stores._s3_moving import S3Moving, uploads_through
 from ckptctl.stores._sound import spelt
 
 if TYPE_CHECKING:
@@ -45,11 +45,19 @@ class ObstoreKeys:
         reach: Callable[[], Reach],
     ) -> None:
         self._store = store
-        self.moving = S3Moving(self, reach)
+        self._uploads = uploads_through(reach)
         self.where = where
         self._spare = spare
         # Of each object that was written: None where the bucket never had versions.
         self._versions: set[str | None] = set()
+
+    @property
+    def moving(self) -> S3Moving:
+        """How large files come in; not kept, so that nothing here refers to itself.
+
+        What is in a cycle keeps its connections until Python looks for cycles, which is rarely.
+        """
+        return S3Moving(self, self._uploads)
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing; from one by s3fs where a key is odd."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ckptctl.listing import Entry
@@ -26,21 +26,34 @@ COPIED = 128 * 2**20
 _COPIES_AT_ONCE = 4
 
 
-class S3Moving:
-    """What the keys of a bucket do with large files."""
+def uploads_through(reach: Callable[[], Reach]) -> Callable[[], S3Uploads]:
+    """Return what gives the uploads of a bucket, made once: a listing needs none.
 
-    def __init__(self, keys: Keys, reach: Callable[[], Reach]) -> None:
-        """`reach` is asked by who has to send requests that the library of `keys` does not know."""
-        self._keys = keys
-        self._reach = reach
+    It raises OSError where there are no credentials.
+    """
 
-    @cached_property
-    def uploads(self) -> S3Uploads:
-        """The uploads of the bucket.  Raises OSError where there are no credentials."""
+    @cache
+    def made() -> S3Uploads:
         from ckptctl.stores._s3_requests import S3Requests  # noqa: PLC0415 - a listing needs none
         from ckptctl.stores._s3_uploads import S3Uploads as Made  # noqa: PLC0415 - the same
 
-        return Made(S3Requests(self._reach()))
+        return Made(S3Requests(reach()))
+
+    return made
+
+
+class S3Moving:
+    """What the keys of a bucket do with large files."""
+
+    def __init__(self, keys: Keys, uploads: Callable[[], S3Uploads]) -> None:
+        """`uploads` are for the requests that the library of `keys` does not know."""
+        self._keys = keys
+        self._uploads = uploads
+
+    @property
+    def uploads(self) -> S3Uploads:
+        """The uploads of the bucket.  Raises OSError where there are no credentials."""
+        return self._uploads()
 
     def incoming(self, key: str, size: int, token: str) -> Incoming:
         """Begin an object, or go on with the upload that a token names."""

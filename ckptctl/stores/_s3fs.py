@@ -23,7 +23,7 @@ from ckptctl.stores._meanings import PRECONDITION
 from ckptctl.stores._options import S3_NAMES, S3Options
 from ckptctl.stores._past import BRIEF_SECONDS, Past, Version, of_s3
 from ckptctl.stores._patience import PATIENCE
-from ckptctl.stores._s3_moving import S3Moving
+from ckptctl.stores._s3_moving import S3Moving, uploads_through
 
 if TYPE_CHECKING:
     from ckptctl.stores._s3_requests import Reach
@@ -46,7 +46,7 @@ class S3fsKeys:
         quiet("s3fs", "fsspec", "aiobotocore", "botocore")
         self.where = f"s3://{bucket}" + (f" at {host_of(found.endpoint)}" if found.endpoint else "")
         self._bucket = bucket
-        self.moving = S3Moving(self, reach)
+        self._uploads = uploads_through(reach)
         client = dict(found.client)
         if found.region:
             client["region_name"] = found.region
@@ -118,6 +118,14 @@ class S3fsKeys:
 
     def _call(self, method: str, **arguments: object) -> Any:  # noqa: ANN401 - S3's answers have no types
         return self._fs.call_s3(method, Bucket=self._bucket, **self._fs.req_kw, **arguments)
+
+    @property
+    def moving(self) -> S3Moving:
+        """How large files come in; not kept, so that nothing here refers to itself.
+
+        What is in a cycle keeps its connections until Python looks for cycles, which is rarely.
+        """
+        return S3Moving(self, self._uploads)
 
     def pages(self, prefix: str, *, deep: bool) -> Iterator[Page]:
         """Yield all below a prefix from one listing, in pages of 1000."""

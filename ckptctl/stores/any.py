@@ -37,7 +37,11 @@ class AnyKeys:
         self._fs = fs
         self.where = where
         self._lead = lead
-        self.moving: KeysMoving = AnyMoving(fs, self, lead)
+
+    @property
+    def moving(self) -> KeysMoving:
+        """How large files come in; not kept, so that nothing here refers to itself."""
+        return AnyMoving(self._fs, self, self._lead)
 
     def _path(self, key: str) -> str:
         return f"{self._lead}{key}"

@@ -54,7 +54,11 @@ class GcsKeys(AnyKeys):
     def __init__(self, fs: Any, bucket: str, where: str) -> None:  # noqa: ANN401 - gcsfs has no types
         super().__init__(fs, where, f"{bucket}/")
         self._bucket = bucket
-        self.moving = GcsMoving(fs, self, bucket)
+
+    @property
+    def moving(self) -> GcsMoving:
+        """How large files come in; not kept, so that nothing here refers to itself."""
+        return GcsMoving(self._fs, self, self._bucket)
 
     def _call(self, method: str, path: str, *parts: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         return self._fs.call(method, path, self._bucket, *parts, **arguments)

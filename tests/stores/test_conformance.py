@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +15,7 @@ from ckptctl.algorithms import agrees, hasher, quickest
 from ckptctl.listing import Entry
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import ChangedError, Store, TooManyKeysError
+from ckptctl.stores._objects import ObjectStore
 from tests.stores.places import KINDS, OBJECTS, SERVERS, Place, place
 
 
@@ -366,3 +369,17 @@ def test_a_server_says_what_a_version_hashes_to(anywhere: Place) -> None:
         assert agrees(held, sums)
         assert agrees(held, {quick: "00"}) is False
     assert store.checksums({}) == {}
+
+
+def test_what_nobody_holds_any_more_is_gone_at_once(anywhere: Place) -> None:
+    """Python looks for cycles rarely here, and until then a client keeps its connections."""
+    store = filled(anywhere, "run/a")
+    store.listing()
+    assert store.incoming("run/b", 1).offset == 0
+    held = weakref.ref(store.keys if isinstance(store, ObjectStore) else store)
+    gc.disable()
+    try:
+        del store
+        assert held() is None
+    finally:
+        gc.enable()
