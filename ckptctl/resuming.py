@@ -92,14 +92,35 @@ class Copies:
 def copies(places: Sequence[Seen]) -> list[Copies]:
     """Return every checkpoint of a run once.
 
-    What a trainer replaces under a fixed name is another one at each place.
+    What a trainer replaces under a fixed name is another one at each place, and so is what it saved
+    anew after a rollback, as long as the copies are those of before.
     """
-    found: dict[tuple[object, ...], list[tuple[int, Checkpoint]]] = {}
+    found: dict[tuple[object, ...], list[list[tuple[int, Checkpoint]]]] = {}
     for index, seen in enumerate(places):
         for one in seen.run.checkpoints:
             fixed = index if one.named else None
-            found.setdefault((one.member, one.step, fixed), []).append((index, one))
-    return [Copies(tuple(each)) for each in found.values()]
+            known = found.setdefault((one.member, one.step, fixed), [])
+            same = next((each for each in known if not _anew(each[0][1], one)), None)
+            if same is None:
+                known.append([(index, one)])
+            else:
+                same.append((index, one))
+    return [Copies(tuple(each)) for known in found.values() for each in known]
+
+
+def _anew(fast: Checkpoint, slow: Checkpoint) -> bool:
+    """Whether one was saved anew after its namesake on a slower tier, of which it is no copy.
+
+    A time alone tells nothing: who copies by hand may leave the times behind.
+    """
+    if fast.saved_ns <= slow.saved_ns:
+        return False
+    sizes = {path: entry.size for path, entry in slow.files.items() if path not in slow.sidecars}
+    own = {path: entry.size for path, entry in fast.files.items() if path not in fast.sidecars}
+    values = [(fast.value(name), slow.value(name)) for name in fast.metrics]
+    return any(sizes.get(path, size) != size for path, size in own.items()) or any(
+        None not in pair and pair[0] != pair[1] for pair in values
+    )
 
 
 def in_order(found: Iterable[Copies], *, own: bool = True) -> list[Copies]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ckptctl.errors import NotFoundError, UsageError
+from ckptctl.listing import Entry
 from ckptctl.model import Checkpoint
 from ckptctl.resuming import Seen, gone_back
 from ckptctl.rules._base import Metric
@@ -178,6 +179,20 @@ def test_an_upload_does_not_make_a_save_later() -> None:
     one, two = steps(1, 2)
     uploaded = replace(one, saved_ns=NOW)
     assert chosen("saved", *tiers([one, two], [uploaded])) == ["2@fast", "1@fast", "1@big"]
+
+
+def test_a_step_saved_anew_is_no_copy_of_what_it_was() -> None:
+    before, later = several([{"step": 4, "metrics": {"loss": 2.0}}, {"step": 6}])
+    as_it_was = replace(before, saved_ns=NOW)
+    larger = {path: Entry(1001, NOW) for path in before.files}
+    for anew in (replace(as_it_was, metrics={"loss": 3.0}), replace(as_it_was, files=larger)):
+        places = tiers([anew], [before, later])
+        assert chosen("saved", *places) == ["4@fast", "6@big", "4@big"]
+        assert chosen("latest", *places) == ["6@big", "4@fast", "4@big"]
+        assert gone_back(places, later) == anew
+        torn = tiers([before, later], [anew])  # by a copy that broke off, after the save
+        assert chosen("saved", *torn) == ["6@fast", "4@fast", "4@big"]
+    assert chosen("saved", *tiers([as_it_was], [before, later]))[0] == "6@big"
 
 
 def test_best_ranks_as_the_rule_does() -> None:
