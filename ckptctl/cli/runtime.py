@@ -46,9 +46,8 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     clock: Callable[[], int] = time.time_ns
-    down: dict[str, tuple[int, Lack]] = field(
-        default_factory=dict
-    )  # tiers that could not be reached
+    # Tiers that could not be reached.
+    down: dict[str, tuple[int, Lack]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     _reached: dict[str, Access] = field(default_factory=dict, init=False, repr=False)
 
@@ -131,12 +130,9 @@ class Session:
             raise UsageError(f"{flag}: {error}") from None
 
     def access(self, options: Mapping[str, object]) -> Access:
-        """Return how a location is opened with these storage options.
-
-        A bucket is reached once in a call: each client has connections and certificates of its own.
-        """
-        said = repr(sorted(options.items()))
-        return self._reached.setdefault(said, Access(options, self.common.max_keys))
+        """Return how a location is opened with these options; made once in a call, as its clients are."""
+        made = Access(options, self.common.max_keys)
+        return self._reached.setdefault(repr(sorted(options.items())), made)
 
     def context(self, settle_ns: int, await_metric_ns: int) -> Context:
         """Return the clock as it is now, with what a policy says of settling and waiting."""
