@@ -56,6 +56,11 @@ def drill(common: Common, options: DrillOptions, runs: Runs = None) -> None:
     is damaged or nothing on a tier can be resumed from, 7 where a tier cannot be read, 4 where the
     largest does not fit into DIR; of several the highest.
     """
+    if any(not run.strip() for run in runs or ()):
+        raise UsageError(
+            "RUN is empty; nothing was fetched",
+            "if it comes from a variable, that is not set; without RUN all runs are meant",
+        )
     # Each is proven, so that its age says nothing.
     session = Session(common=replace(common, settle="0s"))
     session.open(runs[0] if runs and not runs[0].startswith("@") else ".")

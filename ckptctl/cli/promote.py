@@ -66,7 +66,8 @@ class PromoteOptions:
         """Refuse what makes no sense.  Raises UsageError."""
         if self.to == "":
             raise UsageError("--to is empty; nothing was changed")
-        if any(not text.strip() for text in (*(self.tag or ()), self.alias or "-")):
+        named = () if self.alias is None else (self.alias,)
+        if any(not text.strip() for text in (*(self.tag or ()), *named)):
             raise UsageError("--as, --tag: need at least one character; nothing was changed")
         if self.demote and (self.tag or self.note is not None or self.to is not None):
             raise UsageError("--demote goes with --as only; nothing was changed")

@@ -125,6 +125,7 @@ def test_every_byte_is_read_where_it_was_fetched(tmp_path: Path, ckptctl: Ckptct
         (("--into", "missing"), 2, "is no directory"),
         (("--into", "fast"), 2, "lies on the tier fast"),
         (("@far/llm",), 2, "no such tier"),
+        (("",), 2, "RUN is empty"),
     ],
 )
 def test_what_cannot_be_rehearsed(

@@ -153,7 +153,7 @@ def test_latest_is_no_copy_that_the_trainer_replaces(run: Path, ckptctl: Ckptctl
     [
         (("step_9", "run"), 8), (("alias:x", "run"), 8), (("tag:x", "run"), 8), (("best:acc", "run"), 8),
         (("best", "run"), 2), (("latest", "missing"), 7), (("latest", "."), 2), (("latest", "run/step_1.pt"), 2),
-        (("latest", "run", "--to", "run/x"), 2), (("latest", "run", "--as", " "), 2), (("latest", "run", "--tag", ""), 2),
+        (("latest", "run", "--to", "run/x"), 2), (("latest", "run", "--as", " "), 2), (("latest", "run", "--as", ""), 2), (("latest", "run", "--tag", ""), 2),
         (("latest", "run", "--demote", "--tag", "a"), 2), (("latest", "run", "--demote", "--to", "x"), 2), (("latest", "run", "--metric", "a"), 2),
     ],
 )  # fmt: skip
