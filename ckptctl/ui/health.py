@@ -189,7 +189,7 @@ def unknown_line(error: CkptctlError) -> str:
 
 
 def _about(run: Health) -> str:
-    name = f"run {_plain(run.name)}"
+    name = f"run {_named(run)}"
     if run.error is not None:
         return f"{name}: {_plain(run.error.message)}"
     if run.age_ns is None:
@@ -205,7 +205,7 @@ def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # no
     def label(name: str) -> str:
         if not several:
             return name
-        whose = _plain(run.name).replace("'", "''").replace("=", "_")
+        whose = _named(run).replace("'", "''").replace("=", "_")
         return f"'{whose} {name}'"
 
     warn, critical = (
@@ -216,6 +216,11 @@ def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # no
     yield f"{label('bytes')}={run.bytes}B"
     if run.disk is not None:
         yield f"{label('free_bytes')}={run.disk.free}B"
+
+
+def _named(run: Health) -> str:
+    """Return what tells a run from the others: on each tier it has the same name."""
+    return _plain(f"{run.name} on {run.tier}" if run.tier else run.name)
 
 
 def _plain(said: str) -> str:

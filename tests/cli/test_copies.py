@@ -312,6 +312,10 @@ def test_status_tells_of_every_tier_what_is_still_to_be_copied(
     table = here("status").stdout
     assert "0 proven, 3 missing, 1 conflict" in table
     assert f"2 ({2 * size} B)" in table
+    line = here("status", "--warn", "100w").stdout.splitlines()[0]
+    named = line.partition(" | ")[2].split("'")[1::2]
+    assert "llm on fast bytes" in named
+    assert len(named) == len(set(named)) == 6
     (tmp_path / "slow").rename(tmp_path / "away")
     away = here("status", here.run, "--json")
     assert away.code == 0
