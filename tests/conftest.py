@@ -21,7 +21,7 @@ from tests.warm import Warm
 PACKED = Path(__file__).parent / "corpus"
 
 
-_STEP = 7
+_STEP = 10
 """Of so many moments at which something may die one is tried, unless all are asked for."""
 
 
