@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.0,
         help="seconds for which a training is watched over three tiers: once round by default",
     )
+    parser.addoption(
+        "--slurm",
+        action="store_true",
+        help="start a SLURM cluster, as root, and run tests/slurm on it (with -n0)",
+    )
 
 
 @pytest.fixture

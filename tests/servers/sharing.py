@@ -26,12 +26,13 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = random.randint(20000, _HIGHEST)  # noqa: S311 - no secret
-        if port not in found and _free(port) and _free(port + 10000):
+        if port not in found and is_free(port) and is_free(port + 10000):
             found.append(port)
     return found
 
 
-def _free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of this host."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,0 +1,175 @@
+"""A real SLURM of three nodes on this host, an ordinary user of it, and what its epilogs run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ckptctl
+from tests.program import Done
+from tests.servers.sharing import free_ports, is_free
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples" / "slurm"
+NODES = ("node1", "node2", "node3")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Three nodes, each with its own host name and process ids; `user` is whom jobs run as."""
+
+    dir: Path
+    user: str
+
+    @property
+    def scratch(self) -> Path:
+        """The user's own directory, which all nodes see."""
+        return self.dir / "scratch"
+
+    @property
+    def program(self) -> Path:
+        """`ckptctl`, where the user can run it too; on the nodes alone."""
+        return self.dir / "bin" / "ckptctl"
+
+    @property
+    def uid(self) -> int:
+        return pwd.getpwnam(self.user).pw_uid
+
+    def run(self, *command: str | Path, cwd: Path | None = None) -> Done:
+        """Run a program as the user, on the login host."""
+        entry = pwd.getpwnam(self.user)
+        done = subprocess.run(
+            command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], check=False,
+            cwd=cwd or self.scratch, env=self._env(), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def srun(self, *arguments: str | Path, cwd: Path | None = None) -> Done:
+        """Run one step on the nodes, as the user, and wait for its epilogs."""
+        done = self.run("srun", *arguments, cwd=cwd)
+        self.settle()
+        return done
+
+    def sbatch(self, *arguments: str | Path, cwd: Path | None = None) -> str:
+        """Submit a batch job as the user; its number."""
+        done = self.run("sbatch", "--parsable", *arguments, cwd=cwd)
+        assert done.code == 0, done.stderr
+        return done.stdout.strip()
+
+    def settle(self) -> None:
+        """Wait until no job runs and no epilog either.  AssertionError after a minute."""
+        self.until(lambda: not self._asked("squeue", "-h", "-o", "%A %T"), "the queue to be empty")
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something is so.  AssertionError after a minute and a half."""
+        end = time.monotonic() + 90
+        while not holds():
+            assert time.monotonic() < end, f"waited for {what}: {self._asked('squeue')}"
+            time.sleep(0.1)
+
+    def state(self, job: str) -> str:
+        """Return a job's state as SLURM calls it."""
+        return self._asked("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
+
+    def drained(self) -> str:
+        """Return the nodes that no job could run on, with the reason; nothing where all is well."""
+        return self._asked("sinfo", "-h", "-N", "-t", "drain,down,fail", "-o", "%N %T %E")
+
+    def resume(self) -> None:
+        """Make drained nodes usable again."""
+        for name in self._asked("sinfo", "-h", "-N", "-t", "drain,down", "-o", "%N").split():
+            self._asked("scontrol", "update", f"nodename={name}", "state=resume")
+
+    def script(self, name: str, text: str) -> None:
+        """Set what runs as `epilog`, `epilog-slurmctld` or `task-epilog`, from now on."""
+        new = self.dir / "bin" / f".{name}"
+        new.write_text(text)
+        new.chmod(0o755)
+        new.rename(self.dir / "bin" / name)
+
+    def no_scripts(self) -> None:
+        """Let nothing run at the end of jobs."""
+        for name in ("epilog", "epilog-slurmctld", "task-epilog"):
+            self.script(name, "#!/bin/sh\nexit 0\n")
+
+    def _asked(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self._env(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def _env(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self.dir / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.dir / "home"),
+            "SLURM_CONF": str(self.dir / "slurm" / "etc" / "slurm.conf"),
+        }
+
+
+def example(name: str, settings: Mapping[str, str | Path]) -> str:
+    """Return the text of a script of examples/slurm with other settings at its top."""
+    text = (EXAMPLES / name).read_text()
+    for key, value in settings.items():
+        lines = [line for line in text.splitlines() if line.startswith(f"{key}=")]
+        assert len(lines) == 1, (name, key, lines)
+        text = text.replace(f"\n{lines[0]}\n", f"\n{key}={value}\n")
+    return text
+
+
+def why_not() -> str:
+    """Return what a cluster lacks here, nothing where one can be started."""
+    if os.geteuid() != 0:
+        return "only root can start a SLURM cluster with users of its own"
+    lacking = [name for name in ("slurmctld", "slurmd", "srun", "munged") if not shutil.which(name)]
+    return f"SLURM is not installed: no {', '.join(lacking)}" if lacking else ""
+
+
+@contextmanager
+def started() -> Iterator[Cluster]:
+    """Keep a cluster up; all of it is gone afterwards, and also when this process is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="ckptctl-slurm-", dir="/tmp"))  # where any user may go
+    cluster = Cluster(folder, f"ckpt{os.getpid()}")
+    base = Path(sys.base_prefix)
+    keeper = subprocess.Popen(
+        [
+            HERE / "keep", folder, str(_ports(4)), cluster.user,
+            base, sysconfig.get_path("purelib"), Path(ckptctl.__file__).parent,
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        said = keeper.stdout.readline().strip()
+        assert said == "up", f"no cluster: {said}"
+        python = Path(sys.executable).resolve().relative_to(base.resolve())
+        lent = folder / "lent"
+        cluster.script(
+            "ckptctl",
+            f'#!/bin/sh\nPYTHONPATH={lent}/src:{lent}/site exec {lent}/python/{python} -P -m ckptctl "$@"\n',
+        )
+        yield cluster
+    finally:
+        keeper.stdin.close()
+        keeper.wait(timeout=60)
+        keeper.stdout.close()
+
+
+def _ports(count: int) -> int:
+    """Return the first of so many ports in a row that are free now."""
+    while True:
+        first = free_ports(1)[0]
+        if all(is_free(first + above) for above in range(count)):
+            return first
