@@ -54,6 +54,19 @@ def test_two_at_once_end_well_and_delete_each_thing_once(tmp_path: Path) -> None
         assert steps_left(run) == [58, 59]
 
 
+def test_the_epilogs_of_eight_nodes_at_once_all_end_with_0(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 60)))
+    nodes = [
+        start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "30s") for _ in range(8)
+    ]
+    results = [(*node.communicate(), node.returncode) for node in nodes]
+    assert [code for *_, code in results] == [0] * 8, [err for _, err, _ in results]
+    done = [json.loads(out)["runs"][0]["outcomes"] for out, *_ in results]
+    deleted = [o["checkpoint"] for outcomes in done for o in outcomes]
+    assert len(deleted) == len(set(deleted)) == 57
+    assert steps_left(run) == [58, 59]
+
+
 def test_one_that_had_to_wait_decides_anew(tmp_path: Path) -> None:
     tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 8) for n in range(2000)}
     run = make_tree(tmp_path / "run", tree, age=7200)
