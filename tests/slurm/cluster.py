@@ -73,7 +73,7 @@ class Cluster:
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something is so.  AssertionError after a minute and a half."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while not holds():
             assert time.monotonic() < end, f"waited for {what}: {self._asked('squeue')}"
             time.sleep(0.1)

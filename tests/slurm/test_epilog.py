@@ -153,9 +153,7 @@ def test_a_long_copy_goes_on_behind_an_epilog_that_has_ended(
     assert cluster.drained() == ""
 
 
-def test_a_task_epilog_prunes_once_and_never_fails_the_job(
-    cluster: Cluster, run: Path, logs: Path
-) -> None:
+def test_a_task_epilog_prunes_once_and_never_fails_the_job(cluster: Cluster, run: Path) -> None:
     cluster.script("task-epilog", example("task-epilog.sh", {"ckptctl": cluster.program}))
     done = cluster.srun("-N3", "sh", "-c", SAVE, cwd=run)
     assert done.code == 0, done.stderr

@@ -1,0 +1,130 @@
+"""examples/slurm/train.sbatch: whatever ends a job, the next goes on from the newest sound checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import torch_zip
+from tests.saved import steps_left
+from tests.slurm.cluster import EXAMPLES, Cluster, example
+
+TRAINING = """#!/bin/sh
+# Saves a step every half second, half of its bytes first; notes where it began, and where it had saved when told to.
+run=checkpoints step=0
+if [ "$1" = --resume ]; then step=${2##*/step_} step=${step%.pt}; fi
+echo "$step" >> begun
+save() { head -c 200 whole.pt > $run/step_$step.pt; sleep 0.2; tail -c +201 whole.pt >> $run/step_$step.pt; }
+trap 'end=1' USR1
+while [ -z "$end" ]; do
+    step=$((step + 1))
+    save
+    [ -e unending ] || [ "$step" -lt 8 ] || exit 0
+    sleep 0.3
+done
+echo "$step" > saved
+"""
+
+
+@pytest.fixture
+def place(cluster: Cluster, request: pytest.FixtureRequest) -> Path:
+    """A directory of the user's with a training, whose epilog prunes."""
+    folder = cluster.scratch / str(request.node.name)
+    folder.mkdir()
+    (folder / "training").write_text(TRAINING)
+    (folder / "training").chmod(0o755)
+    (folder / "whole.pt").write_bytes(torch_zip())
+    (folder / "ckptctl.yaml").write_text(
+        'version: 1\nruns: [{match: "**", policy: own}]\npolicies: {own: {keep: [{last: 2}]}}\n'
+    )
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, cluster.uid, cluster.uid)
+    return folder
+
+
+def _train(cluster: Cluster, place: Path, *options: str) -> str:
+    call = ("-N1", "--export=ALL,TRAIN=srun -N1 ./training", *options)
+    return cluster.sbatch(*call, str(EXAMPLES / "train.sbatch"), cwd=place)
+
+
+def _whole(place: Path) -> list[int]:
+    """The steps whose files have all their bytes."""
+    size = (place / "whole.pt").stat().st_size
+    run = place / "checkpoints"
+    return [n for n in steps_left(run) if (run / f"step_{n}.pt").stat().st_size == size]
+
+
+def _begun(place: Path) -> list[int]:
+    noted = place / "begun"
+    return [int(line) for line in noted.read_text().split()] if noted.exists() else []
+
+
+def _until_step(cluster: Cluster, place: Path, step: int) -> None:
+    cluster.until(lambda: any(n >= step for n in _whole(place)), f"step {step}")
+
+
+def test_the_job_after_one_that_was_cancelled_goes_on(
+    cluster: Cluster, place: Path, tmp_path: Path
+) -> None:
+    cluster.script("epilog", example("epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path}))
+    (place / "unending").touch()
+    job = _train(cluster, place)
+    _until_step(cluster, place, 3)
+    assert cluster.run("scancel", job).code == 0
+    cluster.settle()
+    # what it was saving when it was killed, for certain
+    newest = _whole(place)[-1]
+    torn = place / "checkpoints" / f"step_{newest + 1}.pt"
+    torn.write_bytes((place / "whole.pt").read_bytes()[:200])
+    os.chown(torn, cluster.uid, cluster.uid)
+    assert newest >= 3
+    (place / "unending").unlink()
+    second = _train(cluster, place)
+    cluster.settle()
+    assert _begun(place) == [0, newest], (place / f"slurm-{second}.out").read_text()
+    last = max(8, newest + 1)
+    assert _whole(place) == [last - 1, last]
+    assert cluster.drained() == ""
+
+
+def test_a_job_that_is_requeued_goes_on_by_itself(
+    cluster: Cluster, place: Path, tmp_path: Path
+) -> None:
+    cluster.script("epilog", example("epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path}))
+    job = _train(cluster, place)
+    _until_step(cluster, place, 3)
+    assert cluster.run("scontrol", "requeue", job).code == 0
+    cluster.until(lambda: cluster.state(job) == "PENDING", "the job to be in the queue again")
+    newest = _whole(place)[-1]
+    cluster.until(lambda: cluster.state(job) == "COMPLETED", "the end of the job")
+    cluster.settle()
+    assert _begun(place) == [0, newest], (place / f"slurm-{job}.out").read_text()
+    assert _whole(place) == [7, 8]
+
+
+def test_a_job_whose_time_is_up_saves_and_puts_itself_back(
+    cluster: Cluster, place: Path, tmp_path: Path
+) -> None:
+    cluster.script("epilog", example("epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path}))
+    (place / "unending").touch()
+    job = _train(cluster, place, "--signal=B:USR1@50", "-t1")
+    cluster.until((place / "saved").exists, "the signal")
+    (place / "unending").unlink()
+    saved = int((place / "saved").read_text())
+    cluster.until(lambda: cluster.state(job) == "COMPLETED", "the end of the job")
+    cluster.settle()
+    assert _begun(place)[:2] == [0, saved], (place / f"slurm-{job}.out").read_text()
+    assert _whole(place)[-1] == max(8, saved + 1)
+
+
+def test_nothing_is_begun_where_the_checkpoints_cannot_be_read(
+    cluster: Cluster, place: Path
+) -> None:
+    (place / "gone").symlink_to("/not-mounted/checkpoints")
+    job = _train(cluster, place, "--export=ALL,RUN=gone,TRAIN=./training")
+    cluster.settle()
+    assert cluster.state(job) == "FAILED"
+    assert _begun(place) == []
+    assert "not started" in (place / f"slurm-{job}.out").read_text()
