@@ -41,11 +41,11 @@ run=node$((SLURM_PROCID + 1)); mkdir -p $run
 for n in 1 2 3 4; do
     for at in $run shared; do
         mkdir -p $at; step=$at/step_$((n * 10 + SLURM_PROCID)).pt
-        cp ../whole.pt $step.new; touch -d "-$((5 - n)) hours" $step.new; mv $step.new $step
+        cp ../whole.pt $step.new; touch -d "-$(((5 - n) * 60 - SLURM_PROCID)) minutes" $step.new; mv $step.new $step
     done
 done
 """
-"""Each task saves four checkpoints to a run of its own, and four to one that all share."""
+"""Each task saves four checkpoints to a run of its own, and four to one that all share; the highest step last."""
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
