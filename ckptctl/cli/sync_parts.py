@@ -205,6 +205,10 @@ class PartRun:
                 only=names or None,
             )
         )
+        # Who handed in meanwhile may have looked before this roll was there: then nobody else makes it whole.
+        for part in meeting.keys(self.caller.of):
+            if part.key not in own and (not names or part.name in names):
+                keys.setdefault(part.key, 0)
         return keys
 
     def _one(self, offer: Offer, hands: Hands, there: Destination) -> bool:

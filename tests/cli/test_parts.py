@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +123,21 @@ def test_a_node_that_holds_nothing_keeps_nobody_waiting(
         assert done.code == 0, done.stdout
     assert files(tmp_path / "to") == DCP
     assert empty.exists() is there
+
+
+def test_two_at_once_with_checkpoints_that_the_other_has_nothing_of_leave_none_waiting(
+    tmp_path: Path,
+) -> None:
+    for number in range(5):
+        base = tmp_path / str(number)
+        (base / "to").mkdir(parents=True)
+        calls = []
+        for node in (0, 1):
+            run = make_tree(base / str(node) / "run", {f"step_{node}.pt": torch_zip()}, age=7200)
+            call = ("sync", "--part", f"{node}/2", run, base / "to", "--no-config", "-q")
+            calls.append(subprocess.Popen([sys.executable, "-m", "ckptctl", *call]))
+        assert [call.wait(timeout=60) for call in calls] == [0, 0]
+        assert sorted(files(base / "to")) == ["step_0.pt", "step_1.pt"]
 
 
 def test_a_node_whose_disk_is_not_mounted_is_no_node_without_files(
