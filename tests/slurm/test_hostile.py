@@ -35,14 +35,14 @@ def swapped(name, target):
         return
     os.rename(name, name + ".mine")
     os.symlink(target, name)
-    open("swaps", "a").write(".")
+    open("../swaps", "a").write(".")
     for _ in range(200):
         os.path.lexists(name)
     os.unlink(name)
     os.rename(name + ".mine", name)
 
 rounds = 0
-while not os.path.exists("stop"):
+while not os.path.exists("../stop"):
     try:
         rounds += 1
         if rounds % 50 == 1:
@@ -97,7 +97,7 @@ def test_links_in_the_place_of_directories_lead_an_epilog_nowhere(
         "epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path, "limit": "20", "nvme": ""}
     )
     swapper = cluster.sbatch("-N1", "-wnode1", "--wrap", f"{python} -E -S swaps.py {place} {victim}", cwd=place)  # fmt: skip
-    swaps = place / "swaps"
+    swaps = cluster.scratch / "swaps"  # `place` may be a link when it is stopped
     cluster.until(lambda: _size(swaps) > 0, "the first swap")
     cluster.script("epilog", epilog)
     end = time.monotonic() + 8
