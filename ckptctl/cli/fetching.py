@@ -176,8 +176,7 @@ def _whole(
     session: Session, done: SyncedRun, checkpoint: Checkpoint, step: Sequence[Checkpoint]
 ) -> dict[str, Shipped]:
     """Return what became of each by its member; raise what is wrong where one is not there whole."""
-    if session.signals.arrived is not None:
-        raise Interrupted(session.signals.arrived)
+    session.signals.heed()
     if done.error is not None:
         raise done.error
     results = {r.member: r for r in done.results if r.action == "copy"}

@@ -16,7 +16,7 @@ from ckptctl.cli.options import Common, Location
 from ckptctl.cli.reader import Reader
 from ckptctl.cli.recording import host_name, read, read_after, read_standing, recorder_of, user_name
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, NotFoundError, UsageError
+from ckptctl.errors import CkptctlError, Interrupted, NotFoundError, UsageError
 from ckptctl.model import Checkpoint, Hold
 from ckptctl.noting import held, process_id, released, released_by_hand
 from ckptctl.recording import Recorder
@@ -106,10 +106,14 @@ class _Holding:
     ttl_ns: int
 
     def begin(self) -> Record:
-        """Set the hold; NotFoundError where a prune was faster."""
+        """Set the hold; NotFoundError where a prune was faster, Interrupted where a signal was."""
         record = self.renew()
         try:
+            self.session.signals.heed()
             read_after(self.session, self.target, self.recorder)
+        except Interrupted:
+            self.end()
+            raise
         except NotFoundError as error:
             self.end()
             raise NotFoundError(

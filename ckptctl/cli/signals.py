@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -11,6 +14,7 @@ from types import FrameType
 from ckptctl.errors import Interrupted
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_SOON = 0.01  # seconds: a finalizer takes less
 _EARLY = (  # by hand, as `ui.data.error_data` would: in the middle of imports nothing can be imported
     '{"schema": "ckptctl/error", "version": 1, "code": %d, "kind": "interrupted", '
     '"message": "interrupted", "hint": "run the same command again to finish"}\n'
@@ -51,6 +55,11 @@ class Signals:
         """Whether a signal has arrived."""
         return self.arrived is not None
 
+    def heed(self) -> None:
+        """Raise Interrupted where a signal came while it was only noted."""
+        if self.arrived is not None:
+            raise Interrupted(self.arrived)
+
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Only note signals meanwhile: what is written is not cut, by how many ever."""
@@ -64,6 +73,17 @@ class Signals:
     def _install(self) -> None:
         for number in _NUMBERS:
             signal.signal(number, self._on)
+        sys.unraisablehook = self._lost
+
+    def _lost(self, lost: sys.UnraisableHookArgs) -> None:
+        """Send the signal again where its Interrupted fell into a finalizer, which raises nothing."""
+        if not isinstance(lost.exc_value, Interrupted):
+            sys.__unraisablehook__(lost)
+            return
+        self.arrived = None
+        # From a bare thread, after the finalizer: one of `threading` takes locks that the
+        # interrupted code may hold.
+        _thread.start_new_thread(_send_again, (lost.exc_value.signal,))
 
     def _on(self, number: int, _: FrameType | None) -> None:
         first = self.arrived is None
@@ -80,6 +100,11 @@ class Signals:
             with suppress(OSError):
                 os.write(1, (_EARLY % code).encode())
         os._exit(code)
+
+
+def _send_again(number: int) -> None:
+    time.sleep(_SOON)
+    os.kill(os.getpid(), number)
 
 
 SIGNALS = Signals()

@@ -10,7 +10,7 @@ from typing import Self
 from ckptctl import __version__
 from ckptctl.cli.recording import host_name, patience, user_name
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, LockedError, UnreadableError
+from ckptctl.errors import CkptctlError, LockedError, UnreadableError
 from ckptctl.hashing import Hashed
 from ckptctl.listing import Folder
 from ckptctl.looking import Looked
@@ -109,8 +109,7 @@ class Notebook:
             if must_record and notes.manifest is not None:
                 raise
             self._cannot_write(error)
-        if self._session.signals.arrived is not None:
-            raise Interrupted(self._session.signals.arrived)
+        self._session.signals.heed()
 
     def _cannot_write(self, error: CkptctlError) -> None:
         self._unwritable = error

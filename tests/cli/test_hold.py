@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from ckptctl.lock import Lock
 from ckptctl.model import Hold
 from ckptctl.noting import held
-from ckptctl.recording import Recorder
+from ckptctl.recording import LOCK, Recorder
 from ckptctl.statedir import find_state
 from tests.cli.test_processes import ENV, HERE, start
 from tests.program import Ckptctl
@@ -290,6 +291,28 @@ def test_a_hold_and_a_prune_that_start_together_end_well(tmp_path: Path) -> None
         assert pruner.returncode in {0, 5}
         if reader.returncode == 8:
             assert 15 not in steps_left(run)
+
+
+def test_a_signal_that_comes_while_another_writer_is_waited_for_ends_it(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
+    marker = tmp_path / "ran"
+    dirs = find_state(str(run), option=None, uid=os.geteuid(), forbids=None)
+    recorder = Recorder.open(str(run), dirs, time.time_ns, time.monotonic, time.sleep)
+    other = Lock(recorder.state, time.time_ns, file=LOCK)
+    for command in (["--", "touch", str(marker)], []):
+        other.acquire()
+        process = start("hold", "step_1", run, *command)
+        time.sleep(1.5)  # until it waits
+        process.terminate()
+        time.sleep(0.2)
+        other.release()
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 143, said
+        assert holds(ckptctl, run) == []
+    assert not marker.exists()
+    recorder.state.close()
 
 
 def test_two_holders_at_once_both_count(tmp_path: Path, ckptctl: Ckptctl) -> None:

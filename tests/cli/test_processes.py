@@ -306,3 +306,28 @@ def test_version_answers_before_anything_is_imported() -> None:
         [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("ckptctl ")
+
+
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost() -> None:
+    """What is raised there Python prints and forgets: the program went on, with a traceback."""
+    program = """
+import os, signal, time
+from ckptctl.cli.signals import SIGNALS
+from ckptctl.errors import Interrupted
+
+class Final:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+SIGNALS.reading()
+try:
+    Final()
+    time.sleep(30)
+except Interrupted as error:
+    print("ended by", error.signal)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=False
+    )
+    assert (done.stdout, done.stderr) == ("ended by 15\n", "")
