@@ -58,11 +58,7 @@ class FarEnd:
         """
         applier.check()
         seen = self.look()
-        now = (
-            next((c for c in seen.run.checkpoints if c.member == one.member), None)
-            if seen
-            else None
-        )
+        now = seen.by_member.get(one.member) if seen else None
         if now is None or _versions(now) != _versions(one):
             return "it changed meanwhile"
         return applier.set_aside(now, grace_ns)

@@ -21,10 +21,9 @@ def carry(
     recorder: Recorder,
 ) -> None:
     """Bring what is recorded of these copies up to date.  Raises UnreadableError, LockedError."""
-    copies = {c.member: c for c in there.run.checkpoints if c.member in members}
     for checkpoint in source.checkpoints:
-        said, copy = records.get(checkpoint.member, ()), copies.get(checkpoint.member)
-        if not said or copy is None:
+        said, copy = records.get(checkpoint.member, ()), there.by_member.get(checkpoint.member)
+        if not said or copy is None or copy.member not in members:
             continue
         old = next(iter(there.records.get(copy.member, ())), Record(path=copy.member))
         note = _missing(note_of(said, checkpoint), old)

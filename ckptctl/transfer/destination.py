@@ -15,7 +15,7 @@ from ckptctl.locate import containing, local_path, open_location, unlisted
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifest import Manifest
 from ckptctl.manifests import manifests_in, remembered
-from ckptctl.model import Run
+from ckptctl.model import Checkpoint, Run
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs
@@ -40,6 +40,7 @@ class Destination:
     view: Survey
     found: Found
     run: Run
+    by_member: Mapping[str, Checkpoint]  # those of `run`
     dirs: StateDirs
     manifest: Callable[[str], Manifest | None]
     records: Mapping[str, tuple[Record, ...]]
@@ -144,6 +145,7 @@ def look_there(
         view=view,
         found=found,
         run=run,
+        by_member={checkpoint.member: checkpoint for checkpoint in run.checkpoints},
         dirs=dirs,
         manifest=manifest,
         records=records_in(dirs, location),

@@ -48,14 +48,13 @@ def task_of(cargo: Cargo, there: Destination | None, begun: frozenset[str]) -> T
     """Return what is to be done with one checkpoint; `begun` are the notes of what is on its way."""
     if there is None:
         return Task(cargo=cargo, there=There(folder=_NOTHING), pair=Pair.ABSENT)
-    found = next((c for c in there.run.checkpoints if c.member == cargo.member), None)
     try:
         manifest = there.manifest(cargo.member)
     except ManifestError:
         manifest = None  # then the bytes are compared, and it is written anew
     known = There(
         folder=there.found.folder,
-        checkpoint=found,
+        checkpoint=there.by_member.get(cargo.member),
         manifest=manifest,
         begun=note_name(cargo.member) in begun,
     )
