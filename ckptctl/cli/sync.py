@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -20,9 +20,11 @@ from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_parts import PartRun
 from ckptctl.cli.sync_run import SyncRun
+from ckptctl.cli.sync_trees import Absent, Trees
 from ckptctl.cli.syncing import end, rate_of
 from ckptctl.cli.tasks import caller_of, viewed_in_part
 from ckptctl.errors import UsageError
+from ckptctl.group import Found
 from ckptctl.parts.part import Caller
 from ckptctl.policy import Draft
 from ckptctl.survey import Survey, survey
@@ -189,19 +191,31 @@ def _synced(
         elif caller is None:
             refuse_by_place(view, recursive=session.common.recursive)
         runs = []
-        for found in view.found:
-            below = (
-                found.folder.path if found.items else ""
-            )  # one that is not there is the location
+        for below, found, absent in _shared(session, view, wish, (here, there), caller, looked_ns):
             to = f"{there.rstrip('/')}/{below}" if below else there
             how = (flags, view, found, to, wish, throttle, progress)
             if caller is None:
                 runs.append(SyncRun(session, None, *how).synced())
             else:
-                runs.append(PartRun(session, caller, looked_ns, *how).synced())
+                runs.append(PartRun(session, caller, looked_ns, *how, absent).synced())
             if session.signals.stopped():
                 break
     return Synced(runs=tuple(runs), problems=view.problems, dry_run=wish.dry_run)
+
+
+def _shared(
+    session: Session,
+    view: Survey,
+    wish: Wish,
+    ends: tuple[str, str],
+    caller: Caller | None,
+    looked_ns: int,
+) -> Iterable[tuple[str, Found, Absent]]:
+    """Return the runs with their paths; of callers who divide a tree, those of the others too."""
+    if caller is not None and session.common.recursive and not wish.dry_run:
+        return Trees(session, caller, looked_ns, view, *ends, wish.names or None).shared()
+    # One that has nothing is the location itself, which need not be there.
+    return ((f.folder.path if f.items else "", f, lambda _: None) for f in view.found)
 
 
 def _viewed(session: Session, location: str) -> Survey:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from ckptctl.apply import Applier
 from ckptctl.cli.access import access_of
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import UnreadableError
+from ckptctl.errors import RefusedError, UnreadableError
 from ckptctl.known import Formats
 from ckptctl.listing import Version
 from ckptctl.model import Checkpoint
+from ckptctl.statedir import open_state
 from ckptctl.stores import Access, is_local
+from ckptctl.stores._base import Store
 from ckptctl.survey import Reading
 from ckptctl.transfer.destination import (
     Destination,
@@ -32,13 +34,21 @@ class FarEnd:
     reading: Reading
     own_state: bool  # it has its own, wherever --state-dir is
 
-    def made(self) -> Place:
+    def made(self, *, deep: bool = True) -> Place:
         """Make it where it is missing, and list it.  Raises UnreadableError, UsageError."""
         make_destination(self.to, self._mount())
-        place = place_at(self.to, self._access(), self.formats, self._reading())
+        place = place_at(self.to, self._access(), self.formats, self._reading(), deep=deep)
         if place is None:
             raise self._removed()
         return place
+
+    def state(self, place: Place) -> Store:
+        """Open its state for writing.  Raises as `made` does, and RefusedError where the disk is full."""
+        root = place.view.store.root
+        state = open_state(root, place.dirs)
+        if state is None:
+            raise RefusedError(f"{root}: no space for ckptctl's records; nothing was copied")
+        return state
 
     def look(self) -> Destination | None:
         """Return what is there now; None where nothing is.  Raises as `made` does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_results import Results, ended
 from ckptctl.cli.sync_whole import Local, Making
-from ckptctl.errors import LockedError, RefusedError
+from ckptctl.errors import LockedError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.locate import local_path
@@ -39,11 +39,10 @@ from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
 from ckptctl.repointing import read_trackers
 from ckptctl.rules._base import Rule
-from ckptctl.statedir import open_state
 from ckptctl.stores import is_local
 from ckptctl.stores._base import Store
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store
-from ckptctl.transfer.destination import Destination, Place
+from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
 from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.sending import Sender
@@ -77,6 +76,7 @@ class PartRun:
     wish: Wish
     throttle: Throttle
     progress: Progress
+    absent: Callable[[Caller], Roll | None]  # whether a caller lacks the whole run
     _results: Results = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class PartRun:
         place = far.made()
         with (
             closing(run_store(place.view, place.found)) as root,
-            closing(self._state(root.root, place)) as state,
+            closing(far.state(place)) as state,
             self.session.signals.noted(),
         ):
             meeting = Meeting(state, self.session.clock)
@@ -109,10 +109,8 @@ class PartRun:
                 here = self._here(begun, reading, policy.keep)
                 keys = self._handed_in(here, begun, root, meeting, far.locked())
             local = Local(self.view, here.run, here.found)
-            making = Making(
-                self.session, self.caller, local, far, self._results, self._sender(root)
-            )
-            making.make(keys, meeting)
+            ends = (self.session, self.caller, local, far, self._results, self._sender(root))
+            Making(*ends, self.absent).make(keys, meeting)
             if self.wish.move and here.offers and not self.session.signals.stopped():
                 self._move(here, policy, far, root)
 
@@ -122,12 +120,6 @@ class PartRun:
         move = PartMove(*ends, far=far, sender=self._sender(root))
         outcomes = move.moved(self._results.whole)
         self._results.moved(outcomes, path_of(self.view, here.found))
-
-    def _state(self, root: str, place: Place) -> Store:
-        state = open_state(root, place.dirs)
-        if state is None:
-            raise RefusedError(f"{root}: no space for ckptctl's records; nothing was copied")
-        return state
 
     def _here(self, begun: Sequence[Part], reading: Reading, rules: tuple[Rule, ...]) -> _Here:
         """Read what this caller has: all of it counts, whether it is whole or not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from ckptctl.model import NS, Problem, Run
 from ckptctl.parts.counting import Count, counted
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
+from ckptctl.parts.roll import Roll
 from ckptctl.parts.union import UnlikeError
 from ckptctl.parts.whole import (
     Gatherer,
@@ -78,6 +79,7 @@ class Making:
     far: FarEnd
     results: Results
     sender: Sender  # that of this call, for what was held back
+    absent: Callable[[Caller], Roll | None]  # whether a caller lacks the whole run
 
     def make(self, keys: Mapping[str, int], meeting: Meeting) -> None:
         """Make whole what is all there, and tell of the rest; `keys` come with the bytes that were sent.
@@ -116,8 +118,14 @@ class Making:
 
     def _count(self, meeting: Meeting, key: str) -> Count:
         of = self.caller.of
-        rolls = {n: roll for n in range(of) if (roll := meeting.roll(Caller(n, of))) is not None}
+        rolls = {n: roll for n in range(of) if (roll := self._roll(meeting, n)) is not None}
         return counted(meeting.parts(key, of), rolls, of)
+
+    def _roll(self, meeting: Meeting, number: int) -> Roll | None:
+        """Return the newest that a caller has said of this run, or of all that it has."""
+        caller = Caller(number, self.caller.of)
+        rolls = filter(None, (meeting.roll(caller), self.absent(caller)))
+        return max(rolls, key=lambda roll: roll.looked_ns, default=None)
 
     def _one(self, key: str, sent: int, root: Store, applier: Applier) -> None:
         meeting = Meeting(applier.state(), self.session.clock)

@@ -2,7 +2,7 @@
 
 Of one checkpoint `staging/NAME.parts/K.json` says what a caller has handed in, and `staging/NAME.parts/K/`
 holds what may not have its name yet.  `staging/parts/` holds what is of a whole call: a lock, so that
-no two callers are the same one, and a roll.
+no two callers are the same one, and a roll; of the directory of several runs it says who has which.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ckptctl.lock import Lock
 from ckptctl.manifest import LIMIT
 from ckptctl.parts.part import Caller, Part, PartError, dump, parse
 from ckptctl.parts.roll import Roll, dump_roll, parse_roll
+from ckptctl.parts.tree import Tree, dump_tree, parse_tree
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.notes import CALLS
@@ -86,6 +87,18 @@ class Meeting:
         except _ABSENT:
             return None
 
+    def announce(self, tree: Tree) -> None:
+        """Write down which runs a caller has.  Raises OSError."""
+        self.state.make_folder(f"{STAGING}/{CALLS}")
+        self.state.replace(_tree_name(tree.caller), dump_tree(tree))
+
+    def tree(self, caller: Caller) -> Tree | None:
+        """Return which runs a caller had when it last called, if it did.  Raises OSError."""
+        try:
+            return parse_tree(self.state.read(_tree_name(caller), LIMIT))
+        except _ABSENT:
+            return None
+
     def alive(self, caller: Caller) -> bool:
         """Whether a caller is at it now.  Raises OSError."""
         return self._lock(caller).lives()
@@ -112,6 +125,10 @@ class Meeting:
 
 def _roll_name(caller: Caller) -> str:
     return f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.json"
+
+
+def _tree_name(caller: Caller) -> str:
+    return f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.runs.json"
 
 
 def folder_of(key: str) -> str:

@@ -106,7 +106,9 @@ def make_destination(location: str, like: str) -> None:
         ) from error
 
 
-def place_at(location: str, access: Access, formats: Formats, reading: Reading) -> Place | None:
+def place_at(
+    location: str, access: Access, formats: Formats, reading: Reading, *, deep: bool = True
+) -> Place | None:
     """List the run at a destination; None where its directory does not exist.
 
     Raises UnreadableError where it cannot be listed, UsageError where it cannot be one.
@@ -116,7 +118,7 @@ def place_at(location: str, access: Access, formats: Formats, reading: Reading) 
     remote = None if is_local(location) else access
     store = open_location(location, remote)
     try:
-        folder = store.listing()
+        folder = store.listing(deep=deep)
     except FileNotFoundError:
         folder = Folder("")  # nothing is in that prefix yet
     except OSError as error:

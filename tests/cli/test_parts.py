@@ -147,6 +147,56 @@ def test_a_node_whose_disk_is_not_mounted_is_no_node_without_files(
     assert hand(tmp_path / "nvme/user/run", "1/2").code == 7
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_of_a_tree_of_runs_a_node_may_lack_some(
+    order: tuple[int, ...], tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """Only the first node saves the one run, only the second another; the third has nothing at all."""
+    whole = {"step-1/__0_0.distcp": SHARD, "step-1/.metadata": dcp_metadata({"__0_0.distcp": 4096})}
+    make_tree(tmp_path / "node0/all/a/llm", whole, age=7200)
+    make_tree(tmp_path / "node1/all/vision", whole, age=7200)
+    (tmp_path / "node2").mkdir()
+    to = tmp_path / "to"
+    for number in order:
+        source = tmp_path / f"node{number}/all"
+        done = ckptctl("sync", "-r", source, to, "--part", f"{number}/3", "--json")
+        assert done.code == 0, done.stdout
+    assert complete(ckptctl, to / "a/llm") == complete(ckptctl, to / "vision") == ["step-1"]
+    assert files(to / "a/llm") == files(to / "vision") == whole
+
+
+def test_what_no_format_knows_in_a_run_of_others_is_no_lack_of_it(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    parts = {"__0_0.distcp": SHARD, "__1_0.distcp": SHARD}
+    first = {
+        "step-1/.metadata": dcp_metadata(dict.fromkeys(parts, 4096)),
+        "step-1/__0_0.distcp": SHARD,
+    }
+    make_tree(tmp_path / "node0/all/llm", first, age=7200)
+    make_tree(tmp_path / "node1/all/llm", {"step-1/rng.bin": b"r"}, age=7200)
+    make_tree(tmp_path / "node2/all/llm", {"step-1/__1_0.distcp": SHARD}, age=7200)
+    to = tmp_path / "to"
+    for number in (1, 0, 2, 1):
+        source = tmp_path / f"node{number}/all"
+        done = ckptctl("sync", "-r", source, to, "--part", f"{number}/3", "--json")
+        assert done.code == 0, done.stdout
+    assert files(to / "llm") == {**first, "step-1/__1_0.distcp": SHARD, "step-1/rng.bin": b"r"}
+
+
+def test_a_run_behind_a_link_is_no_lack_of_it(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    whole = {"step-1/__0_0.distcp": SHARD, "step-1/.metadata": dcp_metadata({"__0_0.distcp": 4096})}
+    make_tree(tmp_path / "node0/all/llm", whole, age=7200)
+    make_tree(tmp_path / "elsewhere", {"step-1/__1_0.distcp": SHARD}, age=7200)
+    (tmp_path / "node1/all").mkdir(parents=True)
+    (tmp_path / "node1/all/llm").symlink_to(tmp_path / "elsewhere")
+    for number in (1, 0):
+        source = tmp_path / f"node{number}/all"
+        done = ckptctl("sync", "-r", source, tmp_path / "to", "--part", f"{number}/2", "--json")
+    assert status(done) == {"step-1": "part"}
+    assert files(tmp_path / "to") == {}
+
+
 def test_one_file_in_two_parts_is_one_if_equal(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
