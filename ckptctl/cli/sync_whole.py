@@ -7,7 +7,7 @@ import posixpath
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ckptctl import __version__
@@ -80,6 +80,7 @@ class Making:
     results: Results
     sender: Sender  # that of this call, for what was held back
     absent: Callable[[Caller], Roll | None]  # whether a caller lacks the whole run
+    _said: dict[int, Roll | None] = field(default_factory=dict)
 
     def make(self, keys: Mapping[str, int], meeting: Meeting) -> None:
         """Make whole what is all there, and tell of the rest; `keys` come with the bytes that were sent.
@@ -118,14 +119,19 @@ class Making:
 
     def _count(self, meeting: Meeting, key: str) -> Count:
         of = self.caller.of
-        rolls = {n: roll for n in range(of) if (roll := self._roll(meeting, n)) is not None}
-        return counted(meeting.parts(key, of), rolls, of)
+        return counted(meeting.parts(key, of), lambda number: self._roll(meeting, number), of)
 
     def _roll(self, meeting: Meeting, number: int) -> Roll | None:
-        """Return the newest that a caller has said of this run, or of all that it has."""
-        caller = Caller(number, self.caller.of)
-        rolls = filter(None, (meeting.roll(caller), self.absent(caller)))
-        return max(rolls, key=lambda roll: roll.looked_ns, default=None)
+        """Return the newest that a caller has said of this run, or of all that it has.
+
+        Read once for all checkpoints, when all of this caller was handed in: who says it later looks
+        after that for what is all there.
+        """
+        if number not in self._said:
+            caller = Caller(number, self.caller.of)
+            rolls = filter(None, (meeting.roll(caller), self.absent(caller)))
+            self._said[number] = max(rolls, key=lambda roll: roll.looked_ns, default=None)
+        return self._said[number]
 
     def _one(self, key: str, sent: int, root: Store, applier: Applier) -> None:
         meeting = Meeting(applier.state(), self.session.clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ckptctl.model import NS
@@ -20,7 +20,11 @@ class Count(NamedTuple):
     missing: tuple[int, ...]
 
 
-def counted(parts: Mapping[int, Part], rolls: Mapping[int, Roll], count: int) -> Count:
+Said = Callable[[int], Roll | None]
+"""What the caller of a number has said of what it lacks, if it has; asked only where it handed in nothing."""
+
+
+def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
     """Return what there is of a checkpoint that so many callers divide.
 
     Whoever looked long before another's files were written has seen an older save of that name, or
@@ -33,7 +37,7 @@ def counted(parts: Mapping[int, Part], rolls: Mapping[int, Roll], count: int) ->
         part = parts.get(number)
         if part is not None and part.done and part.looked_ns + SAVE_NS >= newest:
             good[number] = part
-        elif part is not None or not _has_nothing(rolls.get(number), parts, newest):
+        elif part is not None or not _has_nothing(said(number), parts, newest):
             missing.append(number)
     return Count(good, tuple(missing))
 
