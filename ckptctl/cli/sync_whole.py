@@ -90,10 +90,10 @@ class Making:
         ready = []
         for key, sent in keys.items():
             count = self._count(meeting, key)
-            if count.missing:
-                self._waits(key, count, sent)
-            else:
+            if count.fit:
                 ready.append(key)
+            else:
+                self._waits(key, count, sent)
         records = self._records()
         if not ready and not records.keys() & self.results.whole:
             return
@@ -139,7 +139,7 @@ class Making:
         if not count.parts:
             self._made_by_another(key, sent)
             return
-        if count.missing:
+        if not count.fit:
             self._waits(key, count, sent)
             return
         try:
@@ -159,6 +159,9 @@ class Making:
             self._tell(key, count, Status.PART, sent, None)
             self._note(count, f"{error.filename}: {error.strerror}")
         except HalfError as error:
+            if count.missing:
+                self._waits(key, count, sent)
+                return
             text = f"all {self.caller.of} parts are there, but together they are not whole: {error}"
             self._tell(key, count, Status.FAILED, sent, text)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ckptctl.model import NS
+from ckptctl.parts.grid import may_be_whole
 from ckptctl.parts.part import Part
 from ckptctl.parts.roll import Roll
 
@@ -18,6 +19,12 @@ class Count(NamedTuple):
 
     parts: Mapping[int, Part]
     missing: tuple[int, ...]
+    grid: bool  # though some lack: nothing came of them, and what came may be all there is
+
+    @property
+    def fit(self) -> bool:
+        """Whether it is to be seen if the parts are whole together."""
+        return not self.missing or self.grid
 
 
 Said = Callable[[int], Roll | None]
@@ -39,7 +46,8 @@ def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
             good[number] = part
         elif part is not None or not _has_nothing(said(number), parts, newest):
             missing.append(number)
-    return Count(good, tuple(missing))
+    came = [path for part in good.values() for path in part.files]
+    return Count(good, tuple(missing), parts.keys() == good.keys() and may_be_whole(set(came)))
 
 
 def _has_nothing(roll: Roll | None, parts: Mapping[int, Part], newest: int) -> bool:

@@ -140,6 +140,28 @@ def test_two_at_once_with_checkpoints_that_the_other_has_nothing_of_leave_none_w
         assert sorted(files(base / "to")) == ["step_0.pt", "step_1.pt"]
 
 
+def test_the_whole_grid_of_a_format_waits_for_nobody(
+    nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """The index names all data files: a fourth node, which never comes, can have none."""
+    said = [status(hand(run, f"{number}/4")) for number, run in enumerate(nodes)]
+    assert said == [{"step-100": "part"}, {"step-100": "part"}, {"step-100": "done"}]
+    assert files(tmp_path / "to") == DCP
+    assert complete(ckptctl, tmp_path / "to") == ["step-100"]
+
+
+def test_files_of_which_each_rank_has_one_are_waited_for(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    make_tree(nodes[1], {"step-100/rng_state_1.pth": torch_zip()}, age=7200)
+    make_tree(tmp_path / "node3/run", {"step-100/rng_state_3.pth": torch_zip()}, age=7200)
+    for number, run in enumerate(nodes):
+        assert status(hand(run, f"{number}/4")) == {"step-100": "part"}
+    assert files(tmp_path / "to") == {}
+    assert status(hand(tmp_path / "node3/run", "3/4")) == {"step-100": "done"}
+    assert "step-100/rng_state_3.pth" in files(tmp_path / "to")
+
+
 def test_a_node_whose_disk_is_not_mounted_is_no_node_without_files(
     hand: Callable[..., Done], tmp_path: Path, nodes: list[Path]
 ) -> None:
@@ -185,9 +207,8 @@ def test_what_no_format_knows_in_a_run_of_others_is_no_lack_of_it(
 
 
 def test_a_run_behind_a_link_is_no_lack_of_it(tmp_path: Path, ckptctl: Ckptctl) -> None:
-    whole = {"step-1/__0_0.distcp": SHARD, "step-1/.metadata": dcp_metadata({"__0_0.distcp": 4096})}
-    make_tree(tmp_path / "node0/all/llm", whole, age=7200)
-    make_tree(tmp_path / "elsewhere", {"step-1/__1_0.distcp": SHARD}, age=7200)
+    make_tree(tmp_path / "node0/all/llm", {"step-1/rank_0.pt": torch_zip()}, age=7200)
+    make_tree(tmp_path / "elsewhere", {"step-1/rank_1.pt": torch_zip()}, age=7200)
     (tmp_path / "node1/all").mkdir(parents=True)
     (tmp_path / "node1/all/llm").symlink_to(tmp_path / "elsewhere")
     for number in (1, 0):
@@ -209,8 +230,8 @@ def test_one_file_in_two_parts_is_one_if_equal(
 def test_one_file_that_differs_in_two_parts_is_a_conflict(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
-    make_tree(nodes[1], {"step-100/__1_0.distcp": b"y" * 4096})
-    set_age(nodes[1], 7000)
+    make_tree(nodes[1], {"step-100/__1_0.distcp": b"y" * 4096, "step-100/rng_state_1.pth": b"r"})
+    set_age(nodes[1], 7000)  # of random states there may be more, so that all three are waited for
     assert [hand(run, f"{n}/3").code for n, run in enumerate(nodes[:2])] == [0, 0]
     done = hand(nodes[2], "2/3")
     assert (done.code, status(done)) == (5, {"step-100": "conflict"})
