@@ -12,19 +12,21 @@ from ckptctl.errors import UsageError
 from ckptctl.report import Outcome
 from ckptctl.units import format_time
 
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+"""Without O_NONBLOCK a pipe that nobody reads would hang where it is opened; with it, that is ENXIO."""
+
 
 class ActionLog:
     """An open log file; opened before root is dropped, so that it may lie where root writes.
 
     A regular file, a character device (`/dev/stderr`), or a pipe that somebody reads.  What it
-    cannot take stops no action: `lost` tells of it in the end.
+    cannot take stops no action: `lost` tells of it in the end.  Where logrotate renames a file,
+    what has its name then is written on, so that a `watch` of weeks needs no signal.
     """
 
     def __init__(self, path: str, environ: Mapping[str, str], clock: Callable[[], int]) -> None:
         try:
-            # Without O_NONBLOCK a pipe that nobody reads would hang here; with it, that is ENXIO.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-            self._fd = os.open(path, flags, 0o644)
+            self._fd = os.open(path, _FLAGS, 0o644)
             mode = os.fstat(self._fd).st_mode
             os.set_blocking(self._fd, True)
         except OSError as error:
@@ -33,6 +35,7 @@ class ActionLog:
             os.close(self._fd)
             raise _refused(path, "it is neither a file nor a pipe")
         self._path = path
+        self._regular = stat.S_ISREG(mode)
         self._clock = clock
         self._job = environ.get("SLURM_JOB_ID")
         self._torn = False
@@ -61,9 +64,13 @@ class ActionLog:
             "bytes": outcome.bytes,
             "error": outcome.error,
         }
+        gone = self._follow()
         # What was cut off before must not take this line with it.
         data = b"\n" * self._torn + json.dumps(line).encode() + b"\n"
         self._lines += 1
+        if gone is not None:
+            self._miss(gone)
+            return
         try:
             written = os.write(self._fd, data)
         except OSError as error:
@@ -81,6 +88,28 @@ class ActionLog:
             f"--log-file: {self._path}: {self._missing:,} of {self._lines:,} lines could not be "
             f"written ({self._reason}); the actions themselves went on"
         )
+
+    def _follow(self) -> str | None:
+        """Write on in what has the path by now, as after logrotate.
+
+        Where that cannot be opened (root was dropped), what was renamed takes the lines, too; where
+        no file is left that anybody could read, return why.
+        """
+        held = os.fstat(self._fd)
+        try:
+            if not self._regular or os.path.samestat(held, os.stat(self._path)):
+                return None
+        except OSError:
+            pass  # nothing has its name: the file is made
+        try:
+            fd = os.open(self._path, _FLAGS, 0o644)
+        except OSError as error:
+            return None if held.st_nlink else error.strerror or str(error)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.dup2(fd, self._fd, inheritable=False)
+            self._torn = False
+        os.close(fd)
+        return None
 
     def _miss(self, reason: str) -> None:
         self._missing += 1
