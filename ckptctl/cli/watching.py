@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import typer
 
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, UsageError
+from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import NS
 from ckptctl.units import format_time
 from ckptctl.watcher import Watcher
@@ -46,6 +46,7 @@ class Loop:
     interval: float  # seconds
     _failures: int = 0
     _told: tuple[str, ...] = ()
+    _lost: str | None = None
 
     def run(self, once: Callable[[], Round]) -> None:
         """Go round until a signal comes; leave with its code.  UsageError ends it too."""
@@ -55,6 +56,7 @@ class Loop:
                 heard = [self.watcher.watch(root) for root in self.roots]
                 began = time.monotonic()
                 done = self._tried(once)
+                self._tell_of_log()
                 if signals.stopped():
                     break
                 looking = max(time.monotonic() - began - done.moving, 0.0)
@@ -87,6 +89,13 @@ class Loop:
                 self.say("all is well again")
             self._told = told
         return done
+
+    def _tell_of_log(self) -> None:
+        """Say where --log-file has lost more lines: nobody waits for the end to hear of it."""
+        lost = self.session.log.lost() if self.session.log is not None else None
+        if lost is not None and lost != self._lost:
+            self.session.say_error(PartialError(lost))
+        self._lost = lost
 
     def _rest(self, done: Round, looking: float, *, polled: bool) -> None:
         """Wait for the next thing to do."""

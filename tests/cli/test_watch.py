@@ -14,12 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer import Exit
 
 from ckptctl.cli.options import Common
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.signals import Signals
 from ckptctl.cli.watching import Loop, Round
 from ckptctl.errors import UsageError
 from ckptctl.formats._samples import torch_zip
+from ckptctl.report import Outcome
+from ckptctl.ui.log import ActionLog
 from ckptctl.watcher import Watcher, is_single
 from tests.cli.test_apply import left, tiers
 from tests.program import Ckptctl
@@ -146,6 +150,20 @@ def test_nothing_of_a_round_is_left_in_the_next() -> None:
     loop = Loop(Session(common=Common(quiet=True)), Watcher(), [], polled=True, interval=0)
     with pytest.raises(UsageError, match="enough"):
         loop.run(once)
+
+
+def test_lines_that_the_log_has_lost_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(common=Common(quiet=True), signals=Signals())
+    log = session.log = ActionLog("/dev/full", {}, lambda: 0)
+
+    def once() -> Round:
+        log.add("prune", "run", Outcome("a", "/run/a", "delete", "done", 1))
+        session.signals.arrived = signal.SIGTERM
+        return Round()
+
+    with pytest.raises(Exit):
+        Loop(session, Watcher(), [], polled=True, interval=0).run(once)
+    assert "1 of 1 lines" in capsys.readouterr().err
 
 
 def test_once_is_apply_and_nonsense_is_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:
