@@ -17,7 +17,7 @@ from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.syncing import rate_of
 from ckptctl.errors import CkptctlError, Interrupted, LockedError, PartialError, UsageError
 from ckptctl.flags import PolicyFlags
-from ckptctl.transfer.applied import Applied
+from ckptctl.transfer.applied import Applied, Part
 from ckptctl.transfer.throttle import Throttle, finishing, napping
 from ckptctl.ui.applying import applied_data, applied_lines
 from ckptctl.ui.data import error_data
@@ -114,11 +114,19 @@ def end(session: Session, done: Applied) -> None:
 
 
 def _say(session: Session, done: Applied, error: CkptctlError | None) -> None:
-    """Say on stderr what went wrong: stdout may go elsewhere."""
+    """Say on stderr what went wrong: stdout may go elsewhere, and cron asks for no exit code."""
     if error is not None:
         session.say_error(error)
-    elif done.errors:
-        names = [part.pruned.name for part in done.parts if part.error is not None]
-        names += [f"the tier {lost.tier}" for lost in done.lost]
-        them = ", ".join(dict.fromkeys(names))
+        return
+    amiss = [part.pruned.name for part in done.parts if _amiss(part, session.common)]
+    amiss += [f"the tier {lost.tier}" for lost in done.lost]
+    amiss += [problem.text for problem in done.problems if problem.code == "no-such-run"]
+    if amiss:
+        them = ", ".join(dict.fromkeys(amiss))
         session.say_error(PartialError(f"not everything could be done: {them}"))
+
+
+def _amiss(part: Part, common: Common) -> bool:
+    """Whether there is something to say of a run; a lock of another process is none with -q."""
+    silent = LockedError if common.quiet else ()
+    return part.unfinished or any(not isinstance(error, silent) for error in part.errors)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from ckptctl.formats._samples import torch_zip
 from tests.program import Ckptctl
 from tests.saved import save, steps_left, touch
 from tests.servers import faulty
@@ -156,6 +157,17 @@ def test_one_run_that_fails_stops_no_other(tmp_path: Path, ckptctl: Ckptctl) -> 
     assert "slow/llm-a: is neither a directory nor a checkpoint" in alone.stderr
 
 
+def test_what_is_left_undone_is_told_on_stderr_too(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    """Cron mails what is printed and asks for no exit code; where stdout goes to a file, nobody reads it."""
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
+    save(tmp_path / "slow" / "llm", {4: None})
+    (tmp_path / "slow" / "llm" / "step_4.pt").write_bytes(torch_zip({"data/1": b"another"}))
+    done = ckptctl("apply", "-c", config, "-q")
+    assert "conflict" in done.stdout
+    assert (done.code, done.stderr) == (5, "ckptctl: not everything could be done: llm\n")
+
+
 def test_a_tier_that_is_not_there_is_never_made(tmp_path: Path, ckptctl: Ckptctl) -> None:
     config = tiers(tmp_path)
     save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
@@ -186,6 +198,9 @@ def test_a_lock_of_another_is_left_to_it(tmp_path: Path, ckptctl: Ckptctl) -> No
     assert {run["error"]["code"] for run in both.json["runs"] if run["error"]} == {3}
     assert left(tmp_path)["fast"] == [1, 2, 3, 4]
     assert left(tmp_path, "llm-b")["slow"] == [2, 3, 4]
+    both = ckptctl("apply", "-c", config, "-q")
+    assert (both.code, "locked" in both.stdout, both.stderr) == (5, True, "")
+    assert "not everything could be done: llm\n" in ckptctl("apply", "-c", config).stderr
     for place in places:
         os.close(place)
     assert ckptctl("apply", "-c", config, "-q").code == 0
