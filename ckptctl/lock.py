@@ -48,6 +48,26 @@ def started(pid: int) -> str:
     return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
 
 
+def is_gone(pid: int, began: object) -> bool:
+    """Whether a process of this host that started then is gone.
+
+    `/proc` may hide the processes of other users, as clusters like it (`hidepid`, and systemd's
+    `ProtectProc`): one of which nothing is seen lives while it can be asked for a signal.
+    """
+    seen = started(pid)
+    if seen:
+        return seen != began
+    if pid <= 0:  # the ids of groups
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 def this_host() -> dict[str, str]:
     """Return what tells this host, its boot, and its view of process ids from any other."""
     try:
@@ -207,7 +227,7 @@ class Lock:
         pid = holder.get("pid")
         if not isinstance(pid, int) or any(holder.get(key) != value for key, value in here.items()):
             return False
-        return started(pid) != holder.get("started")
+        return is_gone(pid, holder.get("started"))
 
     def lives(self) -> bool:
         """Whether somebody holds it, and is not known to be dead.  Raises OSError."""

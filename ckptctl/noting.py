@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ckptctl.lock import started, this_host
+from ckptctl.lock import is_gone, started, this_host
 from ckptctl.model import NS, Checkpoint, Hold
 from ckptctl.records import Doom, Promotion, Record
 
@@ -137,4 +137,4 @@ def _dead(process: str) -> bool:
     """Whether a process of this very host is gone; of another host nobody here can tell."""
     here = "/".join((*this_host().values(), ""))
     pid, _, began = process.removeprefix(here).partition("/")
-    return process.startswith(here) and pid.isdecimal() and started(int(pid)) != began
+    return process.startswith(here) and pid.isdecimal() and is_gone(int(pid), began)

@@ -64,6 +64,21 @@ def test_a_reused_process_id_is_not_taken_for_its_holder(tmp_path: Path) -> None
     lock.release()
 
 
+def test_a_process_of_another_user_that_proc_hides_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `hidepid=2`, which login nodes have; process 1 is always there, and not ours."""
+    holder(tmp_path, pid=1, started="7")
+    monkeypatch.setattr("ckptctl.lock.started", lambda _: "")
+    with pytest.raises(LockedError, match="process 1 on"):
+        Lock(store(tmp_path), time.time_ns).acquire()
+    (tmp_path / "lock").unlink()
+    holder(tmp_path, pid=dead_pid())
+    lock = Lock(store(tmp_path), time.time_ns)
+    lock.acquire()
+    lock.release()
+
+
 @pytest.mark.parametrize(
     "elsewhere", [{"host": "node7"}, {"boot": "another"}, {"namespace": "pid:[1]"}]
 )
