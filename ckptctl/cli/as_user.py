@@ -39,6 +39,7 @@ def _import_all() -> None:
         "importlib.resources",
         "encodings.raw_unicode_escape",
         "encodings.ascii",
+        "encodings.utf_8_sig",  # of a configuration
         "concurrent.futures.thread",
     ):
         importlib.import_module(name)
