@@ -21,6 +21,7 @@ from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_points import near_side, pointed
 from ckptctl.cli.sync_results import Results, ended
+from ckptctl.coming import FOLDER
 from ckptctl.config import Config
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
@@ -181,8 +182,9 @@ class SyncRun:
         self, cargoes: Sequence[Cargo], destination: Destination | None, choice: Choice
     ) -> None:
         """Tell what would be done."""
+        begun = _begun(destination)
         for cargo in cargoes:
-            task = task_of(cargo, destination, frozenset())
+            task = task_of(cargo, destination, begun)
             if self._torn(task, choice):
                 continue
             status, text = _OUTLOOK.get(task.pair, (Status.PLANNED, None))
@@ -241,6 +243,16 @@ class SyncRun:
                 continue
             if not self._torn(task, choice):
                 shipper.ship(task, destination)
+
+
+def _begun(there: Destination | None) -> frozenset[str]:
+    """Return the notes of what is on its way to a destination that nobody has locked.  Raises OSError."""
+    if there is None:
+        return frozenset()
+    for place in there.dirs.holding(FOLDER)[:1]:
+        with closing(there.dirs.open(place)) as state:
+            return begun_in(state)
+    return frozenset()
 
 
 _OUTLOOK = {

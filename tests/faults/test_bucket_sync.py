@@ -83,6 +83,8 @@ def test_at_every_request(
             assert "last_checkpoint" not in now or "step_2.pt" in whole
         if how != "kill":
             assert (died.code == 0) <= (now == here), (nth, died.stdout, died.stderr)
+        dry = ckptctl("sync", run, f"{s3.url}/{to}", *options(s3), "--json", "-n")
+        assert dry.code == 0, (nth, dry.stdout, dry.stderr)
         again = sync(ckptctl, run, s3, to, "kill", 0)
         assert again.code == 0, (nth, again.stdout, again.stderr)
         assert keys(s3, to) == here, nth
