@@ -74,7 +74,7 @@ class Trash:
 class Copied:
     """What a tier that is copied from still owes, of the checkpoints that its `copy` chooses.
 
-    In the backlog is what the next tier does not hold proven; a conflict is none of it, and what
+    In the backlog is what `apply` would copy; a conflict that it would meet is none of it, and what
     cannot be seen is neither.
     """
 
@@ -88,17 +88,35 @@ class Copied:
     unreachable: tuple[str, ...]  # tiers
 
 
-def copied_of(run: Run, chosen: Collection[str], to: str, required: int) -> Copied:
-    """Return how far the chosen checkpoints (members) of a run are copied, which was seen already."""
+def unlike_on(run: Run, tier: str) -> frozenset[str]:
+    """Return the members of which a tier seems to hold another one, that a newer one does not just replace."""
+    return frozenset(
+        c.member
+        for c in run.checkpoints
+        if not c.named and any((lack.tier, lack.code) == (tier, "differs") for lack in c.lacks)
+    )
+
+
+def copied_of(
+    run: Run,
+    chosen: Collection[str],
+    to: str,
+    required: int,
+    owed: Collection[str],
+    conflicts: Collection[str],
+) -> Copied:
+    """Return how far the chosen checkpoints of a run are copied, which was seen already.
+
+    `owed` and `conflicts` are what a round of copies would send, and what it would leave; all are members.
+    """
     asked = [c for c in run.checkpoints if c.member in chosen]
-    codes = {c.member: {lack.tier: lack.code for lack in c.lacks}.get(to) for c in asked}
-    behind = [c for c in asked if codes[c.member] in {"absent", "unproven"}]
+    behind = [c for c in asked if c.member in owed]
     return Copied(
         to=to,
         required=required,
         backlog=len(behind),
         backlog_bytes=sum(c.bytes for c in behind),
-        conflicts=sum(code == "differs" for code in codes.values()),
+        conflicts=sum(c.member in conflicts for c in asked),
         proven=sum(len(c.copies) for c in asked),
         missing=sum(max(required - len(c.copies), 0) for c in asked),
         unreachable=tuple(

@@ -67,6 +67,11 @@ class LifeRun:
             to = policy.copy_to if policy else None
             self.parts.append(Part(tier=ground.tier.name, pruned=pruned, copied=synced, copy_to=to))
 
+    def planned(self, tier: str) -> SyncedRun | None:
+        """Return what a dry run says of the copies from one tier; None where none can be made."""
+        ground = self._ground(tier)
+        return None if ground is None else self._copied(ground)
+
     def _note_damage(self, ground: Ground, done: SyncedRun) -> None:
         """Let it be recorded that what could not be copied is damaged: it is no copy of anything."""
         there = ground.there(self.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -15,16 +16,28 @@ from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.run_by_run import Place, Read, read_places
 from ckptctl.cli.runtime import Session
-from ckptctl.config import Config, policy_for
+from ckptctl.config import policy_for
 from ckptctl.deletion.trash import GONE, INFO, TRASH, entries
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
-from ckptctl.health import Copied, Disk, Health, Level, Limits, Trash, copied_of, health_of, worst
+from ckptctl.health import (
+    Copied,
+    Disk,
+    Health,
+    Level,
+    Limits,
+    Trash,
+    copied_of,
+    health_of,
+    unlike_on,
+    worst,
+)
 from ckptctl.listing import Folder
 from ckptctl.model import Problem, Run
 from ckptctl.report import Report, RunReport, verdict
 from ckptctl.statedir import find_state
 from ckptctl.stores import is_local
 from ckptctl.stores.local import LocalStore
+from ckptctl.transfer.outcome import Status
 from ckptctl.ui import words
 from ckptctl.ui.data import error_data
 from ckptctl.ui.health import (
@@ -34,6 +47,7 @@ from ckptctl.ui.health import (
     status_table,
     unknown_line,
 )
+from ckptctl.ui.progress import Progress
 from ckptctl.ui.prometheus import prometheus_text
 
 
@@ -113,7 +127,11 @@ def _status(
         progress.started("listing")
         places = read_places(session, locations or _tiers(session))
         places = [with_copies_of(session, place, near=False) for place in places]
-    runs = [_health(session, limits, read) for place in places for read in place.runs]
+        reads = [read for place in places for read in place.runs]
+        runs = [
+            replace(_health(session, limits, read), copied=_copied(session, places, read, progress))
+            for read in reads
+        ]
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
     _end(session, limits, places, runs)
@@ -143,17 +161,33 @@ def _health(session: Session, limits: Limits, read: Read) -> Health:
         error=read.error,
     )
     tier = place[0].name if place else None
-    return replace(health, tier=tier, copied=_copied(session, config, run))
+    return replace(health, tier=tier)
 
 
-def _copied(session: Session, config: Config | None, run: Run) -> Copied | None:
+def _copied(
+    session: Session, places: Sequence[Place], read: Read, progress: Progress
+) -> Copied | None:
     """Return how far a run is copied; None where its tier is not copied from."""
-    policy = policy_for(config, run.name, run.location)
-    if policy is None or policy.copy_to is None:
+    run = read.run
+    config = session.config_of(read.location)
+    policy = policy_for(config, run.name, run.location) if config and run else None
+    if run is None or config is None or policy is None or policy.copy_to is None:
         return None
-    context = session.context(policy.settle_ns, policy.await_metric_ns)
-    members = chosen(run, policy.copy, context)
-    return copied_of(run, members, policy.copy_to, needed(policy))
+    from ckptctl.cli.owing import Owing, members  # noqa: PLC0415 - it loads all that copies
+
+    owed = Owing(session, config, places, progress).owed(read)
+    conflicts = members(owed, Status.CONFLICT)
+    if policy.on_conflict == "stop":
+        # Of the same sizes: only reading them is sure, and all that a listing tells is that they differ.
+        conflicts |= unlike_on(run, policy.copy_to)
+    return copied_of(
+        run,
+        chosen(run, policy.copy, session.context(policy.settle_ns, policy.await_metric_ns)),
+        policy.copy_to,
+        needed(policy),
+        owed=members(owed, Status.PLANNED) - conflicts,
+        conflicts=conflicts,
+    )
 
 
 def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:

@@ -335,3 +335,22 @@ def test_parts_of_several_nodes_are_neither_deleted_nor_copied(
         assert done.code == 2
         assert "per_node" in done.stderr
     assert here.left == [1, 2, 3, 4, 5]
+
+
+def test_status_tells_the_conflict_and_the_backlog_that_apply_meets(
+    tmp_path: Path, ckptctl: Ckptctl, s3: Place
+) -> None:
+    """Apply goes by what is there now, whatever was noted, and copies nothing to delete it at once."""
+    slow = f"{{url: '{s3.url}', storage_options: {json.dumps(s3.options)}}}"
+    here = life(tmp_path, ckptctl, fast="keep: [{last: 5}], copy_to: slow", urls={"slow": slow})
+    assert here("apply").code == 0  # the bucket keeps the last one
+    idle = here("status", "--json").json["runs"][0]["copies"]
+    assert (idle["backlog"]["checkpoints"], idle["conflicts"]) == (0, 0)
+    s3.put("llm/step_5.pt", OTHER + b"and more")
+    for where in ((), (here.run,)):
+        found = here("status", *where, "--json").json["runs"][0]["copies"]
+        assert (found["backlog"]["checkpoints"], found["conflicts"]) == (0, 1)
+    for more in (("-n",), ()):
+        done = here("apply", "--json", *more)
+        assert done.code == 5
+        assert [r["status"] for r in done.json["results"] if r["action"] == "copy"] == ["conflict"]
