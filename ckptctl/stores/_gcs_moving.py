@@ -107,6 +107,11 @@ class GcsIncoming:
                 tried += 1
                 ask = True
 
+    def land(self) -> None:
+        """Wait for all but the last bytes, which make it an object.  OSError."""
+        if self._flying is not None and self._buffer:
+            self._flying.result()
+
     def finish(self) -> Entry:
         """Send the rest; return the entry.  OSError (EIO) where the object is not what was sent."""
         try:

@@ -69,6 +69,9 @@ class LocalIncoming:
             self.offset += count
             block = block[count:]
 
+    def land(self) -> None:
+        """Do nothing: it was written already."""
+
     def finish(self) -> Entry:
         """Make it durable.  OSError where it has not the size that was announced."""
         try:

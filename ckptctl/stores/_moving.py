@@ -21,6 +21,9 @@ class Incoming(Protocol):
     def write(self, block: memoryview) -> None:
         """Add the next bytes, of any number; the caller may reuse the buffer at once."""
 
+    def land(self) -> None:
+        """Wait until what was written is there, as far as the store can hold it back: `finish` is short then."""
+
     def finish(self) -> Entry:
         """End the file, which is durable and seen from then on; return its entry as it is there.
 

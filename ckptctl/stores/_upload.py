@@ -118,6 +118,13 @@ class S3Incoming:
         self._parts[number] = part
         self._matched &= part.proven
 
+    def land(self) -> None:
+        """Send the rest and wait for all parts.  OSError of any part."""
+        if self._buffer:
+            self._send()
+        while self._flying:
+            self._landed()
+
     def finish(self) -> Entry:
         """Send the rest and make an object of the parts; return its entry as it is there.
 
@@ -128,10 +135,7 @@ class S3Incoming:
                 raise OSError(
                     errno.EIO, f"has {self.offset} bytes rather than {self._size}", self._key
                 )
-            if self._buffer:
-                self._send()
-            while self._flying:
-                self._landed()
+            self.land()
             told = self._uploads.end(self._key, self.token, self._parts, self._ended)
             entry = self._head(self._key)
         finally:

@@ -59,12 +59,18 @@ class Sender:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(
-        self, pieces: Iterable[Piece], target: Store, at: Callable[[str], str], notes: Notes
+        self,
+        pieces: Iterable[Piece],
+        target: Store,
+        at: Callable[[str], str],
+        notes: Notes,
+        last: Callable[[], None] | None = None,
     ) -> dict[str, Sent]:
         """Send pieces side by side; return what became of each, by its path at the destination.
 
-        `at` says where in `target` a piece goes.  Raises Stopped, DroppedError, VanishedError or
-        OSError as soon as one of them fails; what was sent is noted.
+        `at` says where in `target` a piece goes; `last` is called before one that was read gets its
+        name, and what it raises leaves the piece without.  Raises Stopped, DroppedError,
+        VanishedError or OSError as soon as one of them fails; what was sent is noted.
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only who copies needs it
 
@@ -74,7 +80,7 @@ class Sender:
             if failed:
                 return None
             try:
-                return piece.target, self.send_one(piece, target, at(piece.target), notes)
+                return piece.target, self.send_one(piece, target, at(piece.target), notes, last)
             except BaseException as error:  # noqa: BLE001 - raised again below, by the caller's thread
                 failed.append(error)
                 return None
@@ -99,7 +105,14 @@ class Sender:
             raise failed[0]
         return dict(filter(None, done))
 
-    def send_one(self, piece: Piece, target: Store, at: str, notes: Notes) -> Sent:
+    def send_one(
+        self,
+        piece: Piece,
+        target: Store,
+        at: str,
+        notes: Notes,
+        last: Callable[[], None] | None = None,
+    ) -> Sent:
         """Send one piece, unless it is noted that it was and it is still there."""
         if (before := notes.sent(piece)) is not None:
             there = target.stat(at)
@@ -109,9 +122,12 @@ class Sender:
         sent = None if notes.token(piece) else self._copied(piece, target, at)
         if sent is None:
             try:
-                sent = self._stream(piece, target, at, notes)
+                sent = self._stream(piece, target, at, notes, last)
             except _UnlikeError:  # once more, from the beginning
-                sent = self._stream(piece, target, at, None)
+                sent = self._stream(piece, target, at, None, last)
+        elif last is not None:
+            with _taken_back(target, at, sent.entry):
+                last()
         notes.finished(piece, sent)
         return sent
 
@@ -147,7 +163,14 @@ class Sender:
         both = here.keys() & there.keys()
         return bool(both) and all(here[name] == there[name] for name in both)
 
-    def _stream(self, piece: Piece, target: Store, at: str, notes: Notes | None) -> Sent:
+    def _stream(
+        self,
+        piece: Piece,
+        target: Store,
+        at: str,
+        notes: Notes | None,
+        last: Callable[[], None] | None,
+    ) -> Sent:
         """Read, hash and write one file; then prove what was written."""
         from blake3 import blake3  # noqa: PLC0415 - only who copies needs it
 
@@ -165,6 +188,9 @@ class Sender:
             digest = hasher.hexdigest()
             if piece.digest not in {None, digest}:
                 raise _damaged(piece)
+            if last is not None:
+                incoming.land()
+                last()
             entry = incoming.finish()
             ended = True
         except (DroppedError, VanishedError):

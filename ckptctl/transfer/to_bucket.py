@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
@@ -52,9 +53,13 @@ class BucketDelivery:
         sender.refuse_changed(cargo)
         self.quay.check()
         for path in cargo.late:
+            # Its upload may take hours, and the source is looked at once more when that is over.
+            last = partial(sender.refuse_changed, cargo) if path == cargo.late[-1] else None
             if path in payload:
-                sent |= sender.send([payload[path]], run, str, notes)
+                sent |= sender.send([payload[path]], run, str, notes, last)
             elif path in cargo.made:
+                if last is not None:
+                    last()
                 sent[path] = written(self.quay, path, cargo.made[path])
         return sent
 

@@ -13,13 +13,18 @@ from ckptctl.formats._samples import torch_zip
 from ckptctl.records import file_name
 from ckptctl.stores import open_store
 from ckptctl.transfer.notes import note_name
+from tests.cli.test_buckets import options
 from tests.program import Ckptctl, Done
+from tests.servers import faulty
 from tests.servers.fake_gcs import FakeGcs
+from tests.servers.faulty import Answer, Forward, Request, Rule
 from tests.servers.seaweed import GUEST, Seaweed
-from tests.stores.places import place
+from tests.stores.places import Place, place
 from tests.trees import make_tree, read_tree, set_age
 
 STATE = ".ckptctl"
+LARGE = 17 * 2**20
+"""Bytes that go in parts."""
 SOME = ("lightning-link", "orbax", "torch-dcp")
 """Of the corpus; `pytest --every-moment` takes all of it."""
 
@@ -151,6 +156,27 @@ def test_nothing_of_an_older_save_comes_along_with_a_newer_one(
         assert done.code == 5
         assert "step_1/b.pt" in done.json["results"][0]["error"]
         assert left == {"step_1/b.pt"}
+
+
+@pytest.mark.parametrize("how", ["renamed", "replaced"])
+def test_a_large_file_that_goes_while_it_is_sent_is_not_published(
+    tmp_path: Path, ckptctl: Ckptctl, s3: Place, how: str
+) -> None:
+    run = make_tree(tmp_path / "run", {"step_1.pt": torch_zip({"data/1": bytes(LARGE)})}, age=7200)
+
+    def goes(request: Request, forward: Forward) -> Answer:
+        (run / "step_1.pt").rename(run / "other")
+        if how == "replaced":
+            make_tree(run, {"step_1.pt": torch_zip()}, age=7200)
+        return forward(request)
+
+    with faulty.before(s3.port) as proxy:
+        proxy.rules.append(Rule(fits="partNumber=2", act=goes, times=1))
+        done = ckptctl("sync", run, f"{s3.url}/run", *options(s3.through(proxy)), "--json")
+    assert done.code == 5, done.stdout
+    assert "saved anew meanwhile" in done.json["results"][0]["error"]
+    assert s3.open().stat("run/step_1.pt") is None
+    assert not list(s3.open().unfinished())
 
 
 def store_options(env: dict[str, str]) -> dict[str, object]:
