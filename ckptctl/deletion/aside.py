@@ -10,8 +10,15 @@ from ckptctl.rules.guards import alone
 _GRACE_NS = 7 * 24 * 3600 * NS
 """How long it can be brought back, unless a policy says so."""
 
-_KEEP = frozenset({"pinned", "aliased", "held"})
-"""What somebody has asked to keep makes no room; that it is the newest says nothing here."""
+_KEEP = frozenset({"pinned", "aliased", "held", "saving"})
+"""What somebody has asked to keep, or is at, makes no room; that it is the newest says nothing here."""
+
+
+def kept(checkpoint: Checkpoint, now_ns: int) -> str | None:
+    """Return why a checkpoint makes no room, None where it does."""
+    asked = alone(checkpoint, Context(now_ns))
+    reason = next((reason.text for reason in asked if reason.rule in _KEEP), None)
+    return None if reason is None else f"it is kept: {reason}"
 
 
 def set_aside(
@@ -21,10 +28,8 @@ def set_aside(
 
     On a disk it goes to the trash; in a bucket, where nothing can be moved, it is deleted.
     """
-    asked = alone(checkpoint, Context(now_ns))
-    kept = next((reason.text for reason in asked if reason.rule in _KEEP), None)
-    if kept is not None:
-        return f"it is kept: {kept}"
+    if (why := kept(checkpoint, now_ns)) is not None:
+        return why
     if deleter.postpones == "trash":
         grace = Grace(number, now_ns, now_ns + (grace_ns or _GRACE_NS))
         done = deleter.postpone([checkpoint], frozenset(), grace)

@@ -32,15 +32,26 @@ class Quay:
         return Notes(self.state, member, self.clock(), at_once=at_once, file=file)
 
 
+class NoRoomError(Exception):
+    """What has the name of a copy cannot be taken away."""
+
+
+Room = Callable[[], None]
+"""Takes away what has the name of a copy.  NoRoomError, LockedError, OSError."""
+
+
 class Delivery(Protocol):
     """How a checkpoint comes to a destination."""
 
-    def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
+    def deliver(
+        self, cargo: Cargo, sender: Sender, *, over: bool, room: Room | None = None
+    ) -> Mapping[str, Sent]:
         """Copy a checkpoint, which appears there whole or not at all; return what was sent.
 
-        With `over` it takes the place of an older copy of itself.  Raises OSError, Stopped; what
-        was sent stays for the next call, unless the source is another by now (VanishedError) or
-        damaged (DroppedError).
+        With `over` it takes the place of an older copy of itself.  Where another one has its name,
+        `room` is called once all of the copy is there and the source was looked at for the last
+        time.  Raises OSError, NoRoomError, Stopped; what was sent stays for the next call, unless
+        the source is another by now (VanishedError) or damaged (DroppedError).
         """
 
 

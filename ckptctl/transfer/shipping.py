@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
+from ckptctl.deletion.aside import kept
 from ckptctl.errors import LockedError, UnreadableError
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
@@ -13,7 +15,7 @@ from ckptctl.model import Checkpoint
 from ckptctl.recording import Recorder
 from ckptctl.remembering import said_of
 from ckptctl.transfer.cargo import Cargo
-from ckptctl.transfer.delivery import Quay, manifest_of, noted_of
+from ckptctl.transfer.delivery import NoRoomError, Quay, Room, manifest_of, noted_of
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
 from ckptctl.transfer.notes import Sent, note_name
@@ -111,11 +113,11 @@ class Shipper:
             return self._conflict(task, destination)
         return self._sent(task, cargo, over=how is Pair.OLDER)
 
-    def _sent(self, task: Task, cargo: Cargo, *, over: bool) -> Shipped:
+    def _sent(self, task: Task, cargo: Cargo, *, over: bool, room: Room | None = None) -> Shipped:
         self.wrote = True
         on_disk = self.quay.run.able.rename
         delivery = (DiskDelivery if on_disk else BucketDelivery)(self.quay)
-        sent = delivery.deliver(cargo, self.sender, over=over)
+        sent = delivery.deliver(cargo, self.sender, over=over, room=room)
         self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         if isinstance(delivery, BucketDelivery):
             delivery.settle(cargo)
@@ -134,10 +136,17 @@ class Shipper:
             )
         if task.there.checkpoint is None:
             return self._told(task, Status.CONFLICT, f"{text}: move it away yourself")
-        self.wrote = True
-        if (why := self.set_aside(task.there.checkpoint)) is not None:
+        if (why := kept(task.there.checkpoint, self.quay.clock())) is not None:
             return self._told(task, Status.CONFLICT, f"{text}: {why}")
-        return self._sent(task, task.cargo, over=False)
+        try:
+            room = partial(self._make_room, task.there.checkpoint)
+            return self._sent(task, task.cargo, over=False, room=room)
+        except NoRoomError as error:
+            return self._told(task, Status.CONFLICT, f"{text}: {error}")
+
+    def _make_room(self, one: Checkpoint) -> None:
+        if (why := self.set_aside(one)) is not None:
+            raise NoRoomError(why)
 
     def _beside(self, task: Task, destination: Destination) -> Shipped:
         """Copy it as NAME~2, or under the first such name that is free or has this very copy."""

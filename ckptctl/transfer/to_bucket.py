@@ -11,7 +11,7 @@ from functools import partial
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
 from ckptctl.transfer.cargo import Cargo
-from ckptctl.transfer.delivery import Quay
+from ckptctl.transfer.delivery import Quay, Room
 from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.small import write_sidecars, written
@@ -23,9 +23,13 @@ class BucketDelivery:
 
     quay: Quay
 
-    def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
+    def deliver(
+        self, cargo: Cargo, sender: Sender, *, over: bool, room: Room | None = None
+    ) -> Mapping[str, Sent]:
         """Send payload, sidecars, then what makes it a checkpoint."""
         _refuse_undecodable(cargo)
+        if room is not None:
+            room()
         notes = self.quay.notes(cargo.member)
         old = self._older(cargo) if over and len(cargo.pieces) > 1 else {}
         for path, entry in old.items():

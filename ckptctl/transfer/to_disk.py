@@ -17,7 +17,7 @@ from ckptctl.reading import VanishedError
 from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo
-from ckptctl.transfer.delivery import Quay
+from ckptctl.transfer.delivery import NoRoomError, Quay, Room
 from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.small import parent_of, write_sidecars, written
@@ -32,7 +32,9 @@ class DiskDelivery:
 
     quay: Quay
 
-    def deliver(self, cargo: Cargo, sender: Sender, *, over: bool) -> Mapping[str, Sent]:
+    def deliver(
+        self, cargo: Cargo, sender: Sender, *, over: bool, room: Room | None = None
+    ) -> Mapping[str, Sent]:
         """Stage a checkpoint, prove it, and give it its name."""
         state, run = self.quay.state, self.quay.run
         assert isinstance(state, LocalStore)  # noqa: S101 - a directory's state lies on its file system
@@ -55,13 +57,15 @@ class DiskDelivery:
                     _tidy(left, staged)
                 sender.refuse_changed(cargo)
                 self.quay.check()
+                if room is not None:
+                    room()
                 sent = {**sent, **write_sidecars(cargo, sender, self.quay)}
                 for path in _names(cargo):
                     if path not in named:
                         _publish(staged, run, path, over=over)
-                for path in cargo.made.keys() - left.made.keys():
-                    sent[path] = written(self.quay, path, cargo.made[path])
-        except (DroppedError, VanishedError):
+                made = cargo.made.keys() - left.made.keys()
+                sent |= {path: written(self.quay, path, cargo.made[path]) for path in made}
+        except (DroppedError, NoRoomError, VanishedError):
             self._forget(state, notes, stage)
             raise
         except OSError as error:

@@ -197,6 +197,39 @@ def test_what_is_pinned_there_meanwhile_is_not_replaced(
     assert (there / "step_2.pt").read_bytes() == content
 
 
+def test_what_is_being_saved_is_not_replaced_and_replaces_nothing(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    there = tmp_path / "there"
+    content = another(there)
+    meddling = ("tests.faults.meddling",)
+    done = ckptctl(
+        str(run),
+        "sync",
+        run,
+        there,
+        "--overwrite",
+        "--json",
+        env={"MEDDLE": "save"},
+        module=meddling,
+    )
+    assert done.code == 5
+    assert statuses(done) == {"step_3": "done", "step_2": "failed", "step_1": "done"}
+    assert (there / "step_2.pt").read_bytes() == content
+    set_age(run / "step_2.pt", 3600)
+    half = content[:-30]
+    (there / "step_2.pt").write_bytes(half)
+    done = ckptctl("sync", run, there, "--overwrite", "--json")
+    assert statuses(done) == {"step_3": "equal", "step_2": "conflict", "step_1": "equal"}
+    assert (
+        "still" in done.json["results"][1]["error"] or "changed" in done.json["results"][1]["error"]
+    )
+    assert (there / "step_2.pt").read_bytes() == half
+    set_age(there / "step_2.pt", 3600)
+    assert ckptctl("sync", run, there, "--overwrite").code == 0
+    assert (there / "step_2.pt").read_bytes() == (run / "step_2.pt").read_bytes()
+
+
 def test_what_is_no_checkpoint_there_is_never_replaced(
     tmp_path: Path, ckptctl: Ckptctl, run: Path
 ) -> None:
