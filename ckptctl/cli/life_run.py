@@ -104,7 +104,7 @@ class LifeRun:
         where = to.to(self.path)
         try:
             meant = self._wanted(*there, policy)
-            wish = replace(self.wish, members=meant)
+            wish = replace(self.wish, members=meant, of_config=True)
             done = SyncRun(
                 self.session, None, self.flags, *there, where, wish, self.throttle, self.progress
             ).synced()

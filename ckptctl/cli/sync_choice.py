@@ -35,6 +35,9 @@ class Wish:
     dry_run: bool = False
     verify: bool = True
     jobs: int = 2
+    of_config: bool = (
+        False  # a round of the configuration, whose command has no flags for conflicts
+    )
     own_state: bool = False  # the destination has its own, wherever --state-dir is
     finish_seconds: float = 0.0  # that a signal leaves to the checkpoint in hand
 

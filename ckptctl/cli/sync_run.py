@@ -28,13 +28,14 @@ from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
-from ckptctl.model import Run
+from ckptctl.model import Checkpoint, Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
 from ckptctl.stores._base import Store
 from ckptctl.survey import Reading, Survey, again, name_of, path_of, read_run, run_store, state_dirs
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.carrying import carry
+from ckptctl.transfer.conflict import BY_FLAGS, outlook
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.destination import (
     Destination,
@@ -99,7 +100,7 @@ class SyncRun:
         meant = self._meant(policy, reading)
         far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
         if self.wish.dry_run:
-            self._planned(meant.cargoes, far.look(), meant.choice)
+            self._planned(meant, far.look(), self._on_conflict(policy))
         elif meant.cargoes or far.look() is not None:
             self._carried_out(meant, far, policy)
 
@@ -178,17 +179,29 @@ class SyncRun:
                 continue
             yield loader.cargo(checkpoint, manifest)
 
-    def _planned(
-        self, cargoes: Sequence[Cargo], destination: Destination | None, choice: Choice
-    ) -> None:
+    def _planned(self, meant: _Meant, destination: Destination | None, on_conflict: str) -> None:
         """Tell what would be done."""
-        begun = _begun(destination)
-        for cargo in cargoes:
+        begun, now_ns = _begun(destination), self.session.clock()
+        for cargo in meant.cargoes:
             task = task_of(cargo, destination, begun)
-            if self._torn(task, choice):
+            if self._torn(task, meant.choice):
                 continue
-            status, text = _OUTLOOK.get(task.pair, (Status.PLANNED, None))
-            self._results.tell(cargo.checkpoint, status, text)
+            way_out = self._way_out(cargo.checkpoint)
+            told = outlook(task.there, task.pair, on_conflict, now_ns, way_out)
+            self._results.tell(cargo.checkpoint, *told)
+
+    def _on_conflict(self, policy: Policy) -> str:
+        return self.wish.on_conflict or policy.on_conflict
+
+    def _way_out(self, checkpoint: Checkpoint) -> str:
+        """Return what the user can do where something else has the name of a copy."""
+        if not self.wish.of_config or self.session.config is None:
+            return BY_FLAGS
+        import shlex  # noqa: PLC0415 - few need it
+
+        call = ["ckptctl", "sync", self.path, self.to, "--name", checkpoint.name]
+        text = shlex.join([*call, "--config", self.session.config.file, "--overwrite"])
+        return f"`{text}` replaces it, with `--on-conflict both` both are kept"
 
     def _shipper(
         self, source: Store, root: Store, applier: Applier, far: FarEnd, policy: Policy
@@ -211,7 +224,8 @@ class SyncRun:
             ),
             recorder=applier.recorder(),
             sender=sender,
-            on_conflict=self.wish.on_conflict or policy.on_conflict,
+            on_conflict=self._on_conflict(policy),
+            way_out=self._way_out,
             set_aside=lambda one: far.set_aside(one, applier, policy.grace_ns),
             seconds=time.monotonic,
             log=self._results.heard,
@@ -253,10 +267,3 @@ def _begun(there: Destination | None) -> frozenset[str]:
         with closing(there.dirs.open(place)) as state:
             return begun_in(state)
     return frozenset()
-
-
-_OUTLOOK = {
-    Pair.EQUAL: (Status.EQUAL, None),
-    Pair.OTHER: (Status.CONFLICT, "another one has this name there"),
-    Pair.UNSURE: (Status.PLANNED, "its bytes would be compared with those there"),
-}

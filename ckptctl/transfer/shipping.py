@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ckptctl.deletion.aside import kept
 from ckptctl.errors import LockedError, UnreadableError
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
@@ -15,6 +14,7 @@ from ckptctl.model import Checkpoint
 from ckptctl.recording import Recorder
 from ckptctl.remembering import said_of
 from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.conflict import BY_FLAGS, conflict
 from ckptctl.transfer.delivery import NoRoomError, Quay, Room, manifest_of, noted_of
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
@@ -74,6 +74,7 @@ class Shipper:
     set_aside: SetAside
     seconds: Callable[[], float]
     log: Callable[[Shipped], None]
+    way_out: Callable[[Checkpoint], str] = lambda _: BY_FLAGS
     begun: frozenset[str] = frozenset()
     wrote: bool = False  # what is there may be other than it was seen before
 
@@ -124,25 +125,18 @@ class Shipper:
         return self._told(task, Status.DONE, None, cargo)
 
     def _conflict(self, task: Task, destination: Destination) -> Shipped:
-        what = "another checkpoint" if task.there.checkpoint else "something that is no checkpoint"
-        text = f"{what} has this name there; nothing of it was touched"
-        if self.on_conflict == "both":
+        there, now_ns = task.there, self.quay.clock()
+        text = conflict(there, self.on_conflict, now_ns, self.way_out(task.checkpoint))
+        if text is not None:
+            return self._told(task, Status.CONFLICT, text)
+        if there.checkpoint is None or self.on_conflict == "both":
             return self._beside(task, destination)
-        if self.on_conflict == "stop":
-            return self._told(
-                task,
-                Status.CONFLICT,
-                f"{text}: --overwrite replaces it, --on-conflict both keeps both",
-            )
-        if task.there.checkpoint is None:
-            return self._told(task, Status.CONFLICT, f"{text}: move it away yourself")
-        if (why := kept(task.there.checkpoint, self.quay.clock())) is not None:
-            return self._told(task, Status.CONFLICT, f"{text}: {why}")
         try:
-            room = partial(self._make_room, task.there.checkpoint)
+            room = partial(self._make_room, there.checkpoint)
             return self._sent(task, task.cargo, over=False, room=room)
         except NoRoomError as error:
-            return self._told(task, Status.CONFLICT, f"{text}: {error}")
+            text = f"another checkpoint has this name there; nothing of it was touched: {error}"
+            return self._told(task, Status.CONFLICT, text)
 
     def _make_room(self, one: Checkpoint) -> None:
         if (why := self.set_aside(one)) is not None:

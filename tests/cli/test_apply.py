@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -293,3 +294,30 @@ def test_sigterm_ends_it_within_seconds_and_the_next_goes_on(
     done = ckptctl("apply", "-c", config)
     assert done.code == 0, done.stderr
     assert (tmp_path / "slow" / "llm" / big.name).read_bytes() == big.read_bytes()
+
+
+def test_a_conflict_says_what_command_ends_it_and_a_dry_run_says_the_same(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    root = tmp_path / "a b"
+    root.mkdir()
+    config = tiers(root)
+    run = save(root / "fast" / "llm", dict.fromkeys((4, 5)))
+    there = save(root / "slow" / "llm", dict.fromkeys((3, 5)))
+    (there / "step_5.pt").write_bytes(torch_zip({"data/0": b"otherone", "data/1": b"and more"}))
+    touch([there / "step_5.pt"])
+    texts = []
+    for more in (("-n",), ()):
+        done = ckptctl("apply", "-c", config, "--json", *more)
+        assert done.code == 5
+        texts += [r["error"] for r in done.json["results"] if r["status"] == "conflict"]
+    assert len(texts) == 2
+    assert texts[0] == texts[1]
+    command = shlex.split(texts[1].split("`")[1])
+    assert (command[0], command[-1]) == ("ckptctl", "--overwrite")
+    assert ckptctl(*command[1:-1], "-n").code == 5
+    planned = ckptctl(*command[1:], "-n", "--json")
+    assert (planned.code, planned.json["results"][0]["status"]) == (0, "planned")
+    assert ckptctl(*command[1:]).code == 0
+    assert (there / "step_5.pt").read_bytes() == (run / "step_5.pt").read_bytes()
+    assert ckptctl("apply", "-c", config).code == 0
