@@ -44,8 +44,15 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
 
 
 def _sweep_parts(state: Store, name: str, now_ns: int) -> None:
-    """Remove what callers have handed in and nobody has written to for a week; what they are at stays."""
-    folder = state.listing(f"{FOLDER}/{name}")
+    """Remove what callers have handed in and nobody has written to for a week; what they are at stays.
+
+    It may be gone: SeaweedFS lists an emptied directory for a moment, and callers take back what
+    they sent without the run's lock.
+    """
+    try:
+        folder = state.listing(f"{FOLDER}/{name}")
+    except FileNotFoundError:
+        return
     newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
     if now_ns - newest >= _LIFE_NS:
         state.remove_tree(f"{FOLDER}/{name}")

@@ -158,7 +158,9 @@ def started() -> Iterator[Cluster]:
         lent = folder / "lent"
         cluster.script(
             "ckptctl",
-            f'#!/bin/sh\nPYTHONPATH={lent}/src:{lent}/site exec {lent}/python/{python} -P -m ckptctl "$@"\n',
+            # without the first the user, who cannot read this Python's own, gets another one's libpython
+            f"#!/bin/sh\nLD_LIBRARY_PATH={lent}/python/lib PYTHONPATH={lent}/src:{lent}/site"
+            f' exec {lent}/python/{python} -P -m ckptctl "$@"\n',
         )
         yield cluster
     finally:
