@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -45,25 +46,46 @@ class Cluster:
     def uid(self) -> int:
         return pwd.getpwnam(self.user).pw_uid
 
-    def run(self, *command: str | Path, cwd: Path | None = None) -> Done:
-        """Run a program as the user, on the login host."""
+    @property
+    def local(self) -> Path:
+        """What each node has a directory of its own under; only there."""
+        return self.dir / "slurm" / "local"
+
+    def disk(self, node: str) -> Path:
+        """What `local` is on a node, as it is seen from here."""
+        return self.dir / "slurm" / "locals" / node
+
+    def give(self, path: Path) -> Path:
+        """Let the user own a directory and all below it."""
+        for each in (path, *path.rglob("*")):
+            os.chown(each, self.uid, self.uid, follow_symlinks=False)
+        return path
+
+    def run(
+        self, *command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Done:
+        """Run a program as the user, on the login host; jobs get what is in `env` too."""
         entry = pwd.getpwnam(self.user)
         done = subprocess.run(
             command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], check=False,
-            cwd=cwd or self.scratch, env=self._env(), stdin=subprocess.DEVNULL,
+            cwd=cwd or self.scratch, env={**self._env(), **(env or {})}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=100,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def srun(self, *arguments: str | Path, cwd: Path | None = None) -> Done:
+    def srun(
+        self, *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Done:
         """Run one step on the nodes, as the user, and wait for its epilogs."""
-        done = self.run("srun", *arguments, cwd=cwd)
+        done = self.run("srun", *arguments, cwd=cwd, env=env)
         self.settle()
         return done
 
-    def sbatch(self, *arguments: str | Path, cwd: Path | None = None) -> str:
+    def sbatch(
+        self, *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> str:
         """Submit a batch job as the user; its number."""
-        done = self.run("sbatch", "--parsable", *arguments, cwd=cwd)
+        done = self.run("sbatch", "--parsable", *arguments, cwd=cwd, env=env)
         assert done.code == 0, done.stderr
         return done.stdout.strip()
 
@@ -90,6 +112,16 @@ class Cluster:
         """Make drained nodes usable again."""
         for name in self._asked("sinfo", "-h", "-N", "-t", "drain,down", "-o", "%N").split():
             self._asked("scontrol", "update", f"nodename={name}", "state=resume")
+
+    def die(self, node: str) -> None:
+        """Let a node lose its power: all of its processes are gone at once, and SLURM is told."""
+        pid = int((self.dir / "slurm" / "run" / f"slurmd-{node}.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)  # the first process of the node
+        self._asked("scontrol", "update", f"nodename={node}", "state=down", "reason=died")
+
+    def boot(self, node: str) -> None:
+        """Start a node again that has died: it has its disk."""
+        subprocess.run([HERE / "slurm-up", "-r", node, "-d", self.dir / "slurm"], check=True)
 
     def script(self, name: str, text: str) -> None:
         """Set what runs as `epilog`, `epilog-slurmctld` or `task-epilog`, from now on."""
