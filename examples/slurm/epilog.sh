@@ -12,9 +12,12 @@ ckptctl=/opt/ckptctl/bin/ckptctl
 logs=/var/log/ckptctl
 # seconds after which a prune is ended; it begins nothing new after half of them
 limit=60
-# Where nodes have a disk of their own, the directory that holds one for each user: what a job wrote to
-# NVME/USER/NAME is then copied to NAME, the directory where it was submitted, by all nodes together.
+# Where nodes have a disk of their own, the directory that holds one for each user (made on every node, by a prolog):
+# what a job wrote to NVME/USER/NAME is then copied to NAME, the directory where it was submitted, by all nodes together.
 nvme=
+# or to TO/USER/NAME, where this is s3://bucket/ckpt or a @tier of `config`, which root alone need be able to read
+to=
+config=
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -38,9 +41,11 @@ fi
     # What may take long has to outlive this script: in a session of its own, with none of its three streams.  It is
     # there before the copy begins, and this waits for that: slurmd kills what is still in the epilog's process group.
     if [ -n "$nvme" ] && [ -d "$nvme/$SLURM_JOB_USER" ]; then
-        setsid sh -c '"$@" &' sh timeout -k 30 6h "$ckptctl" sync --part node "$nvme/$SLURM_JOB_USER/${SLURM_JOB_WORK_DIR##*/}" \
-            "$SLURM_JOB_WORK_DIR" --as-user "$SLURM_JOB_USER" -q --lock-wait 1h --log-file "$actions" \
-            </dev/null >/dev/null 2>>"$log"
+        name=$SLURM_JOB_USER/${SLURM_JOB_WORK_DIR##*/}
+        target=${to:+$to/$name}
+        setsid sh -c '"$@" &' sh timeout -k 30 6h "$ckptctl" sync --part node "$nvme/$name" \
+            "${target:-$SLURM_JOB_WORK_DIR}" --as-user "$SLURM_JOB_USER" ${config:+-c "$config"} -q \
+            --lock-wait 1h --log-file "$actions" </dev/null >/dev/null 2>>"$log"
     fi
 } </dev/null >>"$log" 2>&1
 exit 0

@@ -13,7 +13,7 @@ import pytest
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from tests.program import Ckptctl, Done
 from tests.servers.seaweed import BUCKET, GUEST, Seaweed
-from tests.slurm.cluster import NODES, Cluster
+from tests.slurm.cluster import NODES, Cluster, example
 from tests.stores.places import place
 from tests.trees import make_tree, read_tree
 
@@ -58,10 +58,17 @@ class Bucket:
             "AWS_REGION": "us-east-1",
         }
         self.name = url.rpartition("/")[2]
-        self._ckptctl = ckptctl
+        self.ckptctl = ckptctl
+        self._client = weed.client()
 
     def ask(self, *arguments: str | Path) -> Done:
-        return self._ckptctl(*arguments, env=self.env)
+        return self.ckptctl(*arguments, env=self.env)
+
+    @property
+    def state(self) -> str:
+        """Where ckptctl's records of it lie in the bucket."""
+        above, _, name = self.url.partition(f"{BUCKET}/")[2].rpartition("/")
+        return f"{above}/.ckptctl/{name}".lstrip("/")
 
     def states(self) -> dict[str, str]:
         """The states of what `list` sees, by name; nothing where there is nothing at all."""
@@ -78,33 +85,28 @@ class Bucket:
 
     def keys(self) -> list[str]:
         """The keys of all that lies there, ckptctl's records of it too."""
-        prefix = self.url.partition(f"{BUCKET}/")[2]
-        client = self.weed.client()
-        try:
-            found: list[str] = []
-            for below in (f"{prefix}/", f".ckptctl/{prefix}/"):
-                listed: Any = client.list_objects_v2(Bucket=BUCKET, Prefix=below)
-                found += [each["Key"] for each in listed.get("Contents", ())]
-            return found
-        finally:
-            client.close()
+        found: list[str] = []
+        for below in (self.url.partition(f"{BUCKET}/")[2], self.state):
+            listed: Any = self._client.list_objects_v2(Bucket=BUCKET, Prefix=f"{below}/")
+            found += [each["Key"] for each in listed.get("Contents", ())]
+        return found
 
-    def read(self, key: str) -> bytes:
-        client = self.weed.client()
-        try:
-            content: bytes = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        finally:
-            client.close()
-        return content
+    def handed_in(self, name: str) -> set[int]:
+        """The numbers of the callers whose part of a checkpoint is there."""
+        below = f"{self.state}/staging/{name}.parts/"
+        notes = [key for key in self.keys() if key.startswith(below) and key.endswith(".json")]
+        return {int(Path(key).stem) for key in notes if json.loads(self._read(key))["done"]}
 
     def ten_minutes_later(self) -> None:
         """Let all locks be as old as those that nobody takes for held any more."""
-        client = self.weed.client()
         for key in self.keys():
             if key.endswith(".lock"):
-                said = {**json.loads(self.read(key)), "expires_ns": 1}
-                client.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(said).encode())
-        client.close()
+                said = {**json.loads(self._read(key)), "expires_ns": 1}
+                self._client.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(said).encode())
+
+    def _read(self, key: str) -> bytes:
+        content: bytes = self._client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return content
 
 
 @pytest.fixture
@@ -134,9 +136,8 @@ def united(shards: list[Tree]) -> dict[str, bytes]:
     [
         (_dcp(), ["step-100"]),
         (_zero(), ["global_step5"]),
-        (_ranks(), ["model_step_100_rank0", "model_step_200_rank0"]),
     ],
-    ids=["torch-dcp", "deepspeed", "rank files"],
+    ids=["torch-dcp", "deepspeed"],
 )
 def test_a_step_of_three_nodes_publishes_one_whole_checkpoint(
     shards: list[Tree], names: list[str], cluster: Cluster, bucket: Bucket, tmp_path: Path
@@ -151,6 +152,80 @@ def test_a_step_of_three_nodes_publishes_one_whole_checkpoint(
     assert bucket.states() == dict.fromkeys(names, "complete")
     assert bucket.back(tmp_path / "back") == united(shards)
     assert bucket.ask("verify", bucket.url, "--level", "digest").code == 0
+
+
+def _tiers(cluster: Cluster, bucket: Bucket) -> str:
+    env = bucket.env
+    keys = f"key: {env['AWS_ACCESS_KEY_ID']}, secret: {env['AWS_SECRET_ACCESS_KEY']}"
+    options = f'{{endpoint_url: "{env["AWS_ENDPOINT_URL"]}", {keys}}}'
+    return (
+        f"version: 1\ntiers:\n  nvme: {{url: {cluster.local}, per_node: true}}\n"
+        f'  cloud: {{url: "s3://{BUCKET}", storage_options: {options}}}\n'
+    )
+
+
+def test_a_tier_of_each_node_is_rid_of_what_is_whole_in_the_bucket(
+    cluster: Cluster, bucket: Bucket, tmp_path: Path
+) -> None:
+    shards = _ranks()
+    deal(cluster, bucket.name, shards)
+    folder = make_tree(cluster.scratch / bucket.name, {"ckptctl.yaml": _tiers(cluster, bucket)})
+    ends = (f"@nvme/{bucket.name}", f"@cloud/{bucket.name}", "--move", "-q")
+    call = ("-N3", "--ntasks-per-node=1", "ckptctl", "sync", *ends)
+    cluster.give(folder)
+    for _ in range(2):  # before the last node has come nothing is whole
+        done = cluster.srun(*call, cwd=folder)
+        assert done.code == 0, done.stdout + done.stderr
+    assert bucket.states() == {f"model_step_{n}_rank0": "complete" for n in (100, 200)}
+    assert bucket.back(tmp_path / "back") == united(shards)
+    left = [p.name for node in NODES for p in (cluster.disk(node) / bucket.name).glob("*.pt")]
+    assert left == [f"model_step_200_rank{n}.pt" for n in range(3)]  # the newest
+
+
+def test_epilogs_at_different_times_publish_it_with_keys_that_only_root_can_read(
+    cluster: Cluster, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Each node's copy runs behind its epilog, when that node comes to it."""
+    shards = _zero()
+    folder = cluster.give(make_tree(cluster.scratch / bucket.name, {}))
+    deal(cluster, f"{cluster.user}/{bucket.name}", shards)
+    tiers = tmp_path / "tiers.yaml"
+    tiers.write_text(_tiers(cluster, bucket))
+    tiers.chmod(0o600)
+    late = tmp_path / "ckptctl"
+    late.write_text(
+        f"#!/bin/sh\n[ $1 = prune ] || until [ -e {tmp_path}/$(hostname) ]; do sleep 0.1; done\n"
+        f'exec {cluster.program} "$@"\n'
+    )
+    late.chmod(0o755)
+    cluster.script(
+        "epilog",
+        example(
+            "epilog.sh",
+            {
+                "ckptctl": late,
+                "logs": tmp_path,
+                "nvme": cluster.local,
+                "to": "@cloud",
+                "config": tiers,
+            },
+        ),
+    )
+    assert cluster.srun("-N3", "true", cwd=folder).code == 0
+    cluster.script("epilog", "#!/bin/sh\nexit 0\n")
+    assert cluster.srun("-N3", "-t1", "--immediate=30", "true").code == 0
+    there = Bucket(f"s3://{BUCKET}/{cluster.user}/{bucket.name}", bucket.weed, bucket.ckptctl)
+    (tmp_path / "node3").touch()
+    cluster.until(lambda: there.handed_in("global_step5") == {2}, "the part of node3")
+    assert set(there.states().values()) <= {"incomplete"}
+    (tmp_path / "node1").touch()
+    cluster.until(lambda: there.handed_in("global_step5") == {0, 2}, "the part of node1")
+    assert set(there.states().values()) <= {"incomplete"}
+    (tmp_path / "node2").touch()
+    cluster.until(lambda: "latest" in " ".join(there.keys()), "the pointer")
+    assert there.states() == {"global_step5": "complete"}
+    assert there.back(tmp_path / "back") == united(shards)
+    assert cluster.drained() == ""
 
 
 HANDED = """#!/bin/sh
@@ -168,9 +243,9 @@ def test_one_node_that_dies_leaves_nothing_to_be_seen_and_the_requeued_job_compl
     make_tree(folder, {"job": HANDED, "rate": "40k"})
     env = {**bucket.env, "RUN": str(run), "BUCKET": bucket.url}
     job = cluster.sbatch("-N3", "--requeue", "job", cwd=cluster.give(folder), env=env)
-    notes = [f".ckptctl/{bucket.name}/staging/step-100.parts/{n}.json" for n in range(3)]
-    cluster.until(lambda: {*notes} <= {*bucket.keys()}, "all nodes to be at it")
-    cluster.until(lambda: _done(bucket, notes) == [True, False, True], "two parts to be there")
+    begun = f"{bucket.state}/staging/step-100.parts/1.json"
+    cluster.until(lambda: begun in [*bucket.keys()], "node2 to be at it")
+    cluster.until(lambda: bucket.handed_in("step-100") == {0, 2}, "two parts to be there")
     cluster.die("node2")
     assert set(bucket.states().values()) <= {"incomplete"}
     assert bucket.ask("resolve", "latest", bucket.url).code == 8
@@ -182,7 +257,3 @@ def test_one_node_that_dies_leaves_nothing_to_be_seen_and_the_requeued_job_compl
     assert (folder / "begun").read_text().split() == ["0", "1"]
     assert bucket.states() == {"step-100": "complete"}
     assert bucket.back(tmp_path / "back") == united(shards)
-
-
-def _done(bucket: Bucket, notes: list[str]) -> list[bool]:
-    return [json.loads(bucket.read(note))["done"] for note in notes]
