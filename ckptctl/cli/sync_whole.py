@@ -19,7 +19,7 @@ from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_points import pointed
 from ckptctl.cli.sync_results import Results
 from ckptctl.group import Found
-from ckptctl.model import NS, Problem, Run
+from ckptctl.model import NS, Problem, Run, State
 from ckptctl.parts.counting import Count, counted
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
@@ -225,7 +225,19 @@ class Making:
         shown = ", ".join(map(str, count.missing[:_SHOWN]))
         rest = len(count.missing) - _SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
-        self._note(count, f"waits for part {shown}{more} of {self.caller.of}")
+        alone = "; if nobody else calls, --part 0/1 copies it: all of it is here"
+        hint = alone if self._alone_with(key, count) else ""
+        self._note(count, f"waits for part {shown}{more} of {self.caller.of}{hint}")
+
+    def _alone_with(self, key: str, count: Count) -> bool:
+        """Whether nobody else has come, and nothing that is seen here needs anybody.
+
+        One task of a training calls for all, and SLURM's variables say that it is one of many.
+        """
+        if len(count.missing) != self.caller.of - 1 or self.caller.number in count.missing:
+            return False
+        found = (c for c in self.local.run.checkpoints if key_of(c) == key)
+        return any(c.state is State.COMPLETE for c in found)
 
     def _made_by_another(self, key: str, sent: int) -> None:
         """Tell of what came whole while this caller waited for the lock."""

@@ -23,17 +23,22 @@ _PART = later(r"([0-9]{1,7})/([0-9]{1,7})")
 _NODE = "node"
 _BRACKETS = later(r"([^\[,]*)\[([0-9,-]+)\]([^\[,]*)")
 _MOST = 1_000_000
+_PID = later(r"[0-9]{1,10}")
+_TITLE = 4096
+_HET_SIZE = "SLURM_HET_SIZE"
 
 
-def caller_of(option: str | None, environ: Mapping[str, str]) -> Caller | None:
+def caller_of(
+    option: str | None, environ: Mapping[str, str], processes: str = "/proc"
+) -> Caller | None:
     """Return which part this call is, None where it is all there is.  UsageError.
 
     Without an option it is a task of a SLURM step of several: a batch script has `SLURM_PROCID`
-    too, and no `SLURM_STEP_ID`.  With `node` it is one of the nodes of the job: an epilog runs once
-    on each, in no step.
+    too, and no `SLURM_STEP_ID` but that of the step in which it was submitted.  With `node` it is
+    one of the nodes of the job: an epilog runs once on each, in no step.
     """
     if option is None:
-        caller = _task(environ)
+        caller = None if _in_batch(environ, processes) else _task(environ)
     elif option == _NODE:
         caller = _node(environ)
     else:
@@ -66,8 +71,35 @@ def _task(environ: Mapping[str, str]) -> Caller | None:
     return Caller(number, of) if 0 <= number < of else None
 
 
+def _in_batch(environ: Mapping[str, str], processes: str) -> bool:
+    """Whether this is a batch script, whatever its variables say: `sbatch` hands on all that it has.
+
+    SLURM_TASK_PID is the script or the task itself; above it is `slurmstepd: [JOB.batch]` or
+    `slurmstepd: [JOB.STEP]` (SLURM 22.05).  Where that cannot be seen the variables count.
+    """
+    pid = environ.get("SLURM_TASK_PID", "")
+    if not _PID.fullmatch(pid):
+        return False
+    try:
+        with open(f"{processes}/{pid}/stat", "rb") as file:
+            above = file.read().rpartition(b")")[2].split()[1].decode()
+        with open(f"{processes}/{above}/cmdline", "rb") as file:
+            title = file.read(_TITLE)
+    except (OSError, IndexError):
+        return False
+    return title.startswith(b"slurmstepd:") and b".batch]" in title
+
+
 def _node(environ: Mapping[str, str]) -> Caller:
     names = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST") or ""
+    if _HET_SIZE in environ:
+        names = ",".join(_lists(environ)) or names
+    elif environ.get("SLURM_HET_JOB_ID"):
+        raise UsageError(
+            "--part node: this job is one of several in a heterogeneous one, and SLURM tells an"
+            " epilog nothing of the nodes of the others",
+            "let a step do it: srun --het-group=0,1 --ntasks-per-node=1 ckptctl sync ...",
+        )
     own = environ.get("SLURMD_NODENAME", "")
     nodes = list(hosts(names))
     if not own or own not in nodes:
@@ -76,6 +108,15 @@ def _node(environ: Mapping[str, str]) -> Caller:
             "outside of a job's step or epilog, name the part: --part 0/4",
         )
     return Caller(nodes.index(own), len(nodes))
+
+
+def _lists(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the nodes of each component of a heterogeneous job, as its scripts and steps know them."""
+    for number in range(_MOST):
+        names = environ.get(f"SLURM_JOB_NODELIST_HET_GROUP_{number}")
+        if names is None:
+            return
+        yield names
 
 
 def hosts(names: str) -> Iterator[str]:

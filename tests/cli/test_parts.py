@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.tasks import caller_of
+from ckptctl.errors import UsageError
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.parts.part import Caller
 from tests.program import Ckptctl, Done
 from tests.trees import make_tree, read_tree, set_age
 
@@ -427,6 +430,40 @@ def test_a_node_of_a_job_is_counted_by_its_name(
         assert done.code == 0, done.stderr
     assert files(tmp_path / "to") == DCP
     assert ckptctl("sync", nodes[0], tmp_path / "to", "--part", "node").code == 2
+
+
+@pytest.mark.parametrize(("title", "expected"), [("7.batch", None), ("7.0", Caller(1, 3))])
+def test_a_batch_script_is_no_task_of_the_step_in_which_it_was_submitted(
+    title: str, expected: Caller | None, tmp_path: Path
+) -> None:
+    """sbatch hands on all variables that it has, those of a step too."""
+    stat = "42 (job (1) x) S 17 42 42"
+    make_tree(tmp_path, {"42/stat": stat, "17/cmdline": f"slurmstepd: [{title}]\0"})
+    environ = {
+        "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "3", "SLURM_TASK_PID": "42",
+    }  # fmt: skip
+    assert caller_of(None, environ, str(tmp_path)) == expected
+    for unknown in ("", "43", "../42"):
+        assert caller_of(None, {**environ, "SLURM_TASK_PID": unknown}, str(tmp_path)) == (1, 3)
+
+
+def test_the_nodes_of_a_heterogeneous_job_are_those_of_all_its_components() -> None:
+    environ = {
+        "SLURM_HET_SIZE": "2", "SLURMD_NODENAME": "b2", "SLURM_JOB_NODELIST": "b[1-2]",
+        "SLURM_JOB_NODELIST_HET_GROUP_0": "a", "SLURM_JOB_NODELIST_HET_GROUP_1": "b[1-2]",
+    }  # fmt: skip
+    assert caller_of("node", environ) == (2, 3)
+    epilog = {"SLURM_HET_JOB_ID": "7", "SLURMD_NODENAME": "a", "SLURM_NODELIST": "a"}
+    with pytest.raises(UsageError, match="heterogeneous"):
+        caller_of("node", epilog)
+
+
+def test_one_task_that_calls_for_all_is_told_how(hand: Callable[..., Done], tmp_path: Path) -> None:
+    """Rank 0 of a training of many: SLURM's variables say that it is one of them."""
+    run = make_tree(tmp_path / "shared/run", DCP, age=7200)
+    waits = hand(run, "0/3").json["runs"][0]["problems"][0]["text"]
+    assert "if nobody else calls, --part 0/1 copies it" in waits
+    assert status(hand(run, "0/1")) == {"step-100": "done"}
 
 
 def test_a_note_that_others_have_broken_is_a_part_that_is_missing(

@@ -132,24 +132,21 @@ def united(shards: list[Tree]) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("shards", "names"),
-    [
-        (_dcp(), ["step-100"]),
-        (_zero(), ["global_step5"]),
-    ],
-    ids=["torch-dcp", "deepspeed"],
+    ("shards", "name", "tasks"),
+    [(_dcp(), "step-100", 1), (_zero(), "global_step5", 2)],
+    ids=["torch-dcp, a task a node", "deepspeed, two tasks a node"],
 )
 def test_a_step_of_three_nodes_publishes_one_whole_checkpoint(
-    shards: list[Tree], names: list[str], cluster: Cluster, bucket: Bucket, tmp_path: Path
+    shards: list[Tree], name: str, tasks: int, cluster: Cluster, bucket: Bucket, tmp_path: Path
 ) -> None:
     run = deal(cluster, bucket.name, shards)
-    call = ("-N3", "--ntasks-per-node=1", "ckptctl", "sync", run, bucket.url, "--json")
+    call = ("-N3", f"--ntasks-per-node={tasks}", "ckptctl", "sync", run, bucket.url, "--json")
     done = cluster.srun(*call, env=bucket.env)
     assert done.code == 0, done.stdout + done.stderr
     said = [json.loads(line)["results"] for line in done.stdout.splitlines()]
     made = [r["checkpoint"] for results in said for r in results if r["status"] == "done"]
-    assert sorted(set(made) & set(names)) == names
-    assert bucket.states() == dict.fromkeys(names, "complete")
+    assert name in made
+    assert bucket.states() == {name: "complete"}
     assert bucket.back(tmp_path / "back") == united(shards)
     assert bucket.ask("verify", bucket.url, "--level", "digest").code == 0
 
