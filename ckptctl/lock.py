@@ -184,6 +184,8 @@ class Lock:
         if not self._store.able.rename:
             self._write_over(holder)
             return
+        if self._holder() != holder:  # it ended while we looked at it, and another has the lock
+            return
         aside = f"{self._file}.{self._token}"
         with contextlib.suppress(VanishedError):
             self._store.rename_to(self._file, self._store, aside)

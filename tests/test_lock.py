@@ -13,6 +13,7 @@ import pytest
 from ckptctl.errors import LockedError
 from ckptctl.lock import LIFE_NS, Lock
 from ckptctl.stores import open_store
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 
 
@@ -91,6 +92,36 @@ def test_a_process_that_cannot_be_seen_from_here_keeps_its_lock_until_it_expires
     later = Lock(store(tmp_path), lambda: time.time_ns() + 2 * LIFE_NS)
     later.acquire()
     later.release()
+
+
+def test_a_lock_that_changes_hands_while_its_holder_is_judged_is_never_moved(
+    tmp_path: Path,
+) -> None:
+    """Of many that wait one may see a holder that ends, when the next has the lock already."""
+    moved: list[str] = []
+
+    class Watched(LocalStore):
+        def rename_to(self, path: str, other: Store, new: str) -> None:
+            moved.append(path)
+            super().rename_to(path, other, new)
+
+    holder(tmp_path, pid=dead_pid())
+    following = Lock(store(tmp_path), time.time_ns)
+    looks = 0
+
+    def clock() -> int:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # after the look at the holder, before the verdict
+            (tmp_path / "lock").unlink()
+            following.acquire()
+        return time.time_ns()
+
+    with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+        Lock(Watched(str(tmp_path)), clock).acquire()
+    assert moved == []
+    following.check()
+    following.release()
 
 
 def test_a_lock_that_cannot_be_read_is_respected_until_it_is_old(tmp_path: Path) -> None:
