@@ -193,7 +193,7 @@ def _bytes(entries: Iterable[Entry]) -> int:
     total = 0
     seen: set[tuple[int, int]] = set()
     for entry in entries:
-        if entry.inode:
+        if entry.inode and entry.links > 1:
             if (entry.device, entry.inode) in seen:
                 continue
             seen.add((entry.device, entry.inode))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -18,14 +18,13 @@ from ckptctl.cli.policy_options import ChoiceOptions, flags_of
 from ckptctl.cli.prune_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
-from ckptctl.cli.sync_parts import PartRun
 from ckptctl.cli.sync_run import SyncRun
-from ckptctl.cli.sync_trees import Absent, Trees
 from ckptctl.cli.syncing import end, rate_of
 from ckptctl.cli.tasks import caller_of, viewed_in_part
 from ckptctl.errors import UsageError
 from ckptctl.group import Found
 from ckptctl.parts.part import Caller
+from ckptctl.parts.roll import Roll
 from ckptctl.policy import Draft
 from ckptctl.survey import Survey, survey
 from ckptctl.transfer.destination import refuse_destination
@@ -197,6 +196,8 @@ def _synced(
             if caller is None:
                 runs.append(SyncRun(session, None, *how).synced())
             else:
+                from ckptctl.cli.sync_parts import PartRun  # noqa: PLC0415 - most calls are no parts
+
                 runs.append(PartRun(session, caller, looked_ns, *how, absent).synced())
             if session.signals.stopped():
                 break
@@ -210,9 +211,11 @@ def _shared(
     ends: tuple[str, str],
     caller: Caller | None,
     looked_ns: int,
-) -> Iterable[tuple[str, Found, Absent]]:
+) -> Iterable[tuple[str, Found, Callable[[Caller], Roll | None]]]:
     """Return the runs with their paths; of callers who divide a tree, those of the others too."""
     if caller is not None and session.common.recursive and not wish.dry_run:
+        from ckptctl.cli.sync_trees import Trees  # noqa: PLC0415 - the same
+
         return Trees(session, caller, looked_ns, view, *ends, wish.names or None).shared()
     # One that has nothing is the location itself, which need not be there.
     return ((f.folder.path if f.items else "", f, lambda _: None) for f in view.found)

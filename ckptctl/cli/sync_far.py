@@ -35,9 +35,16 @@ class FarEnd:
     own_state: bool  # it has its own, wherever --state-dir is
 
     def made(self, *, deep: bool = True) -> Place:
-        """Make it where it is missing, and list it.  Raises UnreadableError, UsageError."""
+        """Make it where it is missing, and list as much as tells where its state is.
+
+        Raises UnreadableError, UsageError.
+        """
         make_destination(self.to, self._mount())
-        place = place_at(self.to, self._access(), self.formats, self._reading(), deep=deep)
+        how = (self.to, self._access(), self.formats, self._reading())
+        place = place_at(*how, deep=False)
+        # Where it has none yet, or is told where, the checkpoints there decide where none may be.
+        if deep and place is not None and (not place.dirs.existing or how[3].state_dir):
+            place = place_at(*how)
         if place is None:
             raise self._removed()
         return place

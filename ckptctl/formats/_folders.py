@@ -20,6 +20,7 @@ class Part(NamedTuple):
     said: names.Name
 
 
+@functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
 def is_tensor(path: str) -> bool:
     """Whether a file holds tensors, by its name."""
     return path.lower().endswith(names.TENSOR_SUFFIXES)

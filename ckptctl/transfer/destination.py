@@ -111,6 +111,8 @@ def place_at(
 ) -> Place | None:
     """List the run at a destination; None where its directory does not exist.
 
+    Without `deep` just what lies directly in it, and no checkpoints: enough where its state is known.
+
     Raises UnreadableError where it cannot be listed, UsageError where it cannot be one.
     """
     if is_local(location) and not os.path.lexists(local_path(location)):
@@ -123,7 +125,9 @@ def place_at(
         folder = Folder("")  # nothing is in that prefix yet
     except OSError as error:
         raise unlisted(location, error) from error
-    found = look(folder, store, formats, os.path.basename(store.root))
+    found = (
+        look(folder, store, formats, os.path.basename(store.root)) if deep else Found(folder, ())
+    )
     view = Survey(location, store, formats, (found,), access=remote)
     return Place(
         view=view, found=found, dirs=state_dirs(view, found, reading.state_dir, reading.uid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,7 +35,7 @@ class There:
 
 def pair(cargo: Cargo, there: There) -> Pair:
     """Return how things stand."""
-    taken = dict(_taken(cargo, there.folder))
+    taken = _taken(cargo, there.folder)
     if not taken:
         return Pair.ABSENT
     whole = there.checkpoint is not None and there.checkpoint.state is State.COMPLETE
@@ -50,18 +50,20 @@ def pair(cargo: Cargo, there: There) -> Pair:
     return Pair.BEGUN if there.begun else Pair.OTHER
 
 
-def _taken(cargo: Cargo, folder: Folder) -> Iterator[tuple[str, Entry]]:
-    """Yield what is below its names at the destination, the sidecars beside it aside."""
+def _taken(cargo: Cargo, folder: Folder) -> dict[str, Entry]:
+    """Return what is below its names at the destination, the sidecars beside it aside."""
+    taken: dict[str, Entry] = {}
     for root in cargo.roots:
         inside = folder.inside(root)
         if inside is not None:
-            yield root, Entry(0, 0)
-            yield from ((f"{root}/{path}", entry) for path, entry in inside.walk())
+            taken[root] = Entry(0, 0)
+            taken |= {f"{root}/{path}": entry for path, entry in inside.walk()}
         elif folder.holds(root):
-            yield root, folder.find(root) or Entry(0, 0)
+            taken[root] = folder.find(root) or Entry(0, 0)
     for piece in cargo.payload():
-        if folder.holds(piece.target):
-            yield piece.target, folder.find(piece.target) or Entry(0, 0)
+        if piece.target not in taken and folder.holds(piece.target):
+            taken[piece.target] = folder.find(piece.target) or Entry(0, 0)
+    return taken
 
 
 def _proven(there: There, taken: Mapping[str, Entry]) -> bool:
@@ -78,9 +80,9 @@ def _compared(cargo: Cargo, there: There, taken: Mapping[str, Entry]) -> Pair | 
     """Return EQUAL or UNSURE where files and sizes are the same; None where they are not."""
     noted = there.manifest.files if there.manifest else {}
     key = there.checkpoint.key_file if there.checkpoint else None
-    made = {path for path, file in noted.items() if file.made} | set(cargo.made)
-    files = {path: e for path, e in taken.items() if path not in cargo.roots or path == key}
-    files = {path: e for path, e in files.items() if path not in made}
+    aside = {path for path, file in noted.items() if file.made} | set(cargo.made)
+    aside |= {root for root in cargo.roots if root != key}
+    files = {path: e for path, e in taken.items() if path not in aside}
     pieces = {piece.target: piece for piece in cargo.payload()}
     if files.keys() != pieces.keys():
         return None

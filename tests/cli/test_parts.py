@@ -460,7 +460,8 @@ def test_the_nodes_of_a_heterogeneous_job_are_those_of_all_its_components() -> N
 
 def test_one_task_that_calls_for_all_is_told_how(hand: Callable[..., Done], tmp_path: Path) -> None:
     """Rank 0 of a training of many: SLURM's variables say that it is one of them."""
-    run = make_tree(tmp_path / "shared/run", DCP, age=7200)
+    tree = {**DCP, "step-100/rng_state_0.pth": torch_zip()}  # of which others may have one too
+    run = make_tree(tmp_path / "shared/run", tree, age=7200)
     waits = hand(run, "0/3").json["runs"][0]["problems"][0]["text"]
     assert "if nobody else calls, --part 0/1 copies it" in waits
     assert status(hand(run, "0/1")) == {"step-100": "done"}
