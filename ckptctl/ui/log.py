@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import stat
 from collections.abc import Callable, Mapping
 
@@ -46,7 +46,8 @@ class ActionLog:
     def add(self, command: str, run: str, outcome: Outcome) -> None:
         """Append what happened to one action, in one write; a failure is remembered, not raised."""
         try:
-            user = getpass.getuser()
+            # LOGNAME is still that of root, as cron set it, where --as-user dropped root.
+            user = pwd.getpwuid(os.geteuid()).pw_name
         except (KeyError, OSError):
             user = str(os.geteuid())
         line = {
