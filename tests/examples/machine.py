@@ -66,6 +66,11 @@ class Machine:
         return steps_left(self.root / tier / "modèle")
 
     @property
+    def lived(self) -> bool:
+        """Whether all was done that the configuration says."""
+        return (self.left("nvme"), self.left("lustre")) == ([4, 5], [3, 4, 5])
+
+    @property
     def home(self) -> Path:
         return self.root / "home"
 
