@@ -73,6 +73,20 @@ class Cluster:
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def login(self, *arguments: str | Path, cwd: Path) -> Done:
+        """Run `ckptctl` as the user on the login host, where cron would."""
+        pid = (self.dir / "slurm" / "run" / "slurmctld.pid").read_text().split()[0]
+        user = (f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups")
+        done = subprocess.run(
+            [
+                "nsenter", f"--mount=/proc/{pid}/ns/mnt", "env", f"--chdir={cwd}",
+                "setpriv", *user, self.program, *arguments,
+            ],
+            check=False, env=self._env(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=100,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
     def srun(
         self, *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Done:
