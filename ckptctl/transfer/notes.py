@@ -20,6 +20,9 @@ from ckptctl.transfer.cargo import Piece
 CALLS = "parts"
 """The directory in it of what is of a whole call of one of them."""
 
+STORED = "stored.json"
+"""The note in a directory there of what waits in a bucket to take the place of another one."""
+
 _SCHEMA = ("ckptctl/staging", 1)
 _BYTES, _FILES = 64 * 2**20, 500
 """What may have to be sent again after an interruption: a second's work."""

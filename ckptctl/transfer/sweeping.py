@@ -9,7 +9,7 @@ from ckptctl.coming import FOLDER, PARTS, parts_name
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
-from ckptctl.transfer.notes import CALLS, stage_name
+from ckptctl.transfer.notes import CALLS, STORED, stage_name
 
 _LIFE_NS = 7 * 24 * 3600 * NS
 """How long an interrupted copy is kept to go on with."""
@@ -34,6 +34,8 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
         number, _, suffix = name.partition(".")
         if suffix in {"", "json"} and number not in done:
             note = list(_noted(state, f"{FOLDER}/{number}.json", now_ns))
+            if not note and name in listed.folders:
+                note = list(_noted(state, f"{FOLDER}/{number}/{STORED}", now_ns))
             if note and not note[0]:
                 continue  # somebody will go on with it
             dead.update(filter(None, note))
@@ -75,6 +77,9 @@ def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:
 
 def _remove(state: Store, name: str, *, folder: bool) -> None:
     if folder:
+        for upload in state.unfinished():
+            if upload.path.startswith(f"{FOLDER}/{name}/"):
+                state.drop(upload)
         state.remove_tree(f"{FOLDER}/{name}")
     else:
         state.remove_file(f"{FOLDER}/{name}")

@@ -11,10 +11,11 @@ from functools import partial
 from ckptctl.listing import Entry
 from ckptctl.reading import VanishedError
 from ckptctl.transfer.cargo import Cargo
-from ckptctl.transfer.delivery import Quay, Room
+from ckptctl.transfer.delivery import NoRoomError, Quay, Room
 from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.small import write_sidecars, written
+from ckptctl.transfer.warehouse import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +29,48 @@ class BucketDelivery:
     ) -> Mapping[str, Sent]:
         """Send payload, sidecars, then what makes it a checkpoint."""
         _refuse_undecodable(cargo)
-        if room is not None:
-            room()
         notes = self.quay.notes(cargo.member)
         old = self._older(cargo) if over and len(cargo.pieces) > 1 else {}
-        for path, entry in old.items():
-            notes.replaced(path, entry)
-        notes.flush()  # from now on what lies there is known to be ours, or to go
-        self._take_away(cargo, old)
+        stored = Warehouse(self.quay, cargo)
+        if room is not None or old or (notes.existed and stored.used()):
+            return self._replace(stored, sender, notes, old, room)
+        notes.flush()  # from now on what lies there is known to be ours
         self._drop_dead(cargo, notes)
         try:
             return self._send(cargo, sender, notes)
         except (DroppedError, VanishedError):
             self._take_back(cargo, notes)
             raise
+
+    def _replace(
+        self,
+        stored: Warehouse,
+        sender: Sender,
+        notes: Notes,
+        old: Mapping[str, Entry],
+        room: Room | None,
+    ) -> dict[str, Sent]:
+        """Let a copy take the place of another one once all of it is there."""
+        try:
+            cargo = stored.store(sender)
+            self.quay.check()
+            if room is not None:
+                room()
+            for path, entry in old.items():
+                notes.replaced(path, entry)
+            notes.flush()  # from now on what lies there is known to be ours, or to go
+            self._take_away(cargo, old)
+            self._drop_dead(cargo, notes)
+            carrier = stored.sender(sender)
+            try:
+                sent = self._send(cargo, carrier, notes)
+            finally:
+                sender.told(carrier.bytes_sent)
+        except (DroppedError, NoRoomError, VanishedError):
+            stored.clear()
+            raise
+        stored.clear()
+        return sent
 
     def _send(self, cargo: Cargo, sender: Sender, notes: Notes) -> dict[str, Sent]:
         run = self.quay.run

@@ -41,8 +41,10 @@ def make_run(root: Path) -> Path:
     )
 
 
-def sync(ckptctl: Ckptctl, run: Path, where: Place, to: str, how: str, nth: int) -> Done:
-    words = ("sync", run, f"{where.url}/{to}", *options(where), "--json")
+def sync(
+    ckptctl: Ckptctl, run: Path, where: Place, to: str, how: str, nth: int, *more: str
+) -> Done:
+    words = ("sync", run, f"{where.url}/{to}", *options(where), "--json", *more)
     return ckptctl(how, str(nth), *map(str, words), module=("tests.faults.dying_there",))
 
 
@@ -120,9 +122,49 @@ def test_a_named_directory_is_replaced_whole_wherever_a_call_died(
         sync(ckptctl, newer, s3, to, "kill", nth)
         listed = ckptctl("list", f"{s3.url}/{to}", *options(s3), "--json", "--settle", "0s")
         every = (c for r in listed.json["runs"] for c in r["checkpoints"])
+        now = keys(s3, to)
         if any(c["state"] == "complete" for c in every):
-            now = keys(s3, to)
             assert now in (here, read_tree(older)), nth
+        else:
+            assert here.items() <= waiting(s3, to).items(), nth
         again = sync(ckptctl, newer, s3, to, "kill", 0)
         assert again.code == 0, (nth, again.stdout)
         assert keys(s3, to) == here, nth
+        assert not keys(s3, f".ckptctl/{to}/staging"), nth
+
+
+def waiting(where: Place, to: str) -> dict[str, bytes]:
+    """What lies among our own records until it takes the place of another one."""
+    found = keys(where, f".ckptctl/{to}/staging")
+    return {path.partition("/files/")[2]: content for path, content in found.items()}
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_one_of_both_is_there_whole_wherever_an_overwrite_died(
+    s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, moments: Moments
+) -> None:
+    older, newer = make_run(tmp_path / "older"), make_run(tmp_path / "newer")
+    for path in ("last_checkpoint", "step_2.pt", "step_2.json"):
+        (older / path).unlink()
+        (newer / path).unlink()
+    make_tree(older, {"checkpoint-1/rng_state.pth": b"1"}, age=7200)
+    (newer / "checkpoint-1/optimizer.pt").write_bytes(torch_zip({"data/1": b"another"}))
+    set_age(newer, 7200)
+    old, new = read_tree(older), read_tree(newer)
+    sync(ckptctl, older, s3, "counted", "kill", 0)
+    done = sync(ckptctl, newer, s3, "counted", how, 0, "--overwrite")
+    assert done.code == 0, done.stdout
+    assert keys(s3, "counted") == new
+    calls = re.search(r"calls=(\d+)", done.stderr)
+    assert calls
+    for nth in moments(int(calls[1]) + 1):
+        to = f"over{nth}"
+        sync(ckptctl, older, s3, to, "kill", 0)
+        sync(ckptctl, newer, s3, to, how, nth, "--overwrite")
+        now = keys(s3, to)
+        assert now in (old, new) or new.items() <= waiting(s3, to).items(), nth
+        again = sync(ckptctl, newer, s3, to, "kill", 0, "--overwrite")
+        assert again.code == 0, (nth, again.stdout)
+        assert keys(s3, to) == new, nth
+        assert not keys(s3, f".ckptctl/{to}/staging"), nth
