@@ -140,9 +140,9 @@ def waiting(where: Place, to: str) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("how", ["kill", "fail"])
+@pytest.mark.parametrize(("how", "share"), [("kill", 0), ("fail", 1)])
 def test_one_of_both_is_there_whole_wherever_an_overwrite_died(
-    s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, moments: Moments
+    s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, share: int, moments: Moments
 ) -> None:
     older, newer = make_run(tmp_path / "older"), make_run(tmp_path / "newer")
     for path in ("last_checkpoint", "step_2.pt", "step_2.json"):
@@ -158,7 +158,7 @@ def test_one_of_both_is_there_whole_wherever_an_overwrite_died(
     assert keys(s3, "counted") == new
     calls = re.search(r"calls=(\d+)", done.stderr)
     assert calls
-    for nth in moments(int(calls[1]) + 1):
+    for nth in moments(int(calls[1]) + 1, share, 2):
         to = f"over{nth}"
         sync(ckptctl, older, s3, to, "kill", 0)
         sync(ckptctl, newer, s3, to, how, nth, "--overwrite")
