@@ -85,7 +85,7 @@ def open_local(location: str) -> LocalStore:
     """Open a local directory.  UnreadableError where it is missing or may not be read."""
     path = local_path(location)
     try:
-        store = LocalStore(path)
+        store = LocalStore(path, unnoticed=True)
     except FileNotFoundError:
         raise UnreadableError(
             f"{location}: does not exist; nothing was changed", "check the path and the mount"
@@ -179,7 +179,7 @@ def _file(path: str, formats: Formats) -> Inside:
     above = containing(parent, formats)
     if above is not None:
         return replace(above, exact=False)
-    store = LocalStore(parent)
+    store = LocalStore(parent, unnoticed=True)
     try:
         found = _beside(store, name, formats)
     finally:
@@ -194,7 +194,7 @@ def _file(path: str, formats: Formats) -> Inside:
 def _claimed(parent: str, inner: str, formats: Formats) -> Inside | None:
     """Return the checkpoint of a directory that a relative path is, or lies in, or holds part of."""
     try:
-        store = LocalStore(parent)
+        store = LocalStore(parent, unnoticed=True)
     except OSError:
         return None
     try:

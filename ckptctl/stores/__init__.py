@@ -82,7 +82,7 @@ def open_store(
     if found is None:
         from ckptctl.stores.local import LocalStore  # noqa: PLC0415 - a path needs no other store
 
-        return LocalStore(location)
+        return LocalStore(location, unnoticed=True)
     scheme, path = found[1].lower(), found[2]
     url = f"{scheme}://{path.rstrip('/')}"
     opening = Opening(url, path, options or {}, max_keys, {} if shared is None else shared)

@@ -161,7 +161,10 @@ class LocalMoving(LocalReading):
     def set_time(self, path: str, mtime_ns: int) -> Entry:
         """Set when a file, directory or link was last written; return its entry."""
         with self.parent(path) as (folder, name):
-            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+            # Read last is left as it is, at this moment: an old time there, and a purge by it
+            # would take a copy on the day it was made.
+            read_ns = os.stat(name, dir_fd=folder, follow_symlinks=False).st_atime_ns
+            os.utime(name, ns=(read_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
             return entry_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def exchange(self, path: str, other: LocalMoving, target: str) -> None:

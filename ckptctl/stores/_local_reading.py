@@ -6,15 +6,21 @@ import errno
 import os
 import stat
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
 
+from ckptctl.expiry import Times
 from ckptctl.listing import Entry, Folder
+from ckptctl.pace import in_order
 from ckptctl.reading import Blob, TooLargeError, VanishedError
 from ckptctl.stores._base import STATE_NAME
+from ckptctl.stores._file_times import times_of
 from ckptctl.stores._walk import entry_of, walk
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNOTICED: int = getattr(os, "O_NOATIME", 0)  # of Linux alone
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -38,15 +44,23 @@ class LocalReading:
     """A directory, held open, of which everything is read through descriptors that follow no link."""
 
     def __init__(
-        self, root: str, fd: int | None = None, like: os.stat_result | None = None
+        self,
+        root: str,
+        fd: int | None = None,
+        like: os.stat_result | None = None,
+        *,
+        unnoticed: bool = False,
     ) -> None:
         """Open the directory, or take one that is open.  Raises OSError where there is none.
 
-        What is made in it gets the owner (as root) and the mode of `like`, else of itself.
+        What is made in it gets the owner (as root) and the mode of `like`, else of itself.  Where
+        it is read `unnoticed` files keep their access times, as far as they belong to the caller
+        (O_NOATIME): looking at checkpoints is no use of them that a site's purge should see.
         """
         self.root = os.path.abspath(root)
         self.fd = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
         self.like = like
+        self.unnoticed = unnoticed
         # What goes on for weeks (`watch`) must not keep what nobody holds any more.
         self._closed = weakref.finalize(self, os.close, self.fd)
 
@@ -88,12 +102,34 @@ class LocalReading:
     def opened(self, path: str) -> tuple[int, int]:
         """Open a regular file, following no link; return its descriptor and size."""
         with self.parent(path) as (folder, name), translated():
-            fd = os.open(name, _FILE, dir_fd=folder)
+            fd = self._open(name, folder)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "no regular file", path)
         return fd, found.st_size
+
+    def _open(self, name: str, folder: int) -> int:
+        if self.unnoticed:
+            try:
+                return os.open(name, _FILE | _UNNOTICED, dir_fd=folder)
+            except PermissionError:  # who is not the owner may still be allowed to read it
+                self.unnoticed = False
+        return os.open(name, _FILE, dir_fd=folder)
+
+    def times(self, paths: Iterable[str], *, birth: bool) -> Iterator[tuple[str, Times | None]]:
+        """Yield each path with the times of the file, None where it is gone.
+
+        With `birth` also when it was made, as far as the file system tells.  Raises OSError.
+        """
+        for _, some in groupby(paths, lambda path: path.rpartition("/")[0]):
+            names = list(some)
+            try:
+                with self.parent(names[0]) as (folder, _):
+                    times = in_order(partial(_times, folder=folder, birth=birth), names)
+                yield from times
+            except VanishedError:
+                yield from ((path, None) for path in names)
 
     def stat(self, path: str) -> Entry | None:
         """Return the entry of a regular file as it is now; None where there is none."""
@@ -168,6 +204,13 @@ class Above:
         if self._fd != self._root:
             os.close(self._fd)
             self._fd = self._root
+
+
+def _times(path: str, folder: int, *, birth: bool) -> tuple[str, Times | None]:
+    try:
+        return path, times_of(path.rpartition("/")[2], folder, birth=birth)
+    except FileNotFoundError:
+        return path, None
 
 
 @contextmanager

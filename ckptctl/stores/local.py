@@ -39,7 +39,7 @@ class LocalStore(LocalMoving, KeepsNothing):
         """Open a directory within this one, step by step, following no link.  Raises OSError."""
         with self.parent(path) as (folder, name), translated():
             fd = os.open(name, DIRECTORY, dir_fd=folder)
-        return LocalStore(os.path.join(self.root, path), fd, self.like)
+        return LocalStore(os.path.join(self.root, path), fd, self.like, unnoticed=self.unnoticed)
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file that must not exist yet; it appears with all its content or not at all.
@@ -164,4 +164,4 @@ def _own_suffix() -> str:
 @opener("file", "local")
 def open_local(opening: Opening) -> LocalStore:
     """Open a directory.  Raises OSError where there is none."""
-    return LocalStore(opening.path or "/")
+    return LocalStore(opening.path or "/", unnoticed=True)
