@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from ckptctl import globs
+from ckptctl.expiry import PurgeBy, SitePurge
 from ckptctl.flags import parse_max_delete
 from ckptctl.formats._base import FORMATS
 from ckptctl.model import Layout
@@ -42,12 +43,35 @@ class Decoder:
                 url=self._url(node["url"], f"{path}.url"),
                 storage_options={k: _option(v) for k, v in members(node, "storage_options")},
                 per_node=per_node is not None and per_node.value is True,
+                purge=self._purge(node, path),
             )
             twin = next((t for t in tiers if _spelled(t.url) == _spelled(tier.url)), None)
             if twin:
                 self._fault(node["url"], f"{path}.url", f"is the place of {twin.name} already")
             tiers.append(tier)
         return tuple(tiers)
+
+    def _purge(self, node: Node, path: str) -> SitePurge | None:
+        """Return what a tier's site purges there."""
+        after, by, warn = (node.get(f"purge_{key}") for key in ("after", "by", "warn"))
+        if after is None:
+            for key, value in (("purge_by", by), ("purge_warn", warn)):
+                if value is not None:
+                    self._fault(value, f"{path}.{key}", "needs purge_after beside it")
+            return None
+        purge = SitePurge(
+            _duration(after),
+            PurgeBy.ANY if by is None else PurgeBy(str(by.value)),
+            None if warn is None else _duration(warn),
+        )
+        if not is_local(str(node["url"].value)):
+            text = "is for file systems: what a bucket's lifecycle rules delete is not known here"
+            self._fault(after, f"{path}.purge_after", text)
+        elif not purge.after_ns:
+            self._fault(after, f"{path}.purge_after", "must be more than 0")
+        elif warn is not None and (purge.warn_ns or 0) > purge.after_ns:
+            self._fault(warn, f"{path}.purge_warn", "must not be longer than purge_after")
+        return purge
 
     def runs(self, policies: list[str]) -> tuple[RunMatch, ...]:
         """Return the entries of `runs`, each with a glob that works and a policy that exists."""

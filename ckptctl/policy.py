@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 from ckptctl.errors import UsageError
+from ckptctl.expiry import SitePurge
 from ckptctl.model import NS
 from ckptctl.rules._base import RULES, Metric, Mode, Rule
 
@@ -59,6 +60,7 @@ class Tier:
     url: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
     per_node: bool = False
+    purge: SitePurge | None = None  # what its site deletes there
 
 
 class Statement(NamedTuple):

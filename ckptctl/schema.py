@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from ckptctl.expiry import PurgeBy
 from ckptctl.rules._base import RULES
 from ckptctl.shape import Schema
 
@@ -63,6 +64,18 @@ _TIER: Schema = {
         "per_node": {
             "type": "boolean", "default": False,
             "description": "each node holds only its part of a checkpoint there",
+        },
+        "purge_after": {
+            **_DURATION,
+            "description": "the age at which its site purges files there: apply copies first what is about to go",
+        },
+        "purge_by": {
+            "enum": [by.value for by in PurgeBy], "default": "any",
+            "description": "the time of a file that counts for that: last read, last written or made; any: the first",
+        },
+        "purge_warn": {
+            **_DURATION,
+            "description": "how long before that a checkpoint is at risk; default a week, at most a third of purge_after",
         },
     },
     "required": ["url"],

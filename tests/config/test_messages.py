@@ -164,6 +164,10 @@ SHAPE = {
         "version: 1\ntiers: {a: {url: /x, per_node: sometimes}}\n",
         'policy.yaml:2: tiers.a.per_node: must be true or false, not "sometimes"',
     ),
+    "purge_by": (
+        "version: 1\ntiers: {a: {url: /x, purge_after: 21d, purge_by: atme}}\n",
+        'policy.yaml:2: tiers.a.purge_by: must be any, atime, mtime or birth, not "atme"',
+    ),
     "key in an override": (
         "version: 1\ntiers: {a: {url: /x}}\npolicies: {p: {tiers: {a: {copyto: b}}}}\n",
         'policy.yaml:3: policies.p.tiers.a.copyto: unknown key; did you mean "copy_to"?',
@@ -190,6 +194,23 @@ SHAPE = {
 
 # What only we can say.
 MEANING = {
+    "purge_after of nothing": (
+        "version: 1\ntiers: {a: {url: /x, purge_after: 0}}\n",
+        "policy.yaml:2: tiers.a.purge_after: must be more than 0",
+    ),
+    "purge_after in a bucket": (
+        "version: 1\ntiers: {a: {url: 's3://b/x', purge_after: 21d}}\n",
+        ("policy.yaml:2: tiers.a.purge_after: is for file systems: what a bucket's lifecycle rules delete"
+        " is not known here"),
+    ),
+    "purge_warn": (
+        "version: 1\ntiers: {a: {url: /x, purge_after: 2d, purge_warn: 3d}}\n",
+        "policy.yaml:2: tiers.a.purge_warn: must not be longer than purge_after",
+    ),
+    "purge_warn alone": (
+        "version: 1\ntiers: {a: {url: /x, purge_warn: 3d}}\n",
+        "policy.yaml:2: tiers.a.purge_warn: needs purge_after beside it",
+    ),
     "metric missing": (
         "version: 1\npolicies:\n  default:\n    keep: [{best: 3}]\n",
         ("policy.yaml:4: policies.default.keep[0].best: needs a metric: --metric NAME,"
