@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ckptctl.comparing import HARMLESS, Expected, by_sizes
@@ -67,6 +67,22 @@ def guarded_proven(
         return {m for m, given in reasons.items() if any(r.rule in _GUARDS for r in given)}
 
     return _proven(run, rest, context, lambda c: prove(c, formats, reader, manifest)), reasons
+
+
+def checked(
+    run: Run,
+    members: Collection[str],
+    context: Context,
+    formats: Mapping[str, Format],
+    reader: Reader,
+    manifest: Manifests,
+) -> Run:
+    """Return the run with some of its complete checkpoints (members) looked at: see `decide_proven`.
+
+    Raises UnreadableError where a file cannot be read.
+    """
+    some = set(members)
+    return _proven(run, lambda _: some, context, lambda c: prove(c, formats, reader, manifest))
 
 
 def _proven(
