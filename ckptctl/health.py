@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from ckptctl.at_risk import AtRisk
 from ckptctl.errors import CkptctlError
 from ckptctl.model import Checkpoint, Problem, Run, State
 
@@ -149,6 +150,7 @@ class Health:
     disk: Disk | None = None
     tier: str | None = None
     copied: Copied | None = None  # None where nothing is copied from here
+    risk: AtRisk | None = None  # None where no purge is known
     level: Level | None = None
     problems: tuple[Problem, ...] = ()
     error: CkptctlError | None = None
@@ -184,6 +186,17 @@ def health_of(
         problems=run.problems,
         error=error,
     )
+
+
+def with_risk(health: Health, risk: AtRisk | None, limits: Limits) -> Health:
+    """Return how well a run is saved where its site purges.
+
+    What is at risk and has no copy elsewhere is a warning, and critical once a file may be gone.
+    """
+    if risk is None or not limits.any:
+        return replace(health, risk=risk)
+    level = Level.CRITICAL if risk.uncopied_due else Level.WARNING if risk.uncopied else Level.OK
+    return replace(health, risk=risk, level=worst((health.level, level)))
 
 
 def _order(c: Checkpoint) -> tuple[int, int, float, str]:

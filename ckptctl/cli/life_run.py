@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ckptctl.cli.deciding import policy_of
 from ckptctl.cli.elsewhere import guard_of
 from ckptctl.cli.ground import Ground
+from ckptctl.cli.life_ahead import Ahead, look_ahead
 from ckptctl.cli.life_prune import LifePrune
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -43,6 +44,7 @@ class LifeRun:
     parts: list[Part] = field(default_factory=list, init=False)
     unmatched: list[str] = field(default_factory=list, init=False)
     due_ns: list[int] = field(default_factory=list, init=False)
+    _ahead: dict[str, Ahead] = field(default_factory=dict, init=False)
 
     def live(self) -> None:
         """Copy from each tier to the next, the fastest first; then prune each."""
@@ -50,6 +52,7 @@ class LifeRun:
         for ground in self.grounds:
             if self.session.signals.stopped():
                 break
+            self._look_ahead(ground)
             done = self._copied(ground)
             if done is not None:
                 copied[ground.tier.name] = done
@@ -65,6 +68,9 @@ class LifeRun:
                 continue
             pruned = self._pruned(*there, policy, synced, error)
             to = policy.copy_to if policy else None
+            if (ahead := self._ahead.get(ground.tier.name)) is not None:
+                more = ahead.problems(to, synced.results if synced else ())
+                pruned = replace(pruned, problems=(*pruned.problems, *more))
             self.parts.append(Part(tier=ground.tier.name, pruned=pruned, copied=synced, copy_to=to))
 
     def planned(self, tier: str) -> SyncedRun | None:
@@ -104,7 +110,9 @@ class LifeRun:
         where = to.to(self.path)
         try:
             meant = self._wanted(*there, policy)
-            wish = replace(self.wish, members=meant, of_config=True)
+            ahead = self._ahead.get(ground.tier.name)
+            urgent = ahead.first if ahead else {}
+            wish = replace(self.wish, members=meant, of_config=True, urgent=urgent)
             done = SyncRun(
                 self.session, None, self.flags, *there, where, wish, self.throttle, self.progress
             ).synced()
@@ -120,6 +128,19 @@ class LifeRun:
             except CkptctlError as error:
                 done = replace(done, error=done.error or error)
         return done
+
+    def _look_ahead(self, ground: Ground) -> None:
+        """Ask what the tier's site is about to purge of the run; what cannot be read tells its copy."""
+        there, purge = ground.there(self.path), ground.tier.purge
+        policy = self._policy(*there)[0] if there and purge else None
+        if there is None or purge is None or policy is None:
+            return
+        try:
+            run = self._stage(*there, policy).run
+        except (CkptctlError, OSError):
+            return
+        assert run is not None  # noqa: S101 - it was just read
+        self._ahead[ground.tier.name] = look_ahead(self.session, self.config, purge, *there, run)
 
     def _wanted(self, view: Survey, found: Found, policy: Policy) -> frozenset[str]:
         """Return the members that are worth a copy.  Raises CkptctlError, OSError."""

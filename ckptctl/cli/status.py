@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -14,29 +12,28 @@ import typer
 from ckptctl.chosen import chosen
 from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
+from ckptctl.cli.risking import risking
 from ckptctl.cli.run_by_run import Place, Read, read_places
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.status_disk import disk_of, trash_of
 from ckptctl.config import policy_for
-from ckptctl.deletion.trash import GONE, INFO, TRASH, entries
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
+from ckptctl.expiry import PurgeBy, SitePurge
 from ckptctl.health import (
     Copied,
-    Disk,
     Health,
     Level,
     Limits,
-    Trash,
     copied_of,
     health_of,
     unlike_on,
+    with_risk,
     worst,
 )
-from ckptctl.listing import Folder
-from ckptctl.model import Problem, Run
+from ckptctl.model import Problem
 from ckptctl.report import Report, RunReport, verdict
-from ckptctl.statedir import find_state
 from ckptctl.stores import is_local
-from ckptctl.stores.local import LocalStore
+from ckptctl.survey import Survey
 from ckptctl.transfer.outcome import Status
 from ckptctl.ui import words
 from ckptctl.ui.data import error_data
@@ -68,13 +65,52 @@ class StatusOptions:
         typer.Option("--prometheus", metavar="FILE", help="Write metrics for Prometheus there."),
     ] = None
     purge_after: Annotated[
-        str | None, typer.Option("--purge-after", metavar="D", help="Not yet.", hidden=True)
+        str | None,
+        typer.Option(
+            "--purge-after", metavar="D", help="Age at which the site purges files (purge_after)."
+        ),
     ] = None
+    purge_by: Annotated[
+        str | None,
+        typer.Option(
+            "--purge-by",
+            metavar="TIME",
+            help="That counts for it: atime, mtime, birth or any.",
+            show_default="any",
+        ),
+    ] = None
+    purge_warn: Annotated[
+        str | None,
+        typer.Option(
+            "--purge-warn",
+            metavar="D",
+            help="How long before a checkpoint is at risk.",
+            show_default="7d, at most a third of --purge-after",
+        ),
+    ] = None
+
+    def purge(self, session: Session) -> SitePurge | None:
+        """Return the purge that was given; None where the configuration tells.  UsageError."""
+        if self.purge_after is None:
+            for flag, value in (("--purge-by", self.purge_by), ("--purge-warn", self.purge_warn)):
+                if value is not None:
+                    raise UsageError(f"{flag}: says nothing without --purge-after")
+            return None
+        known = [by.value for by in PurgeBy]
+        if self.purge_by is not None and self.purge_by not in known:
+            raise UsageError(f"--purge-by: {self.purge_by!r} is none of {', '.join(known)}")
+        after_ns = session.duration("--purge-after", self.purge_after)
+        warn_ns = (
+            None if self.purge_warn is None else session.duration("--purge-warn", self.purge_warn)
+        )
+        if not after_ns:
+            raise UsageError("--purge-after: must be more than 0")
+        if (warn_ns or 0) > after_ns:
+            raise UsageError("--purge-warn: must not be longer than --purge-after")
+        return SitePurge(after_ns, PurgeBy(self.purge_by or PurgeBy.ANY), warn_ns)
 
     def limits(self, session: Session) -> Limits:
         """Return the limits given.  UsageError where they cannot be."""
-        if self.purge_after is not None:
-            raise UsageError("--purge-after: not yet; this version cannot do it")
         limits = Limits(
             None if self.warn is None else session.duration("--warn", self.warn),
             None if self.critical is None else session.duration("--critical", self.critical),
@@ -118,6 +154,7 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
 def _status(
     session: Session, options: StatusOptions, limits: Limits, locations: list[str] | None
 ) -> None:
+    purge = options.purge(session)
     session.open(locations[0] if locations else ".", options.prometheus)
     if session.common.format not in {"table", "json", "jsonl"}:
         raise UsageError(
@@ -127,11 +164,18 @@ def _status(
         progress.started("listing")
         places = read_places(session, locations or _tiers(session))
         places = [with_copies_of(session, place, near=False) for place in places]
-        reads = [read for place in places for read in place.runs]
+        reads = [(place.view, read) for place in places for read in place.runs]
         runs = [
-            replace(_health(session, limits, read), copied=_copied(session, places, read, progress))
-            for read in reads
+            replace(
+                _health(session, limits, purge, view, read),
+                copied=_copied(session, places, read, progress),
+            )
+            for view, read in reads
         ]
+    if purge is not None and all(not is_local(place.location) for place in places):
+        raise UsageError(
+            "--purge-after: is for file systems; what a bucket's lifecycle rules delete is not known here"
+        )
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
     _end(session, limits, places, runs)
@@ -142,26 +186,32 @@ def _tiers(session: Session) -> list[str] | None:
     return [tier.url for tier in session.config.tiers] if session.config else None
 
 
-def _health(session: Session, limits: Limits, read: Read) -> Health:
+def _health(
+    session: Session, limits: Limits, purge: SitePurge | None, view: Survey | None, read: Read
+) -> Health:
     """Return how well one run is saved, with what its state directory and disk hold."""
     run = read.run
     if run is None:
         level = Level.UNKNOWN if limits.any else None
         return Health(name=read.name, location=read.location, level=level, error=read.error)
-    trash, unseen = _trash(run, session.common.state_dir)
+    trash, unseen = trash_of(run, session.common.state_dir)
     config = session.config_of(run.location)
     place = config.place(run.location) if config else None
+    purge = purge or (place[0].purge if place else None)
+    risk = None
+    if purge is not None and view is not None and read.found is not None and is_local(run.location):
+        run, risk = risking(session, view, read.found, run, purge)
     health = health_of(
         replace(run, problems=(*run.problems, *unseen)),
         now_ns=session.clock(),
         limits=limits,
         size=words.total_bytes(run.checkpoints),
         trash=trash,
-        disk=_disk(run.location),
+        disk=disk_of(run.location),
         error=read.error,
     )
     tier = place[0].name if place else None
-    return replace(health, tier=tier)
+    return replace(with_risk(health, risk, limits), tier=tier)
 
 
 def _copied(
@@ -188,51 +238,6 @@ def _copied(
         owed=members(owed, Status.PLANNED) - conflicts,
         conflicts=conflicts,
     )
-
-
-def _trash(run: Run, option: str | None) -> tuple[Trash, list[Problem]]:
-    """Return what can be brought back of a run or waits to be removed, and what cannot be seen."""
-    total = Trash()
-    if not is_local(run.location):
-        doomed = [c for c in (*run.checkpoints, *run.leftovers) if c.doomed_ns is not None]
-        first_ns = min((c.doomed_ns for c in doomed if c.doomed_ns is not None), default=None)
-        # Nothing has moved yet.
-        return Trash(len(doomed), words.total_bytes(doomed), purge_ns=first_ns), []
-    unseen = []
-    try:
-        dirs = find_state(run.location, option=option, uid=os.geteuid(), forbids=run.forbids_state)
-        for place in dirs.existing:
-            with closing(LocalStore(place)) as store, suppress(FileNotFoundError):
-                waiting = (entry.until_ns for entry in entries(store))
-                total = total.plus(Trash(purge_ns=min(waiting, default=None)))
-                total = total.plus(_in_trash(store.listing(TRASH)))
-    except OSError as error:
-        text = f"the trash cannot be seen: {error.filename or run.location}: {error.strerror}"
-        unseen.append(Problem("trash-unseen", text))
-    return total, unseen
-
-
-def _in_trash(trash: Folder) -> Trash:
-    gone = [folder for name, folder in trash.folders.items() if name.startswith(GONE)]
-    kept = [folder for name, folder in trash.folders.items() if not name.startswith(GONE)]
-    return Trash(len(kept), sum(map(_bytes, kept)), sum(map(_bytes, gone)))
-
-
-def _bytes(folder: Folder) -> int:
-    """Return the bytes below an entry but for our own note in it, each inode once."""
-    found = {(e.device, e.inode or path): e.size for path, e in folder.walk() if path != INFO}
-    return sum(found.values())
-
-
-def _disk(path: str) -> Disk | None:
-    """Return how full a file system is; None where it does not say."""
-    if not is_local(path):
-        return None
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return None
-    return Disk(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 def _end(session: Session, limits: Limits, places: list[Place], runs: list[Health]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckptctl.chosen import chosen
 from ckptctl.decision import Context
@@ -30,6 +30,7 @@ class Wish:
     rules: tuple[Rule, ...] | None = None  # which are chosen; None: all complete ones
     members: frozenset[str] | None = None  # of these at most; None: of all
     oldest: bool = False  # first
+    urgent: Mapping[str, int] = field(default_factory=dict)  # members that go before all, in order
     on_conflict: str | None = None  # None: what the policy says
     move: bool = False
     dry_run: bool = False
@@ -55,12 +56,13 @@ class Choice:
     def of(self, run: Run, context: Context) -> Iterator[tuple[Checkpoint, Unfit | None]]:
         """Yield the checkpoints that are meant, in order, and why one of them is not copied.
 
-        The trainer's own copies come last.  NotFoundError where a name means nothing.
+        The trainer's own copies come last, but for what is urgent.  NotFoundError where a name means nothing.
         """
         order = oldest_first(run)
         if not self.wish.oldest:
             order.reverse()
-        order.sort(key=lambda checkpoint: checkpoint.named)
+        last = len(self.wish.urgent)
+        order.sort(key=lambda one: (self.wish.urgent.get(one.member, last), one.named))
         if self.wish.proven is not None:
             yield from ((one, None) for one in order if one.member in self.wish.proven)
             return

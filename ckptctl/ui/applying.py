@@ -102,7 +102,7 @@ def _part(part: Part, look: Look, *, dry_run: bool) -> Iterator[str]:
         yield from words.error(each, look)
 
 
-_LOUD = {"unsound", "not-recorded", "stays-here"}
+_LOUD = {"unsound", "not-recorded", "purge-at-risk", "purge-unknown", "stays-here"}
 """Problems that are told each time: the others `ckptctl list` shows as well."""
 
 

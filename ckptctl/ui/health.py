@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ckptctl.at_risk import AtRisk
 from ckptctl.errors import CkptctlError
 from ckptctl.health import Copied, Health, Level, Limits, worst
 from ckptctl.model import NS, Problem, State
@@ -53,6 +54,7 @@ def run_data(run: Health) -> dict[str, object]:
         "next_purge_at": None if run.trash.purge_ns is None else format_time(run.trash.purge_ns),
         "tier": run.tier,
         "copies": _copied(run.copied) if run.copied else None,
+        "purge": _purge(run.risk) if run.risk else None,
         "disk": {"free": run.disk.free, "size": run.disk.size} if run.disk else None,
         "problems": _problems(run.problems),
         "error": {k: error[k] for k in ("code", "kind", "message", "hint")} if error else None,
@@ -68,6 +70,22 @@ def _copied(copied: Copied) -> dict[str, object]:
         "proven": copied.proven,
         "missing": copied.missing,
         "unreachable": list(copied.unreachable),
+    }
+
+
+def _purge(risk: AtRisk) -> dict[str, object]:
+    first, expiry = risk.first, risk.expiry
+    return {
+        "after_seconds": risk.purge.after_ns / NS,
+        "by": risk.purge.by,
+        "warn_seconds": risk.purge.margin_ns / NS,
+        "first": first.name if first else None,
+        "first_file": expiry.file if expiry else None,
+        "first_at": format_time(expiry.at_ns) if expiry else None,
+        "at_risk": {"checkpoints": risk.checkpoints, "bytes": risk.bytes, "files": risk.files},
+        "due": risk.due,
+        "without_copy": list(risk.uncopied),
+        "without_copy_due": risk.uncopied_due,
     }
 
 
@@ -110,11 +128,26 @@ def _columns(runs: Sequence[Health], now_ns: int) -> Iterator[Column]:
     yield column("purge in", lambda r: _in(r.trash.purge_ns, now_ns))
     yield column("to copy", lambda r: _to_copy(r.copied) if r.copied else "")
     yield column("copies", lambda r: _copies(r.copied) if r.copied else "")
+    yield column("at risk", lambda r: _at_risk(r.risk) if r.risk else "")
+    yield column("site purge", lambda r: _first(r.risk, now_ns) if r.risk else "")
     yield column("free", lambda r: format_size(r.disk.free) if r.disk else "")
 
 
 def _in(at_ns: int | None, now_ns: int) -> str:
     return "" if at_ns is None else format_duration(max(at_ns - now_ns, 0))
+
+
+def _at_risk(risk: AtRisk) -> str:
+    if not risk.checkpoints:
+        return "-"
+    alone = f", {len(risk.uncopied):,} without copy" if risk.uncopied else ""
+    return f"{risk.checkpoints:,} ({format_size(risk.bytes)}){alone}"
+
+
+def _first(risk: AtRisk, now_ns: int) -> str:
+    if risk.expiry is None:
+        return ""
+    return "due" if risk.expiry.due else _in(risk.expiry.at_ns, now_ns)
 
 
 def _to_copy(copied: Copied) -> str:
@@ -194,7 +227,20 @@ def _about(run: Health) -> str:
         return f"{name}: {_plain(run.error.message)}"
     if run.age_ns is None:
         return f"{name}: no complete checkpoint"
-    return f"{name}: newest complete checkpoint is {format_duration(run.age_ns)} old"
+    return (
+        f"{name}: newest complete checkpoint is {format_duration(run.age_ns)} old{_torn(run.risk)}"
+    )
+
+
+def _torn(risk: AtRisk | None) -> str:
+    """Return what a monitor is told of a site's purge."""
+    if risk is None or not risk.uncopied:
+        return ""
+    due = f", {risk.uncopied_due} of them due" if risk.uncopied_due else ""
+    return (
+        f", {words.count(len(risk.uncopied), 'checkpoint')} without a proven copy "
+        f"about to be purged{due}"
+    )
 
 
 def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # noqa: FBT001 - private
@@ -216,6 +262,9 @@ def _numbers(run: Health, limits: Limits, several: bool) -> Iterator[str]:  # no
     yield f"{label('bytes')}={run.bytes}B"
     if run.disk is not None:
         yield f"{label('free_bytes')}={run.disk.free}B"
+    if run.risk is not None:
+        yield f"{label('purge_at_risk')}={run.risk.checkpoints}"
+        yield f"{label('purge_without_copy')}={len(run.risk.uncopied)}"
 
 
 def _named(run: Health) -> str:

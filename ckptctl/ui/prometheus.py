@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ckptctl.at_risk import AtRisk
 from ckptctl.health import Copied, Health
 from ckptctl.model import NS
 
@@ -66,6 +67,14 @@ def prometheus_text(runs: Sequence[Health], now_ns: int) -> str:
             what,
             [(_labels(r, to=r.copied.to), str(number(r.copied))) for r in read if r.copied],
         )
+    for name, what, of in _AT_RISK:
+        metric(name, what, [(_labels(r), str(of(r.risk))) for r in read if r.risk])
+    firsts = [(r, r.risk.expiry.at_ns) for r in read if r.risk and r.risk.expiry]
+    metric(
+        "site_purge_first_timestamp_seconds",
+        "When the site's purge takes the first file of a checkpoint, in Unix seconds.",
+        [(_labels(r), _seconds(at_ns)) for r, at_ns in firsts],
+    )
     metric(
         "disk_free_bytes",
         "Free bytes of the run's file system.",
@@ -96,6 +105,22 @@ _COPIED: tuple[tuple[str, str, Callable[[Copied], int]], ...] = (
     ("copies_proven", "Proven copies on other tiers.", lambda c: c.proven),
     ("copies_missing", "Proven copies that deletions still need.", lambda c: c.missing),
     ("copy_tiers_unreachable", "Other tiers that cannot be read.", lambda c: len(c.unreachable)),
+)
+
+
+_AT_RISK: tuple[tuple[str, str, Callable[[AtRisk], int]], ...] = (
+    (
+        "site_purge_at_risk",
+        "Checkpoints of which the site's purge is about to take a file.",
+        lambda r: r.checkpoints,
+    ),
+    ("site_purge_at_risk_bytes", "Their bytes.", lambda r: r.bytes),
+    ("site_purge_due", "Of those, the ones that may have lost one by now.", lambda r: r.due),
+    (
+        "site_purge_without_copy",
+        "Of those at risk, the ones without a proven copy on another tier.",
+        lambda r: len(r.uncopied),
+    ),
 )
 
 

@@ -1,0 +1,115 @@
+"""What a site's purge is about to take of a run: its files are asked for their times, anew each time.
+
+A listing has no access and birth times: they would cost every `list`, and change while nothing does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from ckptctl.config import Config
+from ckptctl.errors import UnreadableError
+from ckptctl.expiry import Expiry, PurgeBy, SitePurge, Times, expiry_of
+from ckptctl.listing import Entry
+from ckptctl.locate import local_path
+from ckptctl.model import Problem, Run, State
+from ckptctl.records import FOLDER as RECORDS
+from ckptctl.statedir import StateDirs
+from ckptctl.stores import is_local
+from ckptctl.stores.local import LocalStore
+from ckptctl.units import format_time
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """When each complete checkpoint of a run (by member) loses its first file."""
+
+    purge: SitePurge
+    expiries: Mapping[str, Expiry]
+    problems: tuple[Problem, ...] = ()  # why these times may be others
+
+
+def purge_at(config: Config | None, location: str) -> SitePurge | None:
+    """Return what the site of the tier that a location lies in purges there."""
+    place = config.place(location) if config else None
+    return place[0].purge if place else None
+
+
+def expiring(run: Run, purge: SitePurge, now_ns: int) -> Expiring:
+    """Ask for the times of the files of all complete checkpoints.  Raises UnreadableError.
+
+    What is scheduled to go may go, and in a bucket nothing is purged.
+    """
+    if not is_local(run.location):
+        return Expiring(purge, {})
+    meant = [c for c in run.checkpoints if c.state is State.COMPLETE and c.doomed_ns is None]
+    path = local_path(run.location)
+    found: dict[str, Expiry] = {}
+    unborn = False
+    try:
+        with closing(LocalStore(path)) as store:
+
+            def told(
+                times: Iterable[tuple[str, Times | None]],
+            ) -> Iterator[tuple[str, Times | None]]:
+                nonlocal unborn
+                for name, each in times:
+                    unborn |= each is not None and each.birth_ns is None
+                    yield name, each
+
+            for checkpoint in meant:
+                times = told(_times(store, checkpoint.files, purge))
+                if (expiry := expiry_of(times, purge, now_ns)) is not None:
+                    found[checkpoint.member] = expiry
+            problems = tuple(_doubts(path, purge, unborn=unborn and purge.needs_birth))
+    except OSError as error:
+        raise UnreadableError(
+            f"{run.location}: the times of its files cannot be read ({error.strerror}); "
+            "what the site's purge is about to take is not known",
+            "check the permissions and the mount",
+        ) from error
+    return Expiring(purge, found, problems)
+
+
+def state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) -> list[Problem]:
+    """Return that what was noted of a run (pins, tags, holds) is about to be purged, if it is.  OSError."""
+    device = os.stat(local_path(run)).st_dev
+    for place in dirs.holding(RECORDS):
+        expiry = None
+        with closing(LocalStore(place)) as store, suppress(FileNotFoundError):
+            if os.fstat(store.fd).st_dev == device:
+                listed = store.listing(RECORDS).files.items()
+                files = {f"{RECORDS}/{name}": entry for name, entry in listed}
+                expiry = expiry_of(_times(store, files, purge), purge, now_ns)
+        if expiry is not None and expiry.at_risk:
+            text = (
+                f"what is recorded in {place} (pins, tags, holds) is about to be purged, from "
+                f"{format_time(expiry.at_ns)} on, and a prune would not see it any more: keep it "
+                "elsewhere (--state-dir)"
+            )
+            return [Problem("records-at-risk", text)]
+    return []
+
+
+def _times(
+    store: LocalStore, files: Mapping[str, Entry], purge: SitePurge
+) -> Iterable[tuple[str, Times | None]]:
+    if purge.by is PurgeBy.MTIME:  # which the listing has
+        return ((path, Times(e.mtime_ns, e.mtime_ns, e.mtime_ns)) for path, e in files.items())
+    return store.times(files, birth=purge.needs_birth)
+
+
+def _doubts(path: str, purge: SitePurge, *, unborn: bool) -> Iterator[Problem]:
+    by_access = purge.by in {PurgeBy.ATIME, PurgeBy.ANY}
+    if by_access and os.statvfs(path).f_flag & getattr(os, "ST_NOATIME", 0):
+        text = (
+            f"{path} is mounted with noatime: what is read here does not count as read, "
+            "and goes as if nobody had"
+        )
+        yield Problem("noatime", text)
+    if unborn:
+        text = f"{path} does not tell when files were made: counted from when they were written"
+        yield Problem("no-birth-times", text)

@@ -1,0 +1,62 @@
+"""What a tier's site is about to purge of a run: copied before anything else, and told where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptctl.at_risk import risk_problems, urgent
+from ckptctl.cli.elsewhere import elsewhere_of, with_copies
+from ckptctl.cli.expiring import Expiring, expiring
+from ckptctl.cli.runtime import Session
+from ckptctl.config import Config
+from ckptctl.errors import CkptctlError
+from ckptctl.expiry import SitePurge
+from ckptctl.group import Found
+from ckptctl.model import Copy, Problem, Run
+from ckptctl.survey import Survey
+from ckptctl.transfer.outcome import Shipped, Status
+
+_THERE = {Status.DONE, Status.EQUAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A run on a tier that is purged, as it was before anything was copied."""
+
+    run: Run  # what is at risk knows its copies
+    seen: Expiring
+
+    @property
+    def first(self) -> Mapping[str, int]:
+        """The members that are to be copied first, in which order."""
+        return urgent(self.run, self.seen.expiries)
+
+    def problems(self, to: str | None, results: Sequence[Shipped]) -> tuple[Problem, ...]:
+        """Return what a person should know once that was copied to a tier."""
+        there = {r.member: r.path for r in results if to and r.status in _THERE}
+        copied = tuple(
+            replace(c, copies=(*c.copies, Copy(to or "", there[c.member], 0)))
+            if c.member in there
+            else c
+            for c in self.run.checkpoints
+        )
+        run = replace(self.run, checkpoints=copied)
+        return (*self.seen.problems, *risk_problems(run, self.seen.expiries, self.seen.purge))
+
+
+def look_ahead(
+    session: Session, config: Config, purge: SitePurge, view: Survey, found: Found, run: Run
+) -> Ahead:
+    """Ask what a purge is about to take of a run that was just read.
+
+    Where that cannot be known it is a problem: the copies are made all the same.
+    """
+    try:
+        seen = expiring(run, purge, session.clock())
+        if any(expiry.at_risk for expiry in seen.expiries.values()):
+            elsewhere = elsewhere_of(session, config, run.location)
+            run = with_copies(session, elsewhere, view, found, run)
+    except CkptctlError as error:
+        return Ahead(run, Expiring(purge, {}, (Problem("purge-unknown", error.message),)))
+    return Ahead(run, seen)

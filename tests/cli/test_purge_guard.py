@@ -1,0 +1,228 @@
+"""The purge guard: what a site's scratch purge is about to take is told, and copied first."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import torch_zip
+from ckptctl.model import NS
+from ckptctl.stores.local import LocalStore
+from ckptctl.units import parse_time
+from tests.layouts import like
+from tests.program import Ckptctl
+from tests.saved import save, steps_left
+from tests.tiers import Life, life
+from tests.trees import make_tree, set_age
+
+DAY = 86400
+BY_ATIME = ("--purge-after", "21d", "--purge-by", "atime")
+
+
+def read_ago(path: Path, days: float) -> None:
+    """Let a file have been read last so long ago."""
+    os.utime(path, ns=(time.time_ns() - int(days * DAY * NS), path.stat().st_mtime_ns))
+
+
+def ages(run: Path, days: Mapping[int, float]) -> None:
+    """Let the files of each step have been read last so long ago."""
+    for step, ago in days.items():
+        for path in run.glob(f"step_{step}.*"):
+            read_ago(path, ago)
+
+
+def purged(root: Path, ckptctl: Ckptctl, purge: str, *, steps: int = 5) -> Life:
+    """A run on a tier that is purged, and copied from."""
+    urls = {"fast": f"{{url: {root}/fast, {purge}}}"}
+    made = life(root, ckptctl, steps=steps, urls=urls)
+    config = root / "ckptctl.yaml"
+    config.write_text(config.read_text().replace("last: 1", "last: 9"))
+    return made
+
+
+def test_one_file_puts_a_checkpoint_at_risk(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = make_tree(tmp_path / "run", like("hf-trainer", "checkpoint-500", "checkpoint-1000"))
+    files = [path for path in run.rglob("*") if path.is_file()]
+    for path in files:
+        set_age(path, 20 * 3600)
+    cold = run / "checkpoint-500" / "trainer_state.json"
+    read_ago(cold, 19.5)
+    done = ckptctl("status", run, *BY_ATIME, "--json")
+    assert done.code == 0
+    (found,) = done.json["runs"]
+    first_ns = cold.stat().st_atime_ns + 21 * DAY * NS
+    size = sum(p.stat().st_size for p in files if p.parent.name == "checkpoint-500")
+    assert parse_time(found["purge"].pop("first_at")) == first_ns
+    assert found["purge"] == {
+        "after_seconds": 21 * DAY, "by": "atime", "warn_seconds": 7 * DAY,
+        "first": "checkpoint-500", "first_file": "checkpoint-500/trainer_state.json",
+        "at_risk": {"checkpoints": 1, "bytes": size, "files": 1}, "due": 0,
+        "without_copy": ["checkpoint-500"], "without_copy_due": 0,
+    }  # fmt: skip
+    (problem,) = found["problems"]
+    assert problem["code"] == "purge-at-risk"
+    assert "not read for 21d: checkpoint-500 is about to be torn" in problem["text"]
+    text = ckptctl("status", run, *BY_ATIME, env={"COLUMNS": "200"}).stdout
+    assert "1 without copy" in text
+    assert "1d 11h" in text
+    assert "checkpoint-500/trainer_state.json, goes from" in text
+
+
+def test_a_sidecar_is_a_file_of_its_checkpoint(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = save(tmp_path / "run", {1: 3.0, 2: 2.0})
+    read_ago(run / "step_1.json", 20)
+    (found,) = ckptctl("status", run, *BY_ATIME, "--json").json["runs"]
+    assert found["purge"]["without_copy"] == ["step_1"]
+
+
+@pytest.mark.parametrize(
+    ("by", "read", "written", "at_risk"),
+    [
+        ("atime", 1, 20, False),
+        ("atime", 20, 1, True),
+        ("mtime", 1, 20, True),
+        ("mtime", 20, 1, False),
+        ("birth", 20, 20, False),  # it was made a moment ago
+        ("any", 20, 1, True),
+        ("any", 1, 20, True),
+        ("any", 1, 1, False),
+    ],
+)
+def test_by_which_time_a_file_goes(
+    ckptctl: Ckptctl, tmp_path: Path, by: str, read: float, written: float, at_risk: bool
+) -> None:
+    run = save(tmp_path / "run", {1: None}, newest_hours_ago=written * 24)
+    read_ago(run / "step_1.pt", read)
+    flags = ("--purge-after", "21d", "--purge-by", by)
+    (found,) = ckptctl("status", run, *flags, "--json").json["runs"]
+    if not _has_birth_times(run):
+        pytest.skip("this file system does not tell when files were made")
+    assert (found["purge"]["at_risk"]["checkpoints"] == 1) is at_risk
+
+
+def _has_birth_times(run: Path) -> bool:
+    store = LocalStore(str(run))
+    (times,) = dict(store.times(["step_1.pt"], birth=True)).values()
+    store.close()
+    return times is not None and times.birth_ns is not None
+
+
+def test_by_the_time_it_was_made_nothing_else_counts(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = save(tmp_path / "run", {1: None, 2: None})
+    if not _has_birth_times(run):
+        pytest.skip("this file system does not tell when files were made")
+    for path in run.iterdir():
+        os.utime(path, (time.time() + DAY, path.stat().st_mtime))
+    time.sleep(1.1)
+    flags = ("--purge-by", "birth", "--purge-warn", "0", "--critical", "9w", "--json")
+    done = ckptctl("status", run, "--purge-after", "1s", *flags)
+    assert done.code == 2
+    assert done.json["runs"][0]["purge"]["due"] == 2
+    assert ckptctl("status", run, "--purge-after", "1h", *flags).code == 0
+
+
+@pytest.mark.parametrize(
+    ("days", "code", "word"), [(13, 0, "OK"), (15, 1, "WARNING"), (22, 2, "CRITICAL")]
+)
+def test_a_monitor_is_told(
+    ckptctl: Ckptctl, tmp_path: Path, days: float, code: int, word: str
+) -> None:
+    run = save(tmp_path / "llm", {1: None, 2: None, 3: None})
+    ages(run, {1: days, 2: days})
+    assert ckptctl("status", run, *BY_ATIME).code == 0
+    done = ckptctl("status", run, *BY_ATIME, "--critical", "9w")
+    assert done.code == code
+    first = done.stdout.splitlines()[0]
+    said = "2 checkpoints without a proven copy about to be purged"
+    assert first.startswith(f"{word}: run llm: newest complete checkpoint is 10h old")
+    assert (said in first) is (code > 0)
+    assert ("2 of them due" in first) is (code == 2)
+    assert f"purge_at_risk={2 if code else 0} purge_without_copy={2 if code else 0}" in first
+
+
+def test_prometheus_is_told(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = save(tmp_path / "llm", {1: None, 2: None, 3: None})
+    ages(run, {1: 22, 2: 20, 3: 1})
+    file = tmp_path / "ckptctl.prom"
+    assert ckptctl("status", run, *BY_ATIME, "--prometheus", file).code == 0
+    labels = f'{{run="llm",location="{run}"}}'
+    lines = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines() if line[0] != "#")
+    assert lines[f"ckptctl_site_purge_at_risk{labels}"] == "2"
+    assert lines[f"ckptctl_site_purge_without_copy{labels}"] == "2"
+    assert lines[f"ckptctl_site_purge_due{labels}"] == "1"
+    first = float(lines[f"ckptctl_site_purge_first_timestamp_seconds{labels}"])
+    assert first == pytest.approx((run / "step_1.pt").stat().st_atime + 21 * DAY, abs=0.01)
+    assert ckptctl("status", run, "--prometheus", file).code == 0
+    assert not any("site_purge" in line for line in file.read_text().splitlines() if line[0] != "#")
+
+
+def test_what_a_purge_has_torn_is_not_complete(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    tree: dict[str, bytes | str] = {
+        f"step_{n}/{name}": b"x" * 9 for n in (1, 2) for name in ("a.bin", "notes.txt")
+    }
+    tree |= {f"step_{n}/model.pt": torch_zip() for n in (1, 2)}
+    run = make_tree(tmp_path / "run", tree, age=DAY)
+    assert ckptctl("verify", run, "--record").code == 0
+    (run / "step_2" / "a.bin").unlink()
+    (found,) = ckptctl("status", run, *BY_ATIME, "--json").json["runs"]
+    assert (found["newest"], found["checkpoints"]["incomplete"]) == ("step_1", 1)
+    (problem,) = found["problems"]
+    assert problem["code"] == "torn"
+    assert "step_2/a.bin: was recorded, and is not there" in problem["text"]
+    done = ckptctl("sync", run, tmp_path / "copy")
+    assert done.code == 5
+    assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["step_1"]
+
+
+def test_what_is_recorded_is_purged_like_anything_else(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = save(tmp_path / "run", {1: None})
+    assert ckptctl("annotate", "step_1", "--in", run, "--pin").code == 0
+    (record,) = (tmp_path / ".ckptctl" / "run" / "records").iterdir()
+    set_age(record, 20 * DAY)
+    flags = ("--purge-after", "21d", "--purge-by", "mtime")
+    (found,) = ckptctl("status", run, *flags, "--json").json["runs"]
+    assert [problem["code"] for problem in found["problems"]] == ["records-at-risk"]
+
+
+def test_apply_copies_first_what_is_about_to_go(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    llm = purged(tmp_path, ckptctl, "purge_after: 21d, purge_by: atime")
+    ages(llm.run, {1: 1, 2: 18, 3: 20, 4: 1, 5: 1})
+    assert llm("sync", llm.run, llm.at("slow"), "--name", "step_3").code == 0
+    risk = llm("status", llm.run, "--json").json["runs"][0]
+    assert risk["purge"]["at_risk"]["checkpoints"] == 2
+    assert risk["purge"]["first"] == "step_3"
+    assert risk["purge"]["without_copy"] == ["step_2"]  # the other one has its copy
+    dry = llm("apply", "-n", "--json")
+    order = [result["checkpoint"] for result in dry.json["results"]]
+    assert order == ["step_2", "step_3", "step_5", "step_4", "step_1"]
+    before = {path.name: path.stat().st_atime_ns for path in llm.run.iterdir()}
+    log = tmp_path / "log"
+    done = llm("apply", "--json", "--log-file", log)
+    assert done.code == 0
+    assert not [p for run in done.json["runs"] for p in run["problems"]]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    copied = [line["checkpoint"] for line in lines if line["action"] == "copy"]
+    assert copied == ["step_2", "step_3", "step_5", "step_4", "step_1"]
+    assert steps_left(llm.at("slow")) == [1, 2, 3, 4, 5]
+    assert {path.name: path.stat().st_atime_ns for path in llm.run.iterdir()} == before
+    (found, _) = llm("status", "--json").json["runs"]
+    assert found["purge"]["at_risk"]["checkpoints"] == 2
+    assert (found["purge"]["without_copy"], found["problems"]) == ([], [])
+
+
+def test_apply_tells_what_it_copies_nowhere(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    llm = purged(tmp_path, ckptctl, "purge_after: 21d, purge_by: atime", steps=3)
+    config = tmp_path / "ckptctl.yaml"
+    config.write_text(config.read_text().replace("copy_to: slow", ""))
+    ages(llm.run, {1: 20, 2: 20, 3: 1})
+    assert llm("hold", "step_2", llm.run).code == 0
+    done = llm("apply")
+    assert done.code == 0
+    words = " ".join(done.stdout.split())
+    assert "step_1, step_2 are about to be torn" in words
+    assert "a pin or a hold does not keep the purge away" in words
