@@ -74,6 +74,12 @@ def urgent(run: Run, expiries: Mapping[str, Expiry]) -> dict[str, int]:
     return {c.member: number for number, c in enumerate(risky)}
 
 
+def going(expiry: Expiry, purge: SitePurge) -> str:
+    """Return why a copy that a purge is about to tear is none to rely on."""
+    when = "now" if expiry.due else f"from {format_time(expiry.at_ns)} on"
+    return f"is about to lose it: its site purges files {aged(purge)}, {expiry.file} {when}"
+
+
 def risk_problems(run: Run, expiries: Mapping[str, Expiry], purge: SitePurge) -> list[Problem]:
     """Return what a person should know: nothing where all that is at risk has its copy."""
     names = at_risk_of(run, expiries, purge).uncopied

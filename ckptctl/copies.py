@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from ckptctl.at_risk import going
 from ckptctl.copied import Side, unlike, unproven
 from ckptctl.decision import Context
 from ckptctl.errors import CkptctlError
+from ckptctl.expiry import SitePurge
 from ckptctl.group import Found
 from ckptctl.hashing import Stop, Stopped, Wanted, hash_all
 from ckptctl.listing import Folder
@@ -20,7 +22,9 @@ from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.model import NS, Checkpoint, Copy, Lack, Layout, Run, State
 from ckptctl.pace import in_order
 from ckptctl.recalling import Memory
+from ckptctl.scratch import expiry_in
 from ckptctl.stores import Access, is_local
+from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, read_run, run_store, state_dirs, survey
 
 _DOWN_NS = 60 * NS
@@ -36,6 +40,7 @@ class Site:
     location: str
     access: Access
     state_dir: str | None = None
+    purge: SitePurge | None = None  # what its own site takes there
     memory: Memory = field(default_factory=Memory)
 
 
@@ -199,7 +204,21 @@ def _judged(here: Here, checkpoint: Checkpoint, there: There) -> Copy | Lack:
     own = _side(checkpoint, manifest, here.folder if here.links else None)
     if (text := unlike(own, theirs)) is not None:
         return Lack(tier, "differs", text)
+    if (text := _going(there, copy)) is not None:
+        return Lack(tier, "expiring", text)
     return Copy(tier, copy.path, there.seen_ns)
+
+
+def _going(there: There, copy: Checkpoint) -> str | None:
+    """Return why a copy will soon be none: the site takes files of it."""
+    purge, store = there.site.purge, there.view.store
+    if purge is None or not isinstance(store, LocalStore):
+        return None
+    try:
+        expiry = expiry_in(store, copy.files, purge, there.seen_ns)
+    except OSError as error:
+        return f"has it, and its times cannot be read ({_said(error)})"
+    return going(expiry, purge) if expiry is not None and expiry.at_risk else None
 
 
 def _unfit(checkpoint: Checkpoint, copy: Checkpoint) -> str | None:

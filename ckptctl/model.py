@@ -135,7 +135,7 @@ class Lack(NamedTuple):
     """Why a checkpoint has no proven copy on another tier."""
 
     tier: str
-    code: str  # absent, unproven, differs, unreachable
+    code: str  # absent, unproven, differs, expiring, unreachable
     text: str
 
 

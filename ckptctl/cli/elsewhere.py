@@ -161,6 +161,7 @@ def _site(session: Session, tier: Tier, path: str, run: str) -> Site:
         location=location,
         access=session.access({**said, **tier.storage_options}),
         state_dir=session.common.state_dir if is_local(run) == is_local(location) else None,
+        purge=tier.purge,
     )
 
 

@@ -1,7 +1,4 @@
-"""What a site's purge is about to take of a run: its files are asked for their times, anew each time.
-
-A listing has no access and birth times: they would cost every `list`, and change while nothing does.
-"""
+"""What a site's purge is about to take of a run, and of what was recorded of it."""
 
 from __future__ import annotations
 
@@ -10,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from ckptctl.config import Config
 from ckptctl.errors import UnreadableError
 from ckptctl.expiry import Expiry, PurgeBy, SitePurge, Times, expiry_of
-from ckptctl.listing import Entry
 from ckptctl.locate import local_path
 from ckptctl.model import Problem, Run, State
 from ckptctl.records import FOLDER as RECORDS
+from ckptctl.scratch import expiry_in, times_in
 from ckptctl.statedir import StateDirs
 from ckptctl.stores import is_local
 from ckptctl.stores.local import LocalStore
@@ -30,12 +26,6 @@ class Expiring:
     purge: SitePurge
     expiries: Mapping[str, Expiry]
     problems: tuple[Problem, ...] = ()  # why these times may be others
-
-
-def purge_at(config: Config | None, location: str) -> SitePurge | None:
-    """Return what the site of the tier that a location lies in purges there."""
-    place = config.place(location) if config else None
-    return place[0].purge if place else None
 
 
 def expiring(run: Run, purge: SitePurge, now_ns: int) -> Expiring:
@@ -61,7 +51,7 @@ def expiring(run: Run, purge: SitePurge, now_ns: int) -> Expiring:
                     yield name, each
 
             for checkpoint in meant:
-                times = told(_times(store, checkpoint.files, purge))
+                times = told(times_in(store, checkpoint.files, purge))
                 if (expiry := expiry_of(times, purge, now_ns)) is not None:
                     found[checkpoint.member] = expiry
             problems = tuple(_doubts(path, purge, unborn=unborn and purge.needs_birth))
@@ -83,7 +73,7 @@ def state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) -> 
             if os.fstat(store.fd).st_dev == device:
                 listed = store.listing(RECORDS).files.items()
                 files = {f"{RECORDS}/{name}": entry for name, entry in listed}
-                expiry = expiry_of(_times(store, files, purge), purge, now_ns)
+                expiry = expiry_in(store, files, purge, now_ns)
         if expiry is not None and expiry.at_risk:
             text = (
                 f"what is recorded in {place} (pins, tags, holds) is about to be purged, from "
@@ -92,14 +82,6 @@ def state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) -> 
             )
             return [Problem("records-at-risk", text)]
     return []
-
-
-def _times(
-    store: LocalStore, files: Mapping[str, Entry], purge: SitePurge
-) -> Iterable[tuple[str, Times | None]]:
-    if purge.by is PurgeBy.MTIME:  # which the listing has
-        return ((path, Times(e.mtime_ns, e.mtime_ns, e.mtime_ns)) for path, e in files.items())
-    return store.times(files, birth=purge.needs_birth)
 
 
 def _doubts(path: str, purge: SitePurge, *, unborn: bool) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from ckptctl.config import Config
 from ckptctl.errors import CkptctlError
 from ckptctl.expiry import SitePurge
 from ckptctl.group import Found
-from ckptctl.model import Copy, Problem, Run
+from ckptctl.model import Checkpoint, Copy, Problem, Run
 from ckptctl.survey import Survey
 from ckptctl.transfer.outcome import Shipped, Status
 
@@ -35,13 +35,15 @@ class Ahead:
     def problems(self, to: str | None, results: Sequence[Shipped]) -> tuple[Problem, ...]:
         """Return what a person should know once that was copied to a tier."""
         there = {r.member: r.path for r in results if to and r.status in _THERE}
-        copied = tuple(
-            replace(c, copies=(*c.copies, Copy(to or "", there[c.member], 0)))
-            if c.member in there
-            else c
-            for c in self.run.checkpoints
-        )
-        run = replace(self.run, checkpoints=copied)
+
+        def now(checkpoint: Checkpoint) -> Checkpoint:
+            going = any(k.tier == to and k.code == "expiring" for k in checkpoint.lacks)
+            if checkpoint.member not in there or going:
+                return checkpoint
+            copy = Copy(to or "", there[checkpoint.member], 0)
+            return replace(checkpoint, copies=(*checkpoint.copies, copy))
+
+        run = replace(self.run, checkpoints=tuple(map(now, self.run.checkpoints)))
         return (*self.seen.problems, *risk_problems(run, self.seen.expiries, self.seen.purge))
 
 

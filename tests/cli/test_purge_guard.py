@@ -226,3 +226,22 @@ def test_apply_tells_what_it_copies_nowhere(ckptctl: Ckptctl, tmp_path: Path) ->
     words = " ".join(done.stdout.split())
     assert "step_1, step_2 are about to be torn" in words
     assert "a pin or a hold does not keep the purge away" in words
+
+
+def test_a_copy_that_is_about_to_be_purged_lets_nothing_go(
+    ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    purge = f"{{url: {tmp_path}/slow, purge_after: 21d, purge_by: atime}}"
+    llm = life(tmp_path, ckptctl, steps=3, urls={"slow": purge})
+    assert llm("sync", llm.run, llm.at("slow")).code == 0
+    ages(llm.at("slow"), {1: 18, 2: 1, 3: 22})
+    done = llm.prune("--json")
+    assert done.code == 0
+    assert llm.left == [1, 3]
+    text = llm.why(done)[1]
+    assert (
+        "slow is about to lose it: its site purges files not read for 21d, step_1.pt from" in text
+    )
+    (found, there) = llm("status", "--json").json["runs"]
+    assert (found["copies"]["proven"], found["purge"]) == (0, None)
+    assert there["purge"]["without_copy"] == ["step_3", "step_1"]
