@@ -77,7 +77,7 @@ def fetch(
     step, notes = step_of(session, place, checkpoint)
     with ExitStack() as stack:
         if not rehearsal:
-            stack.enter_context(_held(session, place, step))
+            stack.enter_context(held_at(session, place, step))
         began = time.monotonic()
         done = _sync(session, place, step, to, progress, own_state=rehearsal)
         seconds = round(time.monotonic() - began, 3)
@@ -120,7 +120,7 @@ def copied(
     """
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
     try:
-        with _held(session, place, (checkpoint,)):
+        with held_at(session, place, (checkpoint,)):
             done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
         return _whole(session, done, checkpoint, (checkpoint,))[checkpoint.member]
     except LostError as lost:
@@ -201,7 +201,7 @@ def _whole(
 
 
 @contextmanager
-def _held(session: Session, place: RunThere, step: Sequence[Checkpoint]) -> Iterator[None]:
+def held_at(session: Session, place: RunThere, step: Sequence[Checkpoint]) -> Iterator[None]:
     """Keep prune away from what is fetched.  LostError where one was faster.
 
     Who may not write there goes on without: a prune that comes meanwhile is seen by the copy.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ from ckptctl.cli.naming import apart, near
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.resolving import NOTHING_LOST, Resolution, resolve_in
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tier_runs import run_everywhere
+from ckptctl.cli.tasks import caller_of, step_of
+from ckptctl.cli.tier_runs import Everywhere, run_everywhere
 from ckptctl.errors import PartialError, UsageError
-from ckptctl.selecting import parse_selector
+from ckptctl.selecting import Selector, parse_selector
 from ckptctl.ui import printable
 from ckptctl.ui.data import VERSION, checkpoint_data
 from ckptctl.ui.progress import Progress
@@ -91,7 +93,8 @@ def resolve(
             found, copy = looked(), None
         else:
             to = session.locate(options.fetch)
-            found, copy = _fetched(session, looked, to, progress)
+            together = _together(session, location, wanted, options, to, progress)
+            found, copy = together or _fetched(session, looked, to, progress)
     for note in (*found.notes, *(copy.notes if copy else ())):
         session.say(f"warning: {printable.text(note)}")
     session.warn()
@@ -100,6 +103,24 @@ def resolve(
         for error in found.errors:
             session.say_error(error)
         raise typer.Exit(PartialError.code)
+
+
+def _together(
+    session: Session, location: str | None, wanted: Selector, options: ResolveOptions, to: str, progress: Progress,
+) -> tuple[Resolution, Fetched] | None:  # fmt: skip
+    """Fetch what all tasks of this step fetch; None where there are no others, or no place to meet them."""
+    caller = caller_of(None, os.environ)
+    step = step_of(os.environ, f"{location} {wanted.text} {options.metric}")
+    if caller is None or step is None:
+        return None
+    from ckptctl.cli.step_fetch import Task, fetched_together  # noqa: PLC0415 - most calls are no step's
+
+    def look() -> Everywhere:
+        progress.started("listing")
+        return run_everywhere(session, location)
+
+    task = Task(caller=caller, step=step, to=to, reachable=options.reachable)
+    return fetched_together(session, look, wanted, task, progress)
 
 
 def _fetched(

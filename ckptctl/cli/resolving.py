@@ -78,7 +78,7 @@ def resolve_in(
     for candidate in candidates:
         place = places[candidate.place]
         try:
-            wrong = lost.get(candidate.checkpoint.path) or _wrong_to_resume(
+            wrong = lost.get(candidate.checkpoint.path) or wrong_to_resume(
                 session, place, candidate.checkpoint
             )
         except UnreadableError as error:
@@ -123,7 +123,7 @@ def wrong_with(session: Session, place: RunThere, checkpoint: Checkpoint) -> str
     return f"it is not whole ({findings[0].file}: {findings[0].text})"
 
 
-def _wrong_to_resume(session: Session, place: RunThere, checkpoint: Checkpoint) -> str | None:
+def wrong_to_resume(session: Session, place: RunThere, checkpoint: Checkpoint) -> str | None:
     """Return why a checkpoint, or what belongs to it in other files, is not whole."""
     wrong = wrong_with(session, place, checkpoint)
     if wrong is not None:

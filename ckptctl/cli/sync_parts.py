@@ -32,6 +32,7 @@ from ckptctl.parts.handing import Hands, Offer
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
 from ckptctl.parts.roll import Roll
+from ckptctl.parts.sharing import sight_of
 from ckptctl.parts.standing import Standing, standing
 from ckptctl.parts.whole import key_of
 from ckptctl.pointing import links_of
@@ -76,7 +77,7 @@ class PartRun:
     wish: Wish
     throttle: Throttle
     progress: Progress
-    absent: Callable[[Caller], Roll | None]  # whether a caller lacks the whole run
+    absent: Callable[[Caller], Roll | None] = lambda _: None  # whether a caller lacks the whole run
     _results: Results = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ class PartRun:
             with meeting.being(self.caller):
                 begun = list(meeting.keys(self.caller.of))
                 here = self._here(begun, reading, policy.keep)
-                keys = self._handed_in(here, begun, root, meeting, far.locked())
+                keys = self._handed_in(here, begun, root, meeting, far)
             local = Local(self.view, here.run, here.found)
             ends = (self.session, self.caller, local, far, self._results, self._sender(root))
             Making(*ends, self.absent).make(keys, meeting)
@@ -162,9 +163,10 @@ class PartRun:
             yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
 
     def _handed_in(
-        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, there: Destination
+        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, far: FarEnd
     ) -> dict[str, int]:
         """Hand in all that is here; return the checkpoints of which parts are there, and what was sent."""
+        there = far.locked()
         with closing(run_store(self.view, here.found) if here.offers else root) as source:
             hands = self._hands(here, root, meeting, source)
             due = sum(offer.cargo.bytes for offer in here.offers)
@@ -178,7 +180,7 @@ class PartRun:
                     self._results.tell(offer.cargo.checkpoint, Status.SKIPPED, text)
                     continue
                 before = hands.sender.bytes_sent
-                if self._one(offer, hands, there):
+                if self._one(offer, hands, far, there):
                     keys[offer.key] = hands.sender.bytes_sent - before
             own = {offer.key for offer in here.offers}
             names = self.wish.names
@@ -203,10 +205,17 @@ class PartRun:
                 keys.setdefault(part.key, 0)
         return keys
 
-    def _one(self, offer: Offer, hands: Hands, there: Destination) -> bool:
+    def _one(self, offer: Offer, hands: Hands, far: FarEnd, there: Destination) -> bool:
         """Hand in one part; return whether it is among those that may be whole now."""
         cargo, sender = offer.cargo, hands.sender
         try:
+            if hands.share_only:
+                before = hands.meeting.part(offer.key, self.caller)
+                if before is not None and before.done and before.sees == sight_of(cargo):
+                    return (
+                        True  # by another task in its name, that may be making all of it whole now
+                    )
+                there = far.locked()  # one that has made it whole has removed the part since
             how = standing(
                 offer.key,
                 cargo,
@@ -246,6 +255,7 @@ class PartRun:
                 path: said.decode(errors="surrogateescape") for path, said in trackers.items()
             },
             pointing=links,
+            share_only=self.wish.proven is not None,
         )
 
     def _sender(self, source: Store) -> Sender:

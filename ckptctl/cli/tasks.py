@@ -90,6 +90,24 @@ def _in_batch(environ: Mapping[str, str], processes: str) -> bool:
     return title.startswith(b"slurmstepd:") and b".batch]" in title
 
 
+def step_of(environ: Mapping[str, str], what: str) -> str | None:
+    """Return what names a SLURM step of this job and this start of it, and `what` it asks for.
+
+    None outside of a step.  A job that was requeued keeps its number, and so do its steps.
+    """
+    import hashlib  # noqa: PLC0415 - only who fetches in a step needs it
+    import urllib.parse  # noqa: PLC0415 - the same
+
+    if not environ.get("SLURM_STEP_ID") or not environ.get("SLURM_JOB_ID"):
+        return None
+    if _in_batch(environ, "/proc"):
+        return None
+    names = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    asked = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:8]
+    said = [urllib.parse.quote(environ.get(name, "") or "0", safe="") for name in names]
+    return "-".join((*said, asked))
+
+
 def _node(environ: Mapping[str, str]) -> Caller:
     names = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST") or ""
     if _HET_SIZE in environ:

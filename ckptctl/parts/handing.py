@@ -37,6 +37,7 @@ class Hands:
     looked_ns: int
     trackers: Mapping[str, str]
     pointing: Mapping[str, str]
+    share_only: bool = False  # others bring theirs, or somebody does in their name
 
     def hand_in(self, offer: Offer) -> Part:
         """Send what is not there yet, of files that others see as well only a share; note it.
@@ -63,7 +64,9 @@ class Hands:
             # all: by then those who came at the same time have told what they see.
             mine = [p for t, p in pieces.items() if share[t] == self.caller.number]
             files |= self._send(self._unclaimed(mine, share, part), offer, notes, files)
-            files |= self._send(self._unclaimed(pieces.values(), share, part), offer, notes, files)
+            if not self.share_only:
+                rest = self._unclaimed(pieces.values(), share, part)
+                files |= self._send(rest, offer, notes, files)
             self.sender.refuse_changed(cargo)
         except (DroppedError, VanishedError):
             self._drop(key, notes)

@@ -1,0 +1,160 @@
+"""Which checkpoint all tasks of a SLURM step take: the first to resolve decides, by one exclusive create.
+
+`resolving/STEP/` in the state of a run holds, for each time that the tasks of a step resolve (a round):
+`ROUND-TRY.json`, what was decided; `ROUND-TRY.end`, whether somebody has `taken` it, or found it
+`lost` before anybody had, so that the next try decides anew; `ROUND.K`, that task K has it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ckptctl.model import NS
+from ckptctl.parts.part import Caller
+from ckptctl.reading import NOT_UNDERSTOOD, TRACKER_LIMIT, VanishedError
+from ckptctl.stores._base import Store
+
+FOLDER = "resolving"
+_SCHEMA = "ckptctl/resolving"
+_LIFE_NS = 7 * 24 * 3600 * NS
+_SAME_NS = 2 * NS
+"""How far the time of one save may be off on another store: some know whole seconds only."""
+
+
+class End(StrEnum):
+    """What became of a decision; whoever says it first is right."""
+
+    TAKEN = "taken"  # a task goes on from there
+    LOST = "lost"  # it was not whole any more, and nobody had it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """One checkpoint wherever a copy of it lies."""
+
+    member: str  # its path within the run
+    step: int | None
+    saved_ns: int
+
+    def is_same(self, other: Save) -> bool:
+        """Whether both are copies of one save: a step may have been saved anew under its name."""
+        near = abs(self.saved_ns - other.saved_ns) < _SAME_NS
+        return near and (self.member, self.step) == (other.member, other.step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the tasks of a step take: a checkpoint, or none where none was whole."""
+
+    save: Save | None
+    by: str
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Agreement:
+    """What one task knows of it.  Every method raises OSError; a store may ignore conditions."""
+
+    state: Store
+    step: str
+    caller: Caller
+    clock: Callable[[], int]
+    _round: int = field(default=0, init=False)
+    _try: int = field(default=0, init=False)
+
+    def begin(self) -> None:
+        """Find the round: a task that has taken what was decided in one has come again since."""
+        self.state.make_folder(self._folder)
+        while self.state.stat(self._mark) is not None:
+            self._round += 1
+
+    def decision(self) -> Decision | None:
+        """Return what is decided now; None where nothing is."""
+        while self._end() is End.LOST:
+            self._try += 1
+        said = self._read(f"{self._now}.json")
+        return None if said is None else _parse(said)
+
+    def decide(self, save: Save | None, by: str) -> Decision:
+        """Decide, unless another task has: return what stands."""
+        own = Decision(save=save, by=by, at_ns=self.clock())
+        try:
+            self.state.create(f"{self._now}.json", _dump(own))
+        except FileExistsError:
+            return self.decision() or own
+        with suppress(OSError):
+            self._sweep()
+        return own
+
+    def end(self, how: End) -> End:
+        """Say what became of what was decided; return what was said first."""
+        try:
+            self.state.create(f"{self._now}.end", how.encode())
+        except FileExistsError:
+            return self._end() or how
+        return how
+
+    def finish(self) -> None:
+        """Note that this task has what was decided."""
+        self.state.replace(self._mark, b"")
+
+    @property
+    def _folder(self) -> str:
+        return f"{FOLDER}/{self.step}"
+
+    @property
+    def _mark(self) -> str:
+        return f"{self._folder}/{self._round}.{self.caller.number}"
+
+    @property
+    def _now(self) -> str:
+        return f"{self._folder}/{self._round}-{self._try}"
+
+    def _end(self) -> End | None:
+        said = self._read(f"{self._now}.end")
+        return None if said is None else End(said.decode())
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self.state.read(path, TRACKER_LIMIT)
+        except (FileNotFoundError, VanishedError):
+            return None
+
+    def _sweep(self) -> None:
+        """Remove what steps of a week ago have left."""
+        try:
+            steps = self.state.listing(FOLDER).folders
+        except FileNotFoundError:
+            return
+        for name, folder in steps.items():
+            newest = max((entry.mtime_ns for _, entry in folder.walk()), default=self.clock())
+            if name != self.step and self.clock() - newest >= _LIFE_NS:
+                self.state.remove_tree(f"{FOLDER}/{name}")
+
+
+def _dump(decision: Decision) -> bytes:
+    save = decision.save
+    said = None if save is None else [save.member, save.step, save.saved_ns]
+    return json.dumps(
+        {"schema": _SCHEMA, "version": 1, "save": said, "by": decision.by, "at_ns": decision.at_ns}
+    ).encode()
+
+
+def _parse(content: bytes) -> Decision:
+    """Return the decision in a file.  OSError where it cannot be understood: it must not be passed over."""
+    try:
+        said = json.loads(content)
+        if (said["schema"], said["version"]) != (_SCHEMA, 1):
+            raise ValueError("of another version")
+        save = said["save"]
+        if save is not None:
+            member, step, saved_ns = save
+            step = None if step is None else int(step)
+            save = Save(member=str(member), step=step, saved_ns=int(saved_ns))
+        return Decision(save=save, by=str(said["by"]), at_ns=int(said["at_ns"]))
+    except NOT_UNDERSTOOD as error:
+        raise OSError(f"what another task has decided cannot be understood: {error}") from error
