@@ -21,6 +21,7 @@ from ckptctl.merge import Sources, checkpoint_of
 from ckptctl.model import Checkpoint, Metadata, Problem, Run, State
 from ckptctl.names import split_suffix
 from ckptctl.pace import in_order
+from ckptctl.partial import Seen, is_partial
 from ckptctl.pointing import last_part, links_of, named_by, naming_their_best, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
 from ckptctl.records import Record
@@ -29,6 +30,9 @@ from ckptctl.sidecar import is_frameworks, parse_sidecar
 _NOTHING = Metadata()
 HALF_DELETED = Problem(
     "half-deleted", "a prune had begun to delete it and was interrupted: the next one goes on"
+)
+FETCHED_IN_PART = Problem(
+    "partial", "only some of its files were fetched here (`resolve --fetch --files`)"
 )
 HALF_COME = Problem(
     "parts-missing", "it comes in parts from several nodes, and not all are there: `sync` goes on"
@@ -46,6 +50,7 @@ class Beside:
     unread: tuple[str, ...] = ()  # records that could not be read
     halves: frozenset[str] = frozenset()  # members of which a deletion has begun
     coming: frozenset[str] = frozenset()  # members of which parts are still to come
+    partial: Mapping[str, Seen] = field(default_factory=dict)  # files that were fetched alone
     log_unread: str | None = None  # a log that could not be understood
     roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
     real: Callable[[str], str] = posixpath.normpath  # a full path with its links resolved
@@ -87,6 +92,8 @@ def annotate(
             fact = Fact(State.INCOMPLETE, (HALF_DELETED,))
         elif sources.member in beside.coming and not sources.known_whole:
             fact = Fact(State.INCOMPLETE, (HALF_COME,))
+        elif is_partial(sources.own_files, beside.partial) and not sources.known_whole:
+            fact = Fact(State.INCOMPLETE, (FETCHED_IN_PART,))
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))

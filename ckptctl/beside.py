@@ -19,6 +19,8 @@ from ckptctl.logs import Log, joined, parse_log
 from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.model import Problem
+from ckptctl.partial import FOLDER as PARTIAL
+from ckptctl.partial import Seen, partial_in
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
@@ -55,6 +57,7 @@ def read_beside(
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     halves = _half_gone(folder, dirs, unread)
     coming = _half_come(dirs, unread)
+    partial = _partial(dirs, unread)
     log, log_unread = _logs(logs, unread, problems, asked=asked)
     return Beside(
         records=by_path(records),
@@ -64,6 +67,7 @@ def read_beside(
         unread=tuple(unread),
         halves=halves,
         coming=coming,
+        partial=partial,
         log_unread=log_unread,
         roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
         real=os.path.realpath,
@@ -118,6 +122,18 @@ def _half_come(dirs: StateDirs, unread: list[str]) -> frozenset[str]:
         except OSError as error:
             unread.append(f"{place}: {error}")
     return coming
+
+
+def _partial(dirs: StateDirs, unread: list[str]) -> dict[str, Seen]:
+    """Return the files of which the rest of their checkpoint was not fetched."""
+    found: dict[str, Seen] = {}
+    for place in dirs.holding(PARTIAL):
+        try:
+            with closing(dirs.open(place)) as store:
+                found |= partial_in(store)
+        except OSError as error:
+            unread.append(f"{place}: {error}")
+    return found
 
 
 def _logs(

@@ -59,6 +59,7 @@ class Fetched:
     seconds: float = 0.0
     members: tuple[str, ...] = ()  # all that was fetched, by their paths within the run
     notes: tuple[str, ...] = ()  # what a person should know
+    files: int | None = None  # how many, where these are not all
 
 
 def fetch(

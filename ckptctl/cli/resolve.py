@@ -28,6 +28,9 @@ from ckptctl.ui.progress import Progress
 
 if TYPE_CHECKING:
     from ckptctl.cli.fetching import Fetched
+    from ckptctl.cli.resolving import Resolved
+
+    Take = Callable[[Resolved], Fetched]
 
 SelectorText = Annotated[
     str,
@@ -62,6 +65,14 @@ class ResolveOptions:
             "--reachable", help="Where a tier cannot be read, take the newest of the rest (exit 5)."
         ),
     ] = False
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--files",
+            metavar="GLOB",
+            help="With --fetch: only files that match, %t being the SLURM task, %n the node; repeatable.",
+        ),
+    ] = None
     metric: MetricName = None
 
 
@@ -79,6 +90,8 @@ def resolve(
     session = Session(common=replace(common, settle="0s"))
     if options.fetch == "":
         raise UsageError("--fetch is empty; nothing was touched")
+    if options.files and options.fetch is None:
+        raise UsageError("--files goes with --fetch; nothing was touched")
     selector, location = apart(selector, location)
     wanted = parse_selector(selector, options.metric)
     session.open(near(selector, location))
@@ -93,8 +106,9 @@ def resolve(
             found, copy = looked(), None
         else:
             to = session.locate(options.fetch)
-            together = _together(session, location, wanted, options, to, progress)
-            found, copy = together or _fetched(session, looked, to, progress)
+            take = _taking(session, to, options.files, progress)
+            together = _together(session, location, wanted, options, take, progress)
+            found, copy = together or _fetched(session, looked, take)
     for note in (*found.notes, *(copy.notes if copy else ())):
         session.say(f"warning: {printable.text(note)}")
     session.warn()
@@ -105,8 +119,20 @@ def resolve(
         raise typer.Exit(PartialError.code)
 
 
+def _taking(session: Session, to: str, files: list[str] | None, progress: Progress) -> Take:
+    """Return what fetches a checkpoint, or the files of it that are meant.  UsageError."""
+    if not files:
+        from ckptctl.cli.fetching import fetch  # noqa: PLC0415 - most calls copy nothing
+
+        return lambda resolved: fetch(session, resolved, to, progress)
+    from ckptctl.cli.partly import fetch_partly, globs_of  # noqa: PLC0415 - the same
+
+    globs = globs_of(files, os.environ)
+    return lambda resolved: fetch_partly(session, resolved, to, globs, progress)
+
+
 def _together(
-    session: Session, location: str | None, wanted: Selector, options: ResolveOptions, to: str, progress: Progress,
+    session: Session, location: str | None, wanted: Selector, options: ResolveOptions, take: Take, progress: Progress,
 ) -> tuple[Resolution, Fetched] | None:  # fmt: skip
     """Fetch what all tasks of this step fetch; None where there are no others, or no place to meet them."""
     caller = caller_of(None, os.environ)
@@ -119,25 +145,25 @@ def _together(
         progress.started("listing")
         return run_everywhere(session, location)
 
-    task = Task(caller=caller, step=step, to=to, reachable=options.reachable)
-    return fetched_together(session, look, wanted, task, progress)
+    task = Task(caller=caller, step=step, reachable=options.reachable)
+    return fetched_together(session, look, wanted, task, take, progress)
 
 
 def _fetched(
-    session: Session, looked: Callable[[Mapping[str, str]], Resolution], to: str, progress: Progress
+    session: Session, looked: Callable[[Mapping[str, str]], Resolution], take: Take
 ) -> tuple[Resolution, Fetched]:
     """Fetch what is found; what turns out damaged when it is read falls back to the next.
 
     Where it went meanwhile all is looked at anew: a run that goes on has a newer one by then.
     """
-    from ckptctl.cli.fetching import LostError, fetch, refuse_endless  # noqa: PLC0415 - most calls copy nothing
+    from ckptctl.cli.fetching import LostError, refuse_endless  # noqa: PLC0415 - most calls copy nothing
 
     lost: dict[str, str] = {}
     changed = 0
     while True:
         found = looked(lost)
         try:
-            return found, fetch(session, found.resolved, to, progress)
+            return found, take(found.resolved)
         except LostError as error:
             if error.damaged:
                 lost[error.path] = error.text
@@ -159,6 +185,7 @@ def _text(found: Resolution, copy: Fetched | None, common: Common) -> str:
             "bytes": copy.bytes,
             "bytes_sent": copy.bytes_sent,
             "seconds": copy.seconds,
+            "files": copy.files,
         }
     if common.format == "json":
         problems = [{"code": "unreadable", "text": error.message} for error in found.errors]

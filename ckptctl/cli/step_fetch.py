@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from ckptctl.cli.fetching import Fetched, LostError, fetch, refuse_endless
+from ckptctl.cli.fetching import Fetched, LostError, refuse_endless
 from ckptctl.cli.gathering import Gathering
 from ckptctl.cli.recording import host_name
 from ckptctl.cli.resolving import Resolution, Resolved, resolve_in, shown, wrong_to_resume
@@ -36,6 +36,8 @@ _FRESH_NS = 60 * NS
 _NAP_SECONDS = 1.0
 
 Look = Callable[[], Everywhere]
+Take = Callable[[Resolved], Fetched]
+"""Fetches what was resolved.  LostError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,11 @@ class Task:
 
     caller: Caller
     step: str
-    to: str  # fetched to there
     reachable: bool
 
 
 def fetched_together(
-    session: Session, look: Look, wanted: Selector, task: Task, progress: Progress
+    session: Session, look: Look, wanted: Selector, task: Task, take: Take, progress: Progress
 ) -> tuple[Resolution, Fetched] | None:
     """Fetch what all tasks of a step fetch; None where they have no place to meet, which is said.
 
@@ -61,7 +62,7 @@ def fetched_together(
     with meeting_of(session, everywhere, task) as place:
         if place is None:
             return None
-        return StepFetch(session, look, wanted, task, place, progress).fetched(everywhere)
+        return StepFetch(session, look, wanted, task, take, place, progress).fetched(everywhere)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,7 @@ class StepFetch:
     look: Look
     wanted: Selector
     task: Task
+    take: Take
     place: StepPlace
     progress: Progress
     _lost: dict[str, str] = field(default_factory=dict, init=False)
@@ -158,7 +160,7 @@ class StepFetch:
             found, everywhere = self._agreed(everywhere)
             try:
                 via = self._brought(found)
-                copy = fetch(self.session, via.resolved, self.task.to, self.progress)
+                copy = self.take(via.resolved)
             except LostError as error:
                 if error.damaged:
                     self._lost[error.path] = error.text

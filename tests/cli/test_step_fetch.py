@@ -97,14 +97,20 @@ def fetched(node: Path) -> dict[str, bytes]:
     return {path: content for path, content in tree.items() if ".ckptctl" not in path.split("/")}
 
 
-def test_all_nodes_get_it_and_the_bucket_is_read_once(cluster: Cluster) -> None:
+def test_all_nodes_get_it_and_the_bucket_is_read_once(cluster: Cluster, ckptctl: Ckptctl) -> None:
     calls = [cluster.start(node, 3) for node in range(3)]
     for node, call in enumerate(calls):
         out, err = call.communicate(timeout=60)
         assert (call.returncode, out) == (0, f"{cluster.node(node)}/step-100\n"), err
         assert err == ""
         assert fetched(cluster.node(node)) == DCP
-    assert cluster.payload() == {f"__{n}_0.distcp": 1 for n in range(SHARDS)}
+    once = {f"__{n}_0.distcp": 1 for n in range(SHARDS)}
+    assert cluster.payload() == once
+    # What comes later is there already: here just the files that one task needs.
+    done = ckptctl(*map(str, cluster.words(7, "--files", "__%t_*")), env=step(2, 3, "1"))
+    assert (done.code, done.stdout) == (0, f"{cluster.node(7)}/step-100\n"), done.stderr
+    assert list(fetched(cluster.node(7))) == ["llm/step-100/__2_0.distcp"]
+    assert cluster.payload() == once
 
 
 def test_a_task_that_dies_is_taken_over_and_one_that_never_came_is_not_waited_for(

@@ -1,0 +1,61 @@
+"""What was fetched of a checkpoint by a pattern: some of its files, which must never look whole.
+
+`partial/ID.json` in the state of the run where they are, written before any of them has its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator, Mapping
+
+from ckptctl.listing import Entry
+from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
+from ckptctl.records import file_name
+from ckptctl.stores._base import Store
+
+FOLDER = "partial"
+_SCHEMA = ("ckptctl/partial", 1)
+
+Seen = tuple[int, int]
+"""Bytes and mtime in ns of a file."""
+
+
+def partial_in(state: Store) -> dict[str, Seen]:
+    """Return the files that were fetched so, by their paths in the run.
+
+    Raises OSError, also where a note cannot be understood: what is whole is not known then.
+    """
+    try:
+        notes = state.listing(FOLDER, deep=False).files
+    except FileNotFoundError:
+        return {}
+    found: dict[str, Seen] = {}
+    for note in notes:
+        if note.endswith(".json"):
+            found.update(_noted(state, f"{FOLDER}/{note}"))
+    return found
+
+
+def _noted(state: Store, path: str) -> Iterator[tuple[str, Seen]]:
+    try:
+        said = json.loads(state.read(path, FRAMEWORK_LIMIT))
+        if (said["schema"], said["version"]) != _SCHEMA:
+            raise ValueError("it is of another version")
+        yield from [(str(file), (int(b), int(ns))) for file, (b, ns) in said["files"].items()]
+    except (FileNotFoundError, VanishedError):
+        return
+    except (TooLargeError, *NOT_UNDERSTOOD) as error:
+        raise OSError(errno.EBADMSG, f"cannot be understood ({error})", path) from error
+
+
+def note_partial(state: Store, member: str, files: Mapping[str, Seen]) -> None:
+    """Note that just these files of a checkpoint are, or will be, there.  Raises OSError."""
+    said = {"schema": _SCHEMA[0], "version": _SCHEMA[1], "path": member, "files": dict(files)}
+    state.make_folder(FOLDER)
+    state.replace(f"{FOLDER}/{file_name(member)}", json.dumps(said).encode())
+
+
+def is_partial(files: Mapping[str, Entry], noted: Mapping[str, Seen]) -> bool:
+    """Whether any of a checkpoint's files is one that was fetched so: then the others are missing."""
+    return any(noted.get(path) == (entry.size, entry.mtime_ns) for path, entry in files.items())

@@ -1,0 +1,170 @@
+"""`resolve --fetch DIR --files GLOB`: some files of a checkpoint, which nothing takes for a whole one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ckptctl.formats._samples import dcp_metadata, torch_zip
+from tests.cli.test_fetch import damage
+from tests.program import Ckptctl, Done
+from tests.stores.places import Place
+from tests.trees import make_tree, read_tree
+
+SHARD = b"x" * 4096
+DCP = {
+    "step-100/.metadata": dcp_metadata({"__0_0.distcp": 4096, "__1_0.distcp": 4096}),
+    "step-100/__0_0.distcp": SHARD,
+    "step-100/__1_0.distcp": b"y" * 4096,
+}
+RANKS = {f"step_100_rank_{rank}.pt": torch_zip() for rank in range(4)}
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {p: c for p, c in read_tree(root).items() if ".ckptctl" not in p.split("/")}
+
+
+def states(ckptctl: Ckptctl, run: Path) -> list[str]:
+    done = ckptctl("list", run, "--json")
+    return [c["state"] for r in done.json.get("runs", ()) for c in r["checkpoints"]]
+
+
+def picked(tree: dict[str, bytes], *names: str) -> dict[str, bytes]:
+    return {path: content for path, content in tree.items() if path.rpartition("/")[2] in names}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    return tmp_path / "node" / "run"
+
+
+def fetch(ckptctl: Ckptctl, run: Path | str, node: Path, *more: str, **env: str) -> Done:
+    return ckptctl("resolve", "latest", run, "--fetch", node, *more, env=env)
+
+
+@pytest.mark.parametrize(
+    ("tree", "globs", "names"),
+    [
+        (DCP, [".metadata", "__1_*"], [".metadata", "__1_0.distcp"]),
+        (DCP, ["__0_0.distcp"], ["__0_0.distcp"]),
+        # Ranks 0 and 1 alone would be a whole grid of two.
+        (RANKS, ["*_rank_[01].pt"], ["step_100_rank_0.pt", "step_100_rank_1.pt"]),
+        (RANKS, ["*_rank_3.pt"], ["step_100_rank_3.pt"]),
+    ],
+)
+def test_just_those_come_and_nothing_takes_them_for_a_checkpoint(
+    tree: dict[str, bytes], globs: list[str], names: list[str], tmp_path: Path, node: Path, ckptctl: Ckptctl,
+) -> None:  # fmt: skip
+    run = make_tree(tmp_path / "run", {**tree, "step_99.pt": torch_zip()}, age=7200)
+    more = [word for glob in globs for word in ("--files", glob)]
+    done = fetch(ckptctl, run, node, *more, "--json")
+    assert done.code == 0, done.stdout
+    (result,) = done.json["results"]
+    assert (result["fetched"]["status"], result["fetched"]["files"]) == ("done", len(names))
+    assert os.path.exists(result["path"])
+    assert files(node) == picked(tree, *names)
+    for path in files(node):
+        assert (node / path).stat().st_mtime_ns == (run / path).stat().st_mtime_ns
+    assert set(states(ckptctl, node)) <= {"incomplete"}
+    assert ckptctl("resolve", "latest", node).code == 8
+    assert ckptctl("verify", node, "--level", "digest", "--record").code in {0, 6}
+    assert ckptctl("sync", node, tmp_path / "elsewhere").code == 0
+    assert files(tmp_path / "elsewhere") == {}
+    assert set(states(ckptctl, node)) <= {"incomplete"}
+    # A prune keeps it, and counts it for nothing.
+    make_tree(node, {"step_98.pt": torch_zip(), "step_97.pt": torch_zip()}, age=9000)
+    assert ckptctl("prune", node, "--keep-last", "1").code == 0
+    assert sorted(files(node)) == sorted([*picked(tree, *names), "step_98.pt"])
+    again = fetch(ckptctl, run, node, *more, "--json").json["results"][0]["fetched"]
+    assert (again["status"], again["bytes_sent"]) == ("equal", 0)
+
+
+def test_more_of_it_joins_what_is_there_and_all_of_it_is_no_part(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", DCP, age=7200)
+    assert fetch(ckptctl, run, node, "--files", "__0*").code == 0
+    assert fetch(ckptctl, run, node, "--files", "__1*").code == 0
+    assert files(node) == picked(DCP, "__0_0.distcp", "__1_0.distcp")
+    assert "complete" not in states(ckptctl, node)
+    assert fetch(ckptctl, run, node, "--files", ".metadata").code == 0
+    assert files(node) == DCP
+    whole = tmp_path / "whole"
+    assert fetch(ckptctl, run, whole, "--files", "*").code == 0
+    assert states(ckptctl, whole) == ["complete"]
+    assert fetch(ckptctl, run, whole, "--files", "__0*").code == 0
+    assert states(ckptctl, whole) == ["complete"]
+
+
+def test_what_is_there_of_another_save_or_by_another_hand_is_left_alone(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", DCP, age=7200)
+    for there in ({"step-100/__0_0.distcp": b"z" * 4096}, {"step-100/__1_0.distcp": SHARD}):
+        shutil.rmtree(node, ignore_errors=True)
+        make_tree(node, there)
+        done = fetch(ckptctl, run, node, "--files", "__0*")
+        assert (done.code, done.stdout) == (5, "")
+        assert files(node) == there
+
+
+def test_what_a_trainer_saves_in_its_place_is_a_checkpoint(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", DCP, age=7200)
+    assert fetch(ckptctl, run, node, "--files", "__0*").code == 0
+    make_tree(node, DCP, age=3600)
+    assert states(ckptctl, node) == ["complete"]
+
+
+def test_the_numbers_of_task_and_node_stand_in_the_pattern(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    slurm = {"SLURM_PROCID": "2", "SLURM_NODEID": "1"}
+    assert fetch(ckptctl, run, node, "--files", "*_rank_%t.pt", "--files", "*_rank_%n.*", **slurm).code == 0  # fmt: skip
+    assert sorted(files(node)) == ["step_100_rank_1.pt", "step_100_rank_2.pt"]
+    for bad in ("*_rank_%x.pt", "", "*_rank_%t.pt", "*_rank_9.pt"):
+        done = fetch(ckptctl, run, tmp_path / "other", "--files", bad)
+        assert (done.code, done.stdout) == (2, ""), bad
+    assert ckptctl("resolve", "latest", run, "--files", "*").code == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_damaged_file_of_it_falls_back_and_an_unneeded_one_is_not_read(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    older = {path.replace("100", "90"): content for path, content in DCP.items()}
+    run = make_tree(tmp_path / "run", {**DCP, **older}, age=7200)
+    assert ckptctl("verify", run, "--record").code == 0
+    damage(run / "step-100/__1_0.distcp")
+    assert fetch(ckptctl, run, node, "--files", "__0*").stdout == f"{node}/step-100\n"
+    assert fetch(ckptctl, run, node, "--files", "__1*").stdout == f"{node}/step-90\n"
+    assert sorted(files(node)) == ["step-100/__0_0.distcp", "step-90/__1_0.distcp"]
+
+
+def test_from_a_bucket_only_those_are_read(node: Path, ckptctl: Ckptctl, s3: Place) -> None:
+    for path, content in DCP.items():
+        s3.put(f"run/{path}", content)
+    options = [word for key, value in s3.options.items() if key != "engine" for word in ("--storage-option", f"{key}={value}")]  # fmt: skip
+    done = fetch(ckptctl, f"{s3.url}/run", node, "--files", "__1*", "--json", *options)
+    assert done.code == 0, done.stdout
+    assert files(node) == picked(DCP, "__1_0.distcp")
+    assert done.json["results"][0]["fetched"]["bytes_sent"] == 4096
+    assert "complete" not in states(ckptctl, node)
+
+
+def test_a_note_that_cannot_be_understood_stops_what_deletes(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    assert fetch(ckptctl, run, node, "--files", "*_rank_0.pt").code == 0
+    (note,) = (node.parent / ".ckptctl/run/partial").iterdir()
+    assert json.loads(note.read_text())["files"].keys() == {"step_100_rank_0.pt"}
+    note.write_text("{")
+    make_tree(node, {"step_98.pt": torch_zip(), "step_97.pt": torch_zip()}, age=9000)
+    assert ckptctl("prune", node, "--keep-last", "1").code == 7
