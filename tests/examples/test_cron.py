@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.examples.machine import EXAMPLES, IS_ROOT, Machine, run
+from tests.examples.machine import EXAMPLES, IS_ROOT, ROOT, Machine, run, until
 from tests.program import Done
 from tests.saved import save, steps_left
 
@@ -101,6 +102,22 @@ def test_a_percent_sign_ends_a_command_unless_it_is_escaped() -> None:
     assert (entry.when, entry.command, entry.stdin) == ("1 2 * * *", "date +%F", "one%two")
 
 
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+
+
+def test_lines_of_a_crontab_in_the_documentation_are_such() -> None:
+    found = [
+        line
+        for page in PAGES
+        for line in page.read_text().splitlines()
+        if re.match(r"([*\d/]+ +){5}", line)
+    ]
+    assert len(found) >= 3
+    for line in found:
+        assert re.search(r"(?<!\\)%", line) is None, line
+        assert " ckptctl " not in line, f"cron has no such PATH: {line}"
+
+
 def test_apply_works_in_silence_and_tells_of_failures_alone(cron: Cron, machine: Machine) -> None:
     done = cron("cron/apply.cron")
     assert (done.code, mailed(done)) == (0, "")
@@ -119,21 +136,22 @@ def test_apply_is_silent_while_another_one_is_at_work(cron: Cron, machine: Machi
     with (machine.home / ".ckptctl-apply.lock").open("w") as before:
         fcntl.flock(before, fcntl.LOCK_EX)
         assert mailed(cron("cron/apply.cron")) == ""
-    text = machine.text("cron/apply.cron").replace("--lock-wait 10m", "")
-    _, (entry,) = crontab(text, system=False)
-    held = [os.open(machine.root / "nvme" / "modèle", os.O_RDONLY)]
-    (machine.root / "lustre" / "modèle").mkdir()
-    held.append(os.open(machine.root / "lustre" / "modèle", os.O_RDONLY))
-    for place in held:
-        fcntl.flock(place, fcntl.LOCK_EX)
-    env = {"HOME": str(machine.home), "ckptctl": str(machine.program), "PATH": "/usr/bin:/bin"}
+    line = machine.text("cron/apply.cron").replace("--lock-wait 10m", "")
+    _, (entry,) = crontab(line, system=False)
     command = entry.command.partition("; ")[2]  # without the sleep
-    done = run(["/bin/sh", "-c", command], env, machine.home)
-    for place in held:
-        os.close(place)
-    assert mailed(done) == ""
+    env = {"HOME": str(machine.home), "ckptctl": str(machine.program), "PATH": "/usr/bin:/bin"}
+    apply = [str(machine.program), "apply", "-q", "-c", f"{machine.home}/ckptctl.yaml"]
+    slow = [*apply, "--bwlimit", "99"]
+    with subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
+        assert until(lambda: any((machine.root / "lustre").glob(".ckptctl/*/staging/*")))
+        assert mailed(run(["/bin/sh", "-c", command], env, machine.home)) == ""
+        second = run(apply, env, machine.home)
+        assert (second.code, mailed(second)) == (3, "")
+        assert other.poll() is None
+        other.terminate()
+        other.communicate(timeout=20)
+    assert other.returncode == 143
     assert machine.left("nvme") == [1, 2, 3, 4, 5]
-    assert machine.left("lustre") == []
 
 
 def test_what_ends_it_without_a_word_is_told(cron: Cron, machine: Machine) -> None:

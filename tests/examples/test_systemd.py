@@ -175,6 +175,7 @@ def _sees_namespaces() -> bool:
     """Whether file systems can be mounted here that nobody else sees."""
     return (
         IS_ROOT
+        and shutil.which("unshare") is not None
         and run(["unshare", "-m", "mount", "--bind", "/tmp", "/tmp"], {}, Path("/")).code == 0
     )
 
