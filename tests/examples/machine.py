@@ -26,7 +26,7 @@ PLACES = {
     "/var/lib/node_exporter": "metrics",
 }
 _CONFIG = """version: 1
-tiers: {{nvme: {{url: {root}/nvme}}, lustre: {{url: {root}/lustre}}}}
+tiers: {{nvme: {{url: {root}/nvme}}, lustre: {{url: {root}/lustre, purge_after: 21d}}}}
 runs: [{{match: '**', policy: p}}]
 policies: {{p: {{keep: [{{last: 3}}], tiers: {{nvme: {{keep: [{{last: 2}}], copy_to: lustre}}}}}}}}
 """

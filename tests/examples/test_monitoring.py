@@ -15,6 +15,7 @@ import yaml
 from tests.examples.machine import EXAMPLES, Machine, run
 from tests.examples.test_cron import Cron, mailed
 from tests.program import Ckptctl
+from tests.saved import save
 
 RULES = "monitoring/ckptctl.rules.yml"
 PROMTOOL = shutil.which("promtool")
@@ -35,6 +36,8 @@ def samples(machine: Machine) -> dict[str, set[str]]:
 
 
 def test_each_alert_asks_for_what_the_cron_line_writes(machine: Machine) -> None:
+    (machine.root / "nvme" / "modèle").rename(machine.root / "lustre" / "other")
+    save(machine.root / "nvme" / "modèle", dict.fromkeys(range(1, 3)))
     there = samples(machine)
     assert len(rules()) > 5
     for rule in rules():
