@@ -10,6 +10,7 @@ import pytest
 from ckptctl.formats._samples import torch_zip
 from tests.saved import steps_left
 from tests.slurm.cluster import EXAMPLES, Cluster, example
+from tests.trees import make_tree
 
 TRAINING = """#!/bin/sh
 # Saves a step every half second, half of its bytes first; notes where it began, and where it had saved when told to.
@@ -31,17 +32,20 @@ echo "$step" > saved
 @pytest.fixture
 def place(cluster: Cluster, request: pytest.FixtureRequest) -> Path:
     """A directory of the user's with a training, whose epilog prunes."""
-    folder = cluster.scratch / str(request.node.name)
-    folder.mkdir()
-    (folder / "training").write_text(TRAINING)
+    return _place(cluster, str(request.node.name))
+
+
+def _place(cluster: Cluster, name: str) -> Path:
+    folder = cluster.scratch / name
+    tree: dict[str, bytes | str] = {
+        "training": TRAINING,
+        "whole.pt": torch_zip(),
+        "ckptctl.yaml": 'version: 1\nruns: [{match: "**", policy: own}]\n'
+        "policies: {own: {keep: [{last: 2}]}}\n",
+    }
+    make_tree(folder, tree)
     (folder / "training").chmod(0o755)
-    (folder / "whole.pt").write_bytes(torch_zip())
-    (folder / "ckptctl.yaml").write_text(
-        'version: 1\nruns: [{match: "**", policy: own}]\npolicies: {own: {keep: [{last: 2}]}}\n'
-    )
-    for path in (folder, *folder.iterdir()):
-        os.chown(path, cluster.uid, cluster.uid)
-    return folder
+    return cluster.give(folder)
 
 
 def _train(cluster: Cluster, place: Path, *options: str) -> str:
@@ -89,34 +93,32 @@ def test_the_job_after_one_that_was_cancelled_goes_on(
     assert cluster.drained() == ""
 
 
-def test_a_job_that_is_requeued_goes_on_by_itself(
+def test_jobs_that_are_requeued_and_whose_time_is_up_go_on_by_themselves(
     cluster: Cluster, place: Path, tmp_path: Path
 ) -> None:
+    """Both at once, since each waits for most of a minute."""
     cluster.script("epilog", example("epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path}))
+    timed = _place(cluster, f"{place.name}, timed")
+    (timed / "unending").touch()
+    short = _train(cluster, timed, "--signal=B:USR1@50", "-t1")
+
     job = _train(cluster, place)
     _until_step(cluster, place, 3)
     assert cluster.run("scontrol", "requeue", job).code == 0
     cluster.until(lambda: cluster.state(job) == "PENDING", "the job to be in the queue again")
     newest = _whole(place)[-1]
-    cluster.until(lambda: cluster.state(job) == "COMPLETED", "the end of the job")
+
+    cluster.until((timed / "saved").exists, "the signal")
+    (timed / "unending").unlink()
+    saved = int((timed / "saved").read_text())
+
+    ended = {"COMPLETED"}
+    cluster.until(lambda: {cluster.state(j) for j in (job, short)} == ended, "the end of both")
     cluster.settle()
     assert _begun(place) == [0, newest], (place / f"slurm-{job}.out").read_text()
     assert _whole(place) == [7, 8]
-
-
-def test_a_job_whose_time_is_up_saves_and_puts_itself_back(
-    cluster: Cluster, place: Path, tmp_path: Path
-) -> None:
-    cluster.script("epilog", example("epilog.sh", {"ckptctl": cluster.program, "logs": tmp_path}))
-    (place / "unending").touch()
-    job = _train(cluster, place, "--signal=B:USR1@50", "-t1")
-    cluster.until((place / "saved").exists, "the signal")
-    (place / "unending").unlink()
-    saved = int((place / "saved").read_text())
-    cluster.until(lambda: cluster.state(job) == "COMPLETED", "the end of the job")
-    cluster.settle()
-    assert _begun(place)[:2] == [0, saved], (place / f"slurm-{job}.out").read_text()
-    assert _whole(place)[-1] == max(8, saved + 1)
+    assert _begun(timed)[:2] == [0, saved], (timed / f"slurm-{short}.out").read_text()
+    assert _whole(timed)[-1] == max(8, saved + 1)
 
 
 def test_nothing_is_begun_where_the_checkpoints_cannot_be_read(
