@@ -38,6 +38,7 @@ class LifePrune:
     view: Survey
     found: Found
     due_ns: list[int] = field(default_factory=list, init=False)
+    noted: bool = field(default=False, init=False)  # something new was recorded
 
     def pruned(self, policy: Policy, synced: SyncedRun | None) -> RunReport:
         """Delete what nothing keeps on this tier, and note the digests of what stays.
@@ -78,6 +79,7 @@ class LifePrune:
         if not new:
             return ()
         verified = self.verified(pruned.run, new, Level.STRUCTURE, record=True)
+        self.noted = self.noted or bool(verified.results)
         problems = [
             Problem("unsound", f"{result.checkpoint.name} is {result.status}: {f.file}: {f.text}")
             for result in verified.results

@@ -66,12 +66,12 @@ class LifeRun:
             if policy is None and error is None:
                 self.unmatched.append(name_of(*there))
                 continue
-            pruned = self._pruned(*there, policy, synced, error)
-            to = policy.copy_to if policy else None
+            part = self._part(ground.tier.name, there, policy, synced, error)
             if (ahead := self._ahead.get(ground.tier.name)) is not None:
-                more = ahead.problems(to, synced.results if synced else ())
-                pruned = replace(pruned, problems=(*pruned.problems, *more))
-            self.parts.append(Part(tier=ground.tier.name, pruned=pruned, copied=synced, copy_to=to))
+                more = ahead.problems(part.copy_to, synced.results if synced else ())
+                pruned = replace(part.pruned, problems=(*part.pruned.problems, *more))
+                part = replace(part, pruned=pruned)
+            self.parts.append(part)
 
     def planned(self, tier: str) -> SyncedRun | None:
         """Return what a dry run says of the copies from one tier; None where none can be made."""
@@ -180,21 +180,26 @@ class LifeRun:
         reading = reading_of(self.session, policy)
         return Stage(run=read_run(view, found, reading), policy=policy, context=reading.context)
 
-    def _pruned(
+    def _part(
         self,
-        view: Survey,
-        found: Found,
+        tier: str,
+        there: tuple[Survey, Found],
         policy: Policy | None,
         synced: SyncedRun | None,
         error: CkptctlError | None,
-    ) -> RunReport:
+    ) -> Part:
+        """Prune the run on one tier; return all that became of it there."""
+        untouched = RunReport(name=name_of(*there), location=path_of(*there), error=error)
+        to = policy.copy_to if policy else None
+        part = Part(tier=tier, pruned=untouched, copied=synced, copy_to=to)
         if policy is None or not policy.keep or self.session.signals.stopped():
-            return RunReport(name=name_of(view, found), location=path_of(view, found), error=error)
-        prune = LifePrune(self.session, self.flags, self.wish, self.progress, view, found)
+            return part
+        prune = LifePrune(self.session, self.flags, self.wish, self.progress, *there)
         try:
-            return prune.pruned(policy, synced)
+            pruned = prune.pruned(policy, synced)
         finally:
             self.due_ns += prune.due_ns
+        return replace(part, pruned=pruned, noted=prune.noted)
 
 
 def _failed(view: Survey, found: Found, to: str, error: CkptctlError) -> SyncedRun:

@@ -24,6 +24,7 @@ class Results:
     to: str
     shipped: list[Shipped] = field(default_factory=list, init=False)
     problems: list[Problem] = field(default_factory=list, init=False)
+    noted: bool = field(default=False, init=False)  # something was recorded at the destination
 
     def tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
         """Take what is said of a checkpoint of which nothing is copied."""
@@ -118,5 +119,6 @@ def ended(sync: Callable[[], None], results: Results, location: str) -> SyncedRu
         destination=to,
         results=tuple(results.shipped),
         problems=tuple(results.problems),
+        noted=results.noted,
         error=error,
     )

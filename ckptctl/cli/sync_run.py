@@ -129,7 +129,10 @@ class SyncRun:
             run, choice, cargoes = meant
             destination = far.locked()
             shipper = self._shipper(source, root, applier, far, policy)
-            self._copy(cargoes, destination, shipper, choice)
+            try:
+                self._copy(cargoes, destination, shipper, choice)
+            finally:
+                self._results.noted |= shipper.noted
             after = far.look() if shipper.wrote else destination
             now = after.found.folder if after is not None else Folder("")
             by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
@@ -145,7 +148,8 @@ class SyncRun:
         """Let records follow, then pointers; remove what nobody goes on with."""
         whole, results, formats = self._results.whole, self._results, self.view.by_name
         dirs = state_dirs(self.view, self.found, self.session.common.state_dir, os.geteuid())
-        carry(whole, run, records_in(dirs, self.path), after, applier.recorder())
+        records = records_in(dirs, self.path)
+        results.noted |= carry(whole, run, records, after, applier.recorder())
         here = near_side(self.session, self.view, self.found, run, after.run)
         points = pointed(here, after, root, applier, formats, results.conflicts)
         results.pointed(points, root.root)

@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
-from ckptctl.transfer.outcome import Status, Synced, is_unfinished
+from ckptctl.transfer.outcome import Synced, is_unfinished
 from ckptctl.ui.data import error_data
 from ckptctl.ui.syncing import result_csv, result_data, result_paths, sync_data, sync_table
 from ckptctl.units import parse_size
@@ -50,7 +50,7 @@ def verdict(session: Session, report: Synced) -> tuple[int, CkptctlError | None]
     if arrived is not None:
         return 128 + arrived, Interrupted(arrived)
     errors = [run.error for run in report.runs if run.error is not None]
-    done = any(r.bytes_sent or r.status is Status.DONE for r in report.results)
+    done = any(run.did for run in report.runs)
     if errors and len(report.runs) == 1:
         # What was copied before stays copied: that is no plain refusal.
         return (PartialError.code if done else errors[0].code), errors[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptctl.errors import CkptctlError, LockedError, PartialError
 from ckptctl.model import Problem
 from ckptctl.report import Report, RunReport
-from ckptctl.transfer.outcome import Shipped, Status, SyncedRun, is_unfinished
+from ckptctl.transfer.outcome import Shipped, SyncedRun, is_unfinished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Part:
     pruned: RunReport
     copied: SyncedRun | None = None  # None where the tier is not copied from
     copy_to: str | None = None  # a tier's name
+    noted: bool = False  # digests of what is new were recorded there
 
     @property
     def error(self) -> CkptctlError | None:
@@ -41,8 +42,9 @@ class Part:
     @property
     def did(self) -> bool:
         """Whether anything was changed."""
-        sent = any(r.status is Status.DONE or r.bytes_sent for r in self.results)
-        return sent or any(outcome.status == "done" for outcome in self.pruned.outcomes)
+        sent = self.copied is not None and self.copied.did
+        gone = any(outcome.status == "done" for outcome in self.pruned.outcomes)
+        return sent or gone or self.noted
 
     @property
     def unfinished(self) -> bool:

@@ -19,8 +19,12 @@ def carry(
     records: Mapping[str, tuple[Record, ...]],
     there: Destination,
     recorder: Recorder,
-) -> None:
-    """Bring what is recorded of these copies up to date.  Raises UnreadableError, LockedError."""
+) -> bool:
+    """Bring what is recorded of these copies up to date; return whether any of it was not.
+
+    Raises UnreadableError, LockedError.
+    """
+    changed = False
     for checkpoint in source.checkpoints:
         said, copy = records.get(checkpoint.member, ()), there.by_member.get(checkpoint.member)
         if not said or copy is None or copy.member not in members:
@@ -29,6 +33,8 @@ def carry(
         note = _missing(note_of(said, checkpoint), old)
         if noted(old, note, copy) != old:
             recorder.change(copy.member, partial(_with, note=note, copy=copy))
+            changed = True
+    return changed
 
 
 def _missing(note: Note, old: Record) -> Note:

@@ -66,7 +66,13 @@ class SyncedRun:
     destination: str
     results: tuple[Shipped, ...] = ()
     problems: tuple[Problem, ...] = ()
+    noted: bool = False  # something was recorded at the destination
     error: CkptctlError | None = None
+
+    @property
+    def did(self) -> bool:
+        """Whether anything was changed."""
+        return self.noted or any(r.bytes_sent or r.status is Status.DONE for r in self.results)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ class Shipper:
     way_out: Callable[[Checkpoint], str] = lambda _: BY_FLAGS
     begun: frozenset[str] = frozenset()
     wrote: bool = False  # what is there may be other than it was seen before
+    noted: bool = False  # a manifest was written
 
     def ship(self, task: Task, destination: Destination) -> Shipped:
         """Copy one checkpoint, if need be; what went wrong is told, never raised.
@@ -194,6 +195,7 @@ class Shipper:
     def _keep(self, manifest: Manifest) -> None:
         self.wrote = True
         self.recorder.keep(manifest)
+        self.noted = True
 
     def _told(
         self, task: Task, status: Status, error: str | None, cargo: Cargo | None = None

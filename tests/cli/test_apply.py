@@ -321,3 +321,25 @@ def test_a_conflict_says_what_command_ends_it_and_a_dry_run_says_the_same(
     assert ckptctl(*command[1:]).code == 0
     assert (there / "step_5.pt").read_bytes() == (run / "step_5.pt").read_bytes()
     assert ckptctl("apply", "-c", config).code == 0
+
+
+def test_what_was_only_recorded_elsewhere_makes_a_refusal_a_part(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    policy = (
+        "runs: [{match: '**', policy: p}]\npolicies:\n  p:\n    keep: [{last: 1}]\n"
+        "    tiers:\n      fast: {keep: [{last: 9}], copy_to: slow}\n"
+        "      slow: {limits: {max_delete: 1}}\n"
+    )
+    config = tiers(tmp_path, policy)
+    run = save(tmp_path / "fast" / "llm", {6: None})
+    save(tmp_path / "slow" / "llm", dict.fromkeys(range(1, 6)))
+    assert ckptctl("apply", "-c", config).code == 5
+    assert ckptctl("apply", "-c", config).code == 4
+    assert ckptctl("annotate", "step_6", "--tag", "good", "--in", run, "--no-config").code == 0
+    assert ckptctl("apply", "-c", config).code == 5  # the tag went along
+    assert ckptctl("apply", "-c", config).code == 4
+    save(tmp_path / "cold" / "llm", {6: None})
+    assert ckptctl("apply", "-c", config).code == 5  # its digest was recorded
+    assert ckptctl("apply", "-c", config).code == 4
+    assert left(tmp_path)["slow"] == [1, 2, 3, 4, 5, 6]
