@@ -22,11 +22,10 @@ from ckptctl.report import RunReport
 from ckptctl.stores import told
 from ckptctl.survey import Survey, name_of, path_of, read_run
 from ckptctl.transfer.applied import Part
-from ckptctl.transfer.outcome import Fault, Status, SyncedRun
+from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.transfer.wanted import Stage, wanted
 from ckptctl.ui.progress import Progress
-from ckptctl.verdicts import Level
 
 
 @dataclass(slots=True)
@@ -56,7 +55,6 @@ class LifeRun:
             done = self._copied(ground)
             if done is not None:
                 copied[ground.tier.name] = done
-                self._note_damage(ground, done)
         for ground in self.grounds:
             there = ground.there(self.path)
             if there is None:
@@ -77,19 +75,6 @@ class LifeRun:
         """Return what a dry run says of the copies from one tier; None where none can be made."""
         ground = self._ground(tier)
         return None if ground is None else self._copied(ground)
-
-    def _note_damage(self, ground: Ground, done: SyncedRun) -> None:
-        """Let it be recorded that what could not be copied is damaged: it is no copy of anything."""
-        there = ground.there(self.path)
-        members = {r.member for r in done.results if r.fault is Fault.DAMAGED}
-        policy = self._policy(*there)[0] if there and members else None
-        if there is None or policy is None:
-            return
-        run = self._stage(*there, policy).run
-        assert run is not None  # noqa: S101 - it was just read
-        damaged = [checkpoint for checkpoint in run.checkpoints if checkpoint.member in members]
-        prune = LifePrune(self.session, self.flags, self.wish, self.progress, *there)
-        prune.verified(run, damaged, Level.DIGEST)
 
     def _policy(self, view: Survey, found: Found) -> tuple[Policy | None, CkptctlError | None]:
         try:

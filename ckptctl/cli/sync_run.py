@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ckptctl import __version__
@@ -18,6 +18,7 @@ from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_damage import note_damage
 from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_points import near_side, pointed
 from ckptctl.cli.sync_results import Results, ended
@@ -74,6 +75,7 @@ class SyncRun:
     throttle: Throttle
     progress: Progress
     _results: Results = field(init=False)
+    _run: Run | None = field(default=None, init=False)  # as it was read last
 
     def __post_init__(self) -> None:
         self._results = Results(self.session, self.name, self.to)
@@ -90,7 +92,13 @@ class SyncRun:
 
     def synced(self) -> SyncedRun:
         """Copy what is to be copied; an error leaves the rest as it is."""
-        return ended(self._sync, self._results, self.path)
+        done = ended(self._sync, self._results, self.path)
+        if self._run is None or self.wish.proven is not None:  # who fetches takes another one
+            return done
+        damage = note_damage(
+            self.session, self.view, self.found, self._run, done.results, self.progress
+        )
+        return replace(done, problems=(*done.problems, *damage))
 
     def _sync(self) -> None:
         policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or (
@@ -108,6 +116,7 @@ class SyncRun:
         """Return what is to be copied of the run as it was listed; what cannot be is told."""
         choice = self._choice(policy)
         run = read_run(self.view, self.found, reading, choice.manifests)
+        self._run = run
         self.session.note(run.problems)
         if self.wish.proven is None:
             refuse_unread(run)

@@ -492,3 +492,19 @@ def test_state_on_another_file_system_is_said_before_anything_is_sent(
         assert "--state-dir" in done.json["results"][0]["error"]
     finally:
         shutil.rmtree(f"/dev/shm/{os.getpid()}", ignore_errors=True)
+
+
+def test_damage_that_a_copy_finds_is_recorded_at_the_source(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    assert ckptctl("verify", run, "--record").code == 0
+    file = run / "step_2.pt"
+    before, content = file.stat(), bytearray(file.read_bytes())
+    content[-40] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = ckptctl("sync", run, tmp_path / "there", "--json")
+    assert (done.code, statuses(done)["step_2"]) == (5, "failed")
+    listed = ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]
+    assert {c["step"]: c["state"] for c in listed} == {1: "complete", 2: "damaged", 3: "complete"}
+    assert set(statuses(ckptctl("sync", run, tmp_path / "there", "--json"))) == {"step_3", "step_1"}
