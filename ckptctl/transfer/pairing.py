@@ -9,7 +9,7 @@ from enum import StrEnum
 from ckptctl.listing import Entry, Folder
 from ckptctl.manifest import Manifest
 from ckptctl.model import Checkpoint, State
-from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.cargo import Cargo, Piece
 
 
 class Pair(StrEnum):
@@ -105,14 +105,14 @@ def _whole(cargo: Cargo, taken: Mapping[str, Entry]) -> bool:
     return all(piece.target in taken for piece in cargo.payload())
 
 
-def stale_sidecars(cargo: Cargo, there: There) -> bool:
-    """Whether a sidecar is missing or older at the destination."""
+def stale_sidecars(cargo: Cargo, there: There) -> Iterator[Piece]:
+    """Yield the sidecars that are missing or older at the destination: what is newer there stays."""
     for piece in cargo.beside():
         found = there.folder.find(piece.target)
         noted = there.manifest.files.get(piece.target) if there.manifest else None
-        if found is None or found.size != piece.entry.size:
-            return True
+        if found is None:
+            yield piece
+            continue
         seen = noted.mtime_ns if noted is not None and noted.fits(found) else found.mtime_ns
-        if seen < piece.mtime_ns:
-            return True
-    return False
+        if (seen, found.size) != (piece.mtime_ns, piece.entry.size) and seen <= piece.mtime_ns:
+            yield piece

@@ -174,7 +174,13 @@ class Shipper:
                 if entry is None
                 else Sent(entry, self.sender.digest(self.quay.run, path, entry))
             )
-        sent |= write_sidecars(cargo, self.sender, self.quay)
+        for piece in cargo.beside():
+            entry = task.there.folder.find(piece.target)
+            if entry is not None:
+                sent[piece.target] = Sent(
+                    entry, self.sender.digest(self.quay.run, piece.target, entry)
+                )
+        sent |= write_sidecars(stale_sidecars(cargo, task.there), self.sender, self.quay)
         self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         return Pair.EQUAL
 
@@ -183,10 +189,10 @@ class Shipper:
         cargo, manifest = task.cargo, task.there.manifest
         if manifest is not None:
             files = dict(manifest.files)
-            if stale_sidecars(cargo, task.there):
+            if stale := list(stale_sidecars(cargo, task.there)):
                 self.wrote = True
-                sent = write_sidecars(cargo, self.sender, self.quay)
-                files |= {p.target: noted_of(p, sent[p.target]) for p in cargo.beside()}
+                sent = write_sidecars(stale, self.sender, self.quay)
+                files |= {p.target: noted_of(p, sent[p.target]) for p in stale}
             fresh = replace(manifest, files=files, said=said_of(cargo.checkpoint))
             if (fresh.files, fresh.said) != (manifest.files, manifest.said):
                 self._keep(fresh)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 
 from ckptctl.coming import FOLDER
 from ckptctl.reading import FRAMEWORK_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
-from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.cargo import Piece
 from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.notes import Sent, stage_name
 from ckptctl.transfer.sending import Sender
 
 
-def write_sidecars(cargo: Cargo, sender: Sender, quay: Quay) -> dict[str, Sent]:
-    """Write the sidecars beside a checkpoint, over older ones: they may change without it."""
+def write_sidecars(pieces: Iterable[Piece], sender: Sender, quay: Quay) -> dict[str, Sent]:
+    """Write sidecars beside a checkpoint, over what is there: they may change without it."""
     sent = {}
-    for piece in cargo.beside():
+    for piece in pieces:
         content = sender.source.read(piece.path, FRAMEWORK_LIMIT)
         sent[piece.target] = written(quay, piece.target, content, piece.mtime_ns)
         sender.told(len(content))

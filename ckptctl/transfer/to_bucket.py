@@ -80,7 +80,7 @@ class BucketDelivery:
         rest = [p for path, p in payload.items() if path not in {*cargo.early, *cargo.late}]
         sent = sender.send(early, run, str, notes)
         sent |= sender.send(rest, run, str, notes)
-        sent |= write_sidecars(cargo, sender, self.quay)
+        sent |= write_sidecars(cargo.beside(), sender, self.quay)
         if notes.existed:
             self._tidy(cargo, notes)
         sender.refuse_changed(cargo)

@@ -59,7 +59,7 @@ class DiskDelivery:
                 self.quay.check()
                 if room is not None:
                     room()
-                sent = {**sent, **write_sidecars(cargo, sender, self.quay)}
+                sent = {**sent, **write_sidecars(cargo.beside(), sender, self.quay)}
                 for path in _names(cargo):
                     if path not in named:
                         _publish(staged, run, path, over=over)

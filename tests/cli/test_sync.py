@@ -301,6 +301,22 @@ def test_pins_tags_metrics_and_sidecars_follow_equal_ones_too(
     assert known["step_2"]["metrics"]["val_ppl"] == 1.25
 
 
+def test_a_sidecar_that_is_newer_there_stays(tmp_path: Path, ckptctl: Ckptctl, run: Path) -> None:
+    there, known = tmp_path / "there", tmp_path / "known"
+    shutil.copytree(run, there)  # by hand, so that both are read and compared
+    assert ckptctl("sync", run, known).code == 0
+    newer = json.dumps({"step": 2, "val_ppl": 9.125})
+    for place in (there, known):
+        (place / "step_2.json").write_text(newer)
+        done = ckptctl("sync", run, place, "--json")
+        assert set(statuses(done).values()) == {"equal"}
+        assert (place / "step_2.json").read_text() == newer
+        assert ckptctl("verify", place, "--level", "digest").code == 0
+        set_age(place / "step_2.json", 10**6)
+        assert ckptctl("sync", run, place).code == 0
+        assert (place / "step_2.json").read_text() == (run / "step_2.json").read_text()
+
+
 def test_damage_at_the_source_is_not_passed_on(tmp_path: Path, ckptctl: Ckptctl, run: Path) -> None:
     assert ckptctl("verify", run, "--record").code == 0
     file = run / "step_2.pt"
