@@ -186,8 +186,9 @@ class PartRun:
             names = self.wish.names
             for part in begun:
                 if part.key not in own and (not names or part.name in names):
-                    if meeting.part(part.key, self.caller) is None:
-                        hands.has_nothing(part)
+                    old = meeting.part(part.key, self.caller)
+                    if old is None or (old.done and not old.files):
+                        hands.has_nothing(part)  # anew: it counts from when it looked
                     keys.setdefault(part.key, 0)
         folder = here.found.folder
         meeting.call(

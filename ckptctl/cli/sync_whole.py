@@ -227,7 +227,9 @@ class Making:
         more = f" and {rest:,} more" if rest > 0 else ""
         alone = "; if nobody else calls, --part 0/1 copies it: all of it is here"
         hint = alone if self._alone_with(key, count) else ""
-        self._note(count, f"waits for part {shown}{more} of {self.caller.of}{hint}")
+        early = ", ".join(map(str, count.early[:_SHOWN]))
+        again = f": {early} looked before all was written, and has to call again" if early else ""
+        self._note(count, f"waits for part {shown}{more} of {self.caller.of}{again}{hint}")
 
     def _alone_with(self, key: str, count: Count) -> bool:
         """Whether nobody else has come, and nothing that is seen here needs anybody.

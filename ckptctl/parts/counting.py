@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ckptctl.model import NS
 from ckptctl.parts.grid import may_be_whole
 from ckptctl.parts.part import Part
 from ckptctl.parts.roll import Roll
-
-SAVE_NS = 60 * NS
-"""How long one node may still write of a save when another hands in its part of it already."""
 
 
 class Count(NamedTuple):
@@ -20,6 +16,7 @@ class Count(NamedTuple):
     parts: Mapping[int, Part]
     missing: tuple[int, ...]
     grid: bool  # though some lack: nothing came of them, and what came may be all there is
+    early: tuple[int, ...] = ()  # of those that lack, who looked before all of it was written
 
     @property
     def fit(self) -> bool:
@@ -34,23 +31,30 @@ Said = Callable[[int], Roll | None]
 def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
     """Return what there is of a checkpoint that so many callers divide.
 
-    Whoever looked long before another's files were written has seen an older save of that name, or
-    this one half: its part does not count until it calls again.  Of two saves never one is made.
+    Whoever looked before another's files were written has seen an older save of that name, or
+    nothing or half of this one, which its own training was about to write: its part does not count
+    until it calls again.  Of two saves never one is made, and none without those who came too early.
     """
     newest = max((part.changed_ns for part in parts.values()), default=0)
     good: dict[int, Part] = {}
-    missing = []
+    missing: list[int] = []
+    early: list[int] = []
     for number in range(count):
         part = parts.get(number)
-        if part is not None and part.done and part.looked_ns + SAVE_NS >= newest:
+        roll = said(number) if part is None else None
+        if part is not None and part.done and part.looked_ns >= newest:
             good[number] = part
-        elif part is not None or not _has_nothing(said(number), parts, newest):
+        elif part is not None or not _has_nothing(roll, parts, newest):
             missing.append(number)
-    came = [path for part in good.values() for path in part.files]
-    return Count(good, tuple(missing), parts.keys() == good.keys() and may_be_whole(set(came)))
+            came = part or roll
+            if came is not None and came.looked_ns < newest:
+                early.append(number)
+    paths = {path for part in good.values() for path in part.files}
+    grid = parts.keys() == good.keys() and may_be_whole(paths)
+    return Count(good, tuple(missing), grid, tuple(early))
 
 
 def _has_nothing(roll: Roll | None, parts: Mapping[int, Part], newest: int) -> bool:
-    if roll is None or roll.looked_ns + SAVE_NS < newest:
+    if roll is None or roll.looked_ns < newest:
         return False
     return all(roll.is_without(part) for part in parts.values())

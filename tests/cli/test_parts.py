@@ -265,6 +265,50 @@ def test_parts_of_two_saves_never_make_one(
     assert files(tmp_path / "to") == {**DCP, **both}
 
 
+def test_who_looked_before_the_save_is_no_node_without_files(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    """All nodes sync every half minute: what each is about to write is nothing that it lacks."""
+    nodes = [make_tree(tmp_path / f"n{number}/run", {}) for number in range(3)]
+    for number in range(3):
+        assert hand(nodes[number], f"{number}/3").code == 0
+    for number in range(3):
+        # Saved within the minute after the others' calls; each looks after its own rank is there.
+        make_tree(nodes[number], {f"step_100/model_rank{number}.pt": torch_zip()})
+    done = hand(nodes[0], "0/3")
+    assert (done.code, status(done)) == (0, {"step_100": "part"})
+    (problem,) = done.json["runs"][0]["problems"]
+    assert "1, 2 looked before all was written" in problem["text"]
+    assert status(hand(nodes[1], "1/3")) == {"step_100": "part"}
+    assert files(tmp_path / "to") == {}
+    assert status(hand(nodes[2], "2/3")) == {"step_100": "done"}
+    assert len(files(tmp_path / "to")) == 3
+
+
+def test_a_save_written_over_between_two_calls_is_never_mixed(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    """However soon: `last` is written over every minute."""
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    (nodes[2] / "step-100/__1_0.distcp").write_bytes(b"z" * 4096)
+    assert status(hand(nodes[2], "2/3")) == {"step-100": "part"}
+    assert files(tmp_path / "to") == {}
+
+
+def test_a_node_without_files_that_calls_again_counts_from_then(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    first = make_tree(tmp_path / "a/run", {"step_100/model_rank0.pt": torch_zip()}, age=7200)
+    second, none = tmp_path / "b/run", make_tree(tmp_path / "c/run", {})
+    hand(first, "0/3")
+    hand(none, "2/3")
+    make_tree(second, {"step_100/model_rank1.pt": torch_zip()})
+    assert status(hand(second, "1/3")) == {"step_100": "part"}
+    assert status(hand(none, "2/3")) == {"step_100": "part"}
+    assert status(hand(first, "0/3")) == {"step_100": "done"}
+
+
 def test_all_parts_that_are_no_whole_are_a_failure(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
