@@ -121,6 +121,8 @@ ckptctl interval runs/llm
     "status": """\
 # for Nagios: newest complete checkpoint older than 2 h, 6 h
 ckptctl status runs/llm --warn 2h --critical 6h
+# what a site that deletes what was not read for 21 days is about to take
+ckptctl status /scratch/me --purge-after 21d --purge-by atime
 """,
     "demo": """\
 ckptctl demo sample

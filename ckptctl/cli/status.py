@@ -131,6 +131,9 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
     Without them it exits 0 where all could be read. Of the trash only what can come back counts;
     bytes of what is deleted that are still to be removed stand apart.
 
+    With --purge-after, or where the configuration says purge_after of a tier, it warns of checkpoints
+    of which the site's scratch purge is about to take a file, and says which have no proven copy.
+
     --prometheus FILE is replaced whole (for node_exporter's textfile collector), and written by the
     caller, root too where --as-user drops it.
     """
