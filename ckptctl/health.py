@@ -191,11 +191,17 @@ def health_of(
 def with_risk(health: Health, risk: AtRisk | None, limits: Limits) -> Health:
     """Return how well a run is saved where its site purges.
 
-    What is at risk and has no copy elsewhere is a warning, and critical once a file may be gone.
+    What is at risk and has no copy elsewhere is a warning, and critical once a file may be gone;
+    without a `risk` what the purge takes could not be known.
     """
-    if risk is None or not limits.any:
+    if not limits.any:
         return replace(health, risk=risk)
-    level = Level.CRITICAL if risk.uncopied_due else Level.WARNING if risk.uncopied else Level.OK
+    if risk is None:
+        level = Level.UNKNOWN
+    else:
+        level = (
+            Level.CRITICAL if risk.uncopied_due else Level.WARNING if risk.uncopied else Level.OK
+        )
     return replace(health, risk=risk, level=worst((health.level, level)))
 
 

@@ -201,8 +201,9 @@ def _health(
     config = session.config_of(run.location)
     place = config.place(run.location) if config else None
     purge = purge or (place[0].purge if place else None)
+    guarded = purge is not None and is_local(run.location)
     risk = None
-    if purge is not None and view is not None and read.found is not None and is_local(run.location):
+    if purge is not None and guarded and view is not None and read.found is not None:
         run, risk = risking(session, view, read.found, run, purge)
     health = health_of(
         replace(run, problems=(*run.problems, *unseen)),
@@ -214,7 +215,7 @@ def _health(
         error=read.error,
     )
     tier = place[0].name if place else None
-    return replace(with_risk(health, risk, limits), tier=tier)
+    return replace(with_risk(health, risk, limits) if guarded else health, tier=tier)
 
 
 def _copied(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.options import Common
+from ckptctl.cli.risking import risking
+from ckptctl.cli.run_by_run import read_place
+from ckptctl.cli.runtime import Session
+from ckptctl.expiry import SitePurge
 from ckptctl.formats._samples import torch_zip
+from ckptctl.health import Health, Limits, with_risk
 from ckptctl.model import NS
 from ckptctl.stores.local import LocalStore
 from ckptctl.units import parse_time
@@ -245,3 +253,40 @@ def test_a_copy_that_is_about_to_be_purged_lets_nothing_go(
     (found, there) = llm("status", "--json").json["runs"]
     assert (found["copies"]["proven"], found["purge"]) == (0, None)
     assert there["purge"]["without_copy"] == ["step_3", "step_1"]
+
+
+def test_times_that_cannot_be_read_are_unknown_to_a_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = save(tmp_path / "llm", {1: None})
+
+    def broken(*_: object, **__: object) -> object:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(LocalStore, "times", broken)
+    session = Session(common=Common(no_config=True, no_progress=True))
+    place = read_place(session, str(run))
+    (read,) = place.runs
+    assert place.view is not None
+    assert read.found is not None
+    assert read.run is not None
+    seen, risk = risking(session, place.view, read.found, read.run, SitePurge(DAY * NS))
+    assert risk is None
+    assert [problem.code for problem in seen.problems] == ["purge-unknown"]
+    assert with_risk(Health(name="a", location="b"), risk, Limits(warn_ns=1)).level == "unknown"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_mount_without_access_times_is_told(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    place = tmp_path / "scratch"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "noatime,size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this container mounts nothing")
+    try:
+        run = save(place / "llm", {1: None})
+        for by, codes in (("atime", ["noatime"]), ("mtime", [])):
+            done = ckptctl("status", run, "--purge-after", "21d", "--purge-by", by, "--json")
+            assert [problem["code"] for problem in done.json["runs"][0]["problems"]] == codes
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
