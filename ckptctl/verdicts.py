@@ -32,6 +32,7 @@ class Status(StrEnum):
     DAMAGED = "damaged"
     SAVING = "saving"
     UNRECORDED = "unrecorded"
+    PART = "part"  # of those who divide it this one has read its share, and others have not yet
 
 
 BAD = frozenset({Status.INCOMPLETE, Status.DAMAGED})

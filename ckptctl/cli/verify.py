@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,9 @@ from ckptctl.ui.verifying import (
     wrong_paths,
 )
 from ckptctl.verdicts import BAD, Level
+
+if TYPE_CHECKING:
+    from ckptctl.parts.part import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +93,39 @@ class VerifyOptions:
             raise UsageError("--reread goes with --record or --level digest")
         if self.sample is not None and (level is not Level.DIGEST or self.record):
             raise UsageError("--sample goes with --level digest, and not with --record")
+        caller = _caller()
         return Wish(
             level=level,
             record=self.record,
             reread=self.reread,
             percent=None if self.sample is None else _percent(self.sample),
             jobs=session.common.jobs or min(4, os.cpu_count() or 1),
-            # What is read in part, or was asked for by name, is not what an interruption left.
-            scope=None if self.sample or self.name else f"newer than {self.newer_than}",
+            scope=self._scope(caller),
+            caller=caller,
         )
+
+    def _scope(self, caller: Caller | None) -> str | None:
+        """Return what another call goes on with.
+
+        None where there is none: what is read in part, or was asked for by name, is not what an
+        interruption left.
+        """
+        if self.sample:
+            return None
+        if self.name:
+            # Few files, but in a step they are divided as well.
+            named = ", ".join(sorted(self.name))
+            return None if caller is None else f"newer than {self.newer_than}, {named}"
+        return f"newer than {self.newer_than}"
+
+
+def _caller() -> Caller | None:
+    """Return which task of a SLURM step of several this is."""
+    if not os.environ.get("SLURM_STEP_ID"):
+        return None
+    from ckptctl.cli.tasks import caller_of  # noqa: PLC0415 - most calls are no step's
+
+    return caller_of(None, os.environ)
 
 
 def verify(common: Common, options: VerifyOptions, locations: Locations = None) -> None:

@@ -30,6 +30,8 @@ from ckptctl.vouching import vouched, with_checksums
 
 if TYPE_CHECKING:
     from ckptctl.cli.verify_notes import Notebook
+    from ckptctl.cli.verify_share import Judged
+    from ckptctl.parts.part import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Wish:
     percent: float | None  # of the bytes; None: all
     jobs: int
     scope: str | None  # what an interrupted verification must have been, to go on with it
+    caller: Caller | None = None  # which of several this is, who divide the reading
 
 
 class VerifyRun:
@@ -96,10 +99,12 @@ class VerifyRun:
                 check,
             )
         run = self._read.run
+        order = {one.member: number for number, one in enumerate(checkpoints)}
+        sound = [result for result in self._results if result.error is None]
         return Verified(
             name=self._read.name,
             location=self._read.location,
-            results=tuple(result for result in self._results if result.error is None),
+            results=tuple(sorted(sound, key=lambda result: order[result.checkpoint.member])),
             problems=(*(run.problems if run else ()), *self._problems),
             error=error,
         )
@@ -127,19 +132,28 @@ class VerifyRun:
         chosen = None if wish.percent is None else self._sampled
         looked = with_checksums(look_at_all(checkpoints, how, chosen, self._session.late), how)
         wanted = [each for one in looked for each in one.wanted]
+        caller = self._dividing(wanted)
         resumes = wish.scope is not None and not dirs.remote
-        resumption = Resumption(f"{wish.level}, {wish.scope}", self._session.clock(), self._state)
+        scope, now_ns = f"{wish.level}, {wish.scope}", self._session.clock()
+        resumption = Resumption(scope, now_ns, self._state, caller)
         known = resumption.known(dirs.existing, wanted) if resumes else {}
         known |= vouched(looked, how)
         self._progress.started(
             f"{self._read.name}: reading",
             of_bytes=sum(each.entry.size for each in wanted if each.path not in known),
         )
-        finished = False
+        finished, ready = False, looked
         try:
+            if caller is not None:
+                from ckptctl.cli.verify_share import Share  # noqa: PLC0415 - most calls are no step's
+
+                advanced, late = self._progress.advanced, self._session.late
+                judged = Share(caller, how, resumption, advanced, late).read(looked, known)
+                self._handed_in(judged, looked)
+                ready, known = list(judged.ready), judged.known
             with closing(
                 read_all(
-                    looked,
+                    ready,
                     how,
                     known=known,
                     heard=resumption.heard if resumes else _unheard,
@@ -147,15 +161,15 @@ class VerifyRun:
                     stop=self._session.late,
                 )
             ) as read:
-                for one, (result, files) in zip(looked, read, strict=False):
+                for one, (result, files) in zip(ready, read, strict=False):
                     if result.status in BAD:  # is told even where it cannot be noted
                         self._results.append(result)
-                    self._note(one, result, files)
+                    self._note(one, result, files, whole=wish.percent is None)
                     if result.status not in BAD:
                         self._results.append(result)
             if len(looked) < len(checkpoints):
                 raise Stopped  # noqa: TRY301 - as where it came while reading
-            finished = True
+            finished = len(ready) == len(looked)
         except Stopped:
             raise PartialError(
                 f"{self._read.location}: --timeout has passed: {len(self._results)} of "
@@ -217,9 +231,30 @@ class VerifyRun:
         recorder = self._notebook.recorder
         return recorder.state if recorder else None
 
-    def _note(self, one: Looked, result: Result, files: tuple[Hashed, ...]) -> None:
-        """Write the manifest, remember damage, or forget one that is refuted."""
-        whole = self._wish.percent is None
+    def _dividing(self, wanted: Sequence[Wanted]) -> Caller | None:
+        """Return which share this task reads; None where it reads all, or cannot hand anything in."""
+        wish = self._wish
+        divides = wish.scope is not None and self._beside is None and not self._dirs.remote
+        if wish.caller is None or not divides or not wanted or self._state() is None:
+            return None
+        return wish.caller
+
+    def _handed_in(self, judged: Judged, looked: Sequence[Looked]) -> None:
+        """Tell of what others have still to read, and note damage that this task's share shows."""
+        if not judged.waiting:
+            return
+        by_member = {one.noted.checkpoint.member: one for one in looked}
+        for result in judged.waiting:
+            self._results.append(result)
+            self._note(by_member[result.checkpoint.member], result, (), whole=False)
+        text = (
+            f"{len(judged.waiting):,} of {len(looked):,} checkpoints have files that other tasks have "
+            "not read yet: the last task, or the same command later, says whether they are whole"
+        )
+        self._problems.append(Problem("parts-missing", text))
+
+    def _note(self, one: Looked, result: Result, files: tuple[Hashed, ...], *, whole: bool) -> None:
+        """Write the manifest, remember damage, or forget one that is refuted; by its `whole` reading."""
         writes = whole and to_record(
             one, result, record=self._wish.record, reread=self._wish.reread
         )

@@ -26,6 +26,7 @@ _STYLES = {
     Status.DAMAGED: "red",
     Status.SAVING: "cyan",
     Status.UNRECORDED: "dim",
+    Status.PART: "cyan",
 }
 
 
