@@ -12,6 +12,7 @@ import typer
 
 from ckptctl.cli.access import access_of
 from ckptctl.cli.completing import locations, one_of
+from ckptctl.cli.left_out import heed_left_out
 from ckptctl.cli.loop_options import LoopOptions
 from ckptctl.cli.options import Common
 from ckptctl.cli.policy_options import ChoiceOptions, flags_of
@@ -154,6 +155,8 @@ def sync(
     flags = flags_of(extra, choice, common.settle, common.metrics_from).draft()
     rate = rate_of(options.bwlimit)
     here, there = session.locate(source), session.locate(destination)
+    if caller is not None and options.part is None:
+        heed_left_out(session, here, os.environ)
     if not options.watch:
         end(session, _synced(session, wish, flags, rate, (here, there), caller))
         return

@@ -225,16 +225,16 @@ class Making:
         shown = ", ".join(map(str, count.missing[:_SHOWN]))
         rest = len(count.missing) - _SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
-        alone = "; if nobody else calls, --part 0/1 copies it: all of it is here"
+        alone = "; one that calls for all, and sees the files of all, is --part 0/1"
         hint = alone if self._alone_with(key, count) else ""
         early = ", ".join(map(str, count.early[:_SHOWN]))
         again = f": {early} looked before all was written, and has to call again" if early else ""
         self._note(count, f"waits for part {shown}{more} of {self.caller.of}{again}{hint}")
 
     def _alone_with(self, key: str, count: Count) -> bool:
-        """Whether nobody else has come, and nothing that is seen here needs anybody.
+        """Whether nobody else has come, and what is here looks whole, as that of rank 0 may.
 
-        One task of a training calls for all, and SLURM's variables say that it is one of many.
+        One task of a training may call for all, while SLURM's variables say that it is one of many.
         """
         if len(count.missing) != self.caller.of - 1 or self.caller.number in count.missing:
             return False

@@ -25,7 +25,6 @@ _BRACKETS = later(r"([^\[,]*)\[([0-9,-]+)\]([^\[,]*)")
 _MOST = 1_000_000
 _PID = later(r"[0-9]{1,10}")
 _TITLE = 4096
-_HET_SIZE = "SLURM_HET_SIZE"
 
 
 def caller_of(
@@ -110,8 +109,8 @@ def step_of(environ: Mapping[str, str], what: str) -> str | None:
 
 def _node(environ: Mapping[str, str]) -> Caller:
     names = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST") or ""
-    if _HET_SIZE in environ:
-        names = ",".join(_lists(environ)) or names
+    if together := _lists(environ):
+        names = together
     elif environ.get("SLURM_HET_JOB_ID"):
         raise UsageError(
             "--part node: this job is one of several in a heterogeneous one, and SLURM tells an"
@@ -128,13 +127,23 @@ def _node(environ: Mapping[str, str]) -> Caller:
     return Caller(nodes.index(own), len(nodes))
 
 
-def _lists(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the nodes of each component of a heterogeneous job, as its scripts and steps know them."""
-    for number in range(_MOST):
-        names = environ.get(f"SLURM_JOB_NODELIST_HET_GROUP_{number}")
-        if names is None:
-            return
-        yield names
+def _lists(environ: Mapping[str, str]) -> str:
+    """Return the nodes of all components of a heterogeneous job, as its scripts and steps know them.
+
+    Nothing in any other, which may have been submitted in one and know its variables.
+    """
+    names: list[str] = []
+    jobs = []
+    while (each := environ.get(f"SLURM_JOB_NODELIST_HET_GROUP_{len(names)}")) is not None:
+        jobs.append(environ.get(f"SLURM_JOB_ID_HET_GROUP_{len(names)}"))
+        names.append(each)
+    return ",".join(names) if environ.get("SLURM_JOB_ID") in jobs else ""
+
+
+def nodes_of_all(environ: Mapping[str, str]) -> int:
+    """Return how many nodes the job of a step has, with all its components.  UsageError."""
+    names = _lists(environ) or environ.get("SLURM_JOB_NODELIST", "")
+    return sum(1 for _ in hosts(names))
 
 
 def hosts(names: str) -> Iterator[str]:

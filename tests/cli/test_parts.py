@@ -493,13 +493,39 @@ def test_a_batch_script_is_no_task_of_the_step_in_which_it_was_submitted(
 
 def test_the_nodes_of_a_heterogeneous_job_are_those_of_all_its_components() -> None:
     environ = {
-        "SLURM_HET_SIZE": "2", "SLURMD_NODENAME": "b2", "SLURM_JOB_NODELIST": "b[1-2]",
-        "SLURM_JOB_NODELIST_HET_GROUP_0": "a", "SLURM_JOB_NODELIST_HET_GROUP_1": "b[1-2]",
+        "SLURM_JOB_ID": "8", "SLURMD_NODENAME": "b2", "SLURM_JOB_NODELIST": "b[1-2]",
+        "SLURM_JOB_ID_HET_GROUP_0": "7", "SLURM_JOB_NODELIST_HET_GROUP_0": "a",
+        "SLURM_JOB_ID_HET_GROUP_1": "8", "SLURM_JOB_NODELIST_HET_GROUP_1": "b[1-2]",
     }  # fmt: skip
     assert caller_of("node", environ) == (2, 3)
+    assert caller_of("node", {**environ, "SLURM_JOB_ID": "9"}) == (1, 2)  # submitted in that one
     epilog = {"SLURM_HET_JOB_ID": "7", "SLURMD_NODENAME": "a", "SLURM_NODELIST": "a"}
     with pytest.raises(UsageError, match="heterogeneous"):
         caller_of("node", epilog)
+
+
+def test_a_step_on_some_of_the_jobs_nodes_takes_no_parts_from_a_tier_of_each(
+    nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    (tmp_path / "ckptctl.yaml").write_text(
+        f"version: 1\ntiers: {{nvme: {{url: {nodes[0].parent}, per_node: true}}}}\n"
+    )
+    two = {
+        "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2", "SLURM_JOB_NODELIST": "n[1-3]",
+    }  # fmt: skip
+    config = ("-c", tmp_path / "ckptctl.yaml")
+    to = tmp_path / "to"
+    refused = ckptctl("sync", "@nvme/run", to, *config, env=two)
+    assert refused.code == 2
+    assert "2 of the job's 3 nodes" in refused.stderr
+    assert not to.exists()
+    warned = ckptctl("sync", nodes[1], to, *config, env=two)
+    assert warned.code == 0
+    assert "2 of the job's 3 nodes" in warned.stderr
+    for more in ({"SLURM_STEP_NUM_NODES": "3"}, {"SLURM_JOB_NODELIST": "n[1-2]"}):
+        assert ckptctl("sync", "@nvme/run", to, *config, env=two | more).code == 0
+    assert ckptctl("sync", "@nvme/run", to, *config, "--part", "0/2", env=two).code == 0
 
 
 def test_one_task_that_calls_for_all_is_told_how(hand: Callable[..., Done], tmp_path: Path) -> None:
@@ -507,7 +533,7 @@ def test_one_task_that_calls_for_all_is_told_how(hand: Callable[..., Done], tmp_
     tree = {**DCP, "step-100/rng_state_0.pth": torch_zip()}  # of which others may have one too
     run = make_tree(tmp_path / "shared/run", tree, age=7200)
     waits = hand(run, "0/3").json["runs"][0]["problems"][0]["text"]
-    assert "if nobody else calls, --part 0/1 copies it" in waits
+    assert "one that calls for all, and sees the files of all, is --part 0/1" in waits
     assert status(hand(run, "0/1")) == {"step-100": "done"}
 
 

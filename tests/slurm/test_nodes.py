@@ -170,6 +170,9 @@ def test_a_tier_of_each_node_is_rid_of_what_is_whole_in_the_bucket(
     ends = (f"@nvme/{bucket.name}", f"@cloud/{bucket.name}", "--move", "-q")
     call = ("-N3", "--ntasks-per-node=1", "ckptctl", "sync", *ends)
     cluster.give(folder)
+    done = cluster.run("salloc", "-N3", "srun", "-N2", "-n2", *call[2:], cwd=folder)
+    assert "2 of the job's 3 nodes" in done.stderr
+    assert bucket.states() == {}
     for _ in range(2):  # before the last node has come nothing is whole
         done = cluster.srun(*call, cwd=folder)
         assert done.code == 0, done.stdout + done.stderr
