@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ckptctl.deletion.disk import DiskDeleter
 from ckptctl.deletion.journal import Intent, Journal
+from ckptctl.reading import TooLargeError
 from ckptctl.stores.local import LocalStore
 from tests.trees import make_tree, read_tree
 
@@ -79,3 +82,27 @@ def test_a_journal_that_no_deletion_of_ours_wrote_makes_nothing_go(
     assert list(DiskDeleter(run, state, lambda: False, lambda: "2-2-2").recover()) == []
     assert read_tree(tmp_path / "run") == {"step_9.pt": b"keep"}
     assert {"trash/5-5-5/info.json", "records/a.json"} <= read_tree(tmp_path / "state").keys()
+
+
+def test_a_journal_of_any_size_is_read_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = LocalStore(str(make_tree(tmp_path, {"other": b""})))
+    journal = Journal(state)
+    parts = {f"{'long' * 9000}_{rank}.pt": (1, 1, rank) for rank in range(9)}
+    one = Intent(id="1", name="a", folder="trash/gone-1", kept=False, parts=parts, bytes=1)
+    journal.begin(one)
+    journal.end("1")
+    settled = (tmp_path / "journal.jsonl").read_bytes()
+    (tmp_path / "journal.jsonl").write_bytes(settled * (24 * 2**20 // len(settled)))
+    journal.begin(replace(one, id="2"))
+    tracemalloc.start()
+    try:
+        assert [intent.id for intent in journal.open_intents()] == ["2"]
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+    monkeypatch.setattr("ckptctl.deletion.journal._OPEN", 2**20)
+    (tmp_path / "journal.jsonl").write_bytes(b"x" * 3 * 2**20)
+    with pytest.raises(TooLargeError):
+        journal.open_intents()

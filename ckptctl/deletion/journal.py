@@ -7,16 +7,20 @@ begun.
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptctl.listing import Version, version_of
 from ckptctl.model import Checkpoint, Kind
-from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, VanishedError
+from ckptctl.reading import NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
 
 FILE = "journal.jsonl"
+_BLOCK = 2**20
+_OPEN = 64 * 2**20
+"""Bytes of all lines that are open at once, and of the longest: half a million files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +106,18 @@ class Journal:
         self._store.remove_file(FILE)
 
     def open_intents(self) -> list[Intent]:
-        """Return what was begun and never ended, oldest first.  Raises OSError."""
-        try:
-            content = self._store.read(FILE, FRAMEWORK_LIMIT)
-        except VanishedError:
-            return []
+        """Return what was begun and never ended, oldest first.
+
+        Raises OSError; TooLargeError where more is open than anything of ours leaves.
+        """
         begun: dict[str, Intent] = {}
-        for line in content.splitlines():
+        sizes: dict[str, int] = {}
+        for line in self._lines():
             try:
                 value = json.loads(line)
                 if value["event"] == "end":
                     begun.pop(value["id"], None)
+                    sizes.pop(value["id"], None)
                     continue
                 begun[value["id"]] = Intent(
                     id=str(value["id"]),
@@ -124,8 +129,30 @@ class Journal:
                 )
             except NOT_UNDERSTOOD:
                 continue
+            sizes[value["id"]] = len(line)
+            if sum(sizes.values()) > _OPEN:
+                raise _too_large()
         return list(begun.values())
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the lines, of which a block is in memory at a time; none where there is no journal."""
+        try:
+            with self._store.open(FILE) as file:
+                offset, rest = 0, b""
+                while block := file.read(offset, _BLOCK):
+                    offset += len(block)
+                    *whole, rest = (rest + block).split(b"\n")
+                    if len(rest) > _OPEN:
+                        raise _too_large()
+                    yield from whole
+                yield rest
+        except VanishedError:
+            return
 
     def _write(self, value: Mapping[str, object], *, durable: bool) -> None:
         line = b"\n" + json.dumps(value).encode() + b"\n"
         self._store.append(FILE, line, durable=durable)
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError(errno.EFBIG, f"more than {_OPEN} bytes of it are open", FILE)
