@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptctl.listing import Entry
-from ckptctl.parts.meeting import Meeting, folder_of, staged_at
+from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.part import Caller, Kept, Part
 from ckptctl.parts.sharing import left_over, shares, sight_of
 from ckptctl.reading import VanishedError
@@ -184,7 +184,7 @@ class Hands:
             path: entry for path, (entry, sent) in seen.items() if entry and entry.version == sent
         }
         self.run.remove_files(ours)
-        state.remove_tree(f"{folder_of(key)}/{number}")
+        state.remove_tree(staged_below(key, number))
         state.remove_file(f"{folder_of(key)}/{number}.json")
         notes.forget()
 

@@ -1,6 +1,6 @@
 """Where the callers meet: the destination's state, without anybody who waits for another.
 
-Of one checkpoint `staging/NAME.parts/K.json` says what a caller has handed in, and `staging/NAME.parts/K/`
+Of one checkpoint `staging/NAME.parts/K.json` says what a caller has handed in, and `staging/NAME.parts/K.files/`
 holds what may not have its name yet.  `staging/parts/` holds what is of a whole call: a lock, so that
 no two callers are the same one, and a roll; of the directory of several runs it says who has which.
 """
@@ -138,4 +138,13 @@ def folder_of(key: str) -> str:
 
 def staged_at(key: str, number: int, path: str) -> str:
     """Return where a file of a part lies that has no name in the run yet, within the state."""
-    return f"{folder_of(key)}/{number}/{path}"
+    return f"{staged_below(key, number)}/{path}"
+
+
+def staged_below(key: str, number: int) -> str:
+    """Return the directory of these, within the state.
+
+    Not `K/`: where `K.json` is beside it, SeaweedFS lists what lies in it before that, S3 after it, and a
+    listing that begins after `K.json` lacks it.
+    """
+    return f"{folder_of(key)}/{number}.files"

@@ -555,7 +555,7 @@ def test_a_part_of_which_a_file_went_is_handed_in_again(
 ) -> None:
     for number in (0, 1):
         hand(nodes[number], f"{number}/3")
-    staged = tmp_path / ".ckptctl/to/staging/step-100.parts/1/step-100/__0_0.distcp"
+    staged = tmp_path / ".ckptctl/to/staging/step-100.parts/1.files/step-100/__0_0.distcp"
     staged.unlink()
     done = hand(nodes[2], "2/3")
     assert (done.code, status(done)) == (0, {"step-100": "part"})

@@ -8,7 +8,7 @@ import pytest
 
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from tests.program import Ckptctl
-from tests.servers.seaweed import GUEST, Seaweed
+from tests.servers.seaweed import GUEST, VERSIONED, Seaweed
 from tests.stores.places import place
 from tests.trees import make_tree, read_tree
 
@@ -26,6 +26,15 @@ FOLDER = tuple(
 """Of these no name and no file tells how many there are."""
 
 
+def environment(seaweedfs: Seaweed) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": seaweedfs.endpoint,
+        "AWS_ACCESS_KEY_ID": GUEST[0],
+        "AWS_SECRET_ACCESS_KEY": GUEST[1],
+        "AWS_REGION": "us-east-1",
+    }
+
+
 @pytest.mark.parametrize("parts", [DCP, FOLDER])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_nothing_looks_whole_before_it_is(
@@ -33,12 +42,7 @@ def test_nothing_looks_whole_before_it_is(
     ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     to = next(place("s3-obstore", request)).url
-    env = {
-        "AWS_ENDPOINT_URL": seaweedfs.endpoint,
-        "AWS_ACCESS_KEY_ID": GUEST[0],
-        "AWS_SECRET_ACCESS_KEY": GUEST[1],
-        "AWS_REGION": "us-east-1",
-    }
+    env = environment(seaweedfs)
     first, last = order
     for number, tree in enumerate(parts):
         make_tree(tmp_path / f"node{number}", tree, age=7200)
@@ -52,3 +56,18 @@ def test_nothing_looks_whole_before_it_is(
     assert ckptctl("sync", to, tmp_path / "back", env=env).code == 0
     back = {p: c for p, c in read_tree(tmp_path / "back").items() if ".ckptctl" not in p.split("/")}
     assert back == {**parts[0], **parts[1]}
+
+
+def test_parts_meet_in_a_bucket_that_keeps_versions(
+    tmp_path: Path, ckptctl: Ckptctl, seaweedfs: Seaweed
+) -> None:
+    """SeaweedFS lists what lies below `0/` there before `0.json`, and ends without it."""
+    to = f"s3://{VERSIONED}{tmp_path}/run"
+    said = []
+    for number, tree in enumerate(DCP):
+        make_tree(tmp_path / f"node{number}", tree, age=7200)
+        part = ("--part", f"{number}/2", "--json")
+        done = ckptctl("sync", tmp_path / f"node{number}", to, *part, env=environment(seaweedfs))
+        assert done.code == 0, done.stdout
+        said += [result["status"] for result in done.json["results"]]
+    assert said == ["part", "done"]
