@@ -29,6 +29,7 @@ from ckptctl.parts.whole import (
     Gatherer,
     HalfError,
     MissingError,
+    UnsettledError,
     Whole,
     gather,
     gathering,
@@ -149,7 +150,7 @@ class Making:
                 key,
                 self.far.formats,
                 name_of(self.local.view, self.local.found),
-                replace(self.far.reading.context, settle_ns=0),
+                replace(self.far.reading.context, now_ns=count.looked_ns),
                 self.local.found.folder.called,
             )
         except UnlikeError as error:
@@ -158,6 +159,9 @@ class Making:
         except MissingError as error:
             self._tell(key, count, Status.PART, sent, None)
             self._note(count, f"{error.filename}: {error.strerror}")
+        except UnsettledError as error:
+            self._tell(key, count, Status.PART, sent, None)
+            self._note(count, f"{error}: all of it is there, but a part was handed in before that")
         except HalfError as error:
             if count.missing:
                 self._waits(key, count, sent)

@@ -17,6 +17,7 @@ class Count(NamedTuple):
     missing: tuple[int, ...]
     grid: bool  # though some lack: nothing came of them, and what came may be all there is
     early: tuple[int, ...] = ()  # of those that lack, who looked before all of it was written
+    looked_ns: int = 0  # when the first of those looked on whose word it is made
 
     @property
     def fit(self) -> bool:
@@ -39,22 +40,24 @@ def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
     good: dict[int, Part] = {}
     missing: list[int] = []
     early: list[int] = []
+    looks: list[int] = []
     for number in range(count):
         part = parts.get(number)
         roll = said(number) if part is None else None
         if part is not None and part.done and part.looked_ns >= newest:
             good[number] = part
-        elif part is not None or not _has_nothing(roll, parts, newest):
+            looks.append(part.looked_ns)
+        elif roll is not None and _has_nothing(roll, parts, newest):
+            looks.append(roll.looked_ns)
+        else:
             missing.append(number)
             came = part or roll
             if came is not None and came.looked_ns < newest:
                 early.append(number)
     paths = {path for part in good.values() for path in part.files}
     grid = parts.keys() == good.keys() and may_be_whole(paths)
-    return Count(good, tuple(missing), grid, tuple(early))
+    return Count(good, tuple(missing), grid, tuple(early), min(looks, default=0))
 
 
-def _has_nothing(roll: Roll | None, parts: Mapping[int, Part], newest: int) -> bool:
-    if roll is None or roll.looked_ns < newest:
-        return False
-    return all(roll.is_without(part) for part in parts.values())
+def _has_nothing(roll: Roll, parts: Mapping[int, Part], newest: int) -> bool:
+    return roll.looked_ns >= newest and all(roll.is_without(part) for part in parts.values())

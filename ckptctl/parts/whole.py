@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckptctl.annotate import Beside, annotate
 from ckptctl.decision import Context
@@ -28,6 +28,14 @@ class MissingError(OSError):
 
 class HalfError(ValueError):
     """All parts are there, and together they are not whole; the text says what is missing."""
+
+
+class UnsettledError(ValueError):
+    """All parts are there, and somebody may have looked while a file was written; the text says why."""
+
+
+_UNSETTLED = "settling"
+"""The problem of what lacks nothing that is known of, and that nothing proves to be all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,21 @@ def gathering(key: str) -> str:
 def whole_of(
     union: Union, key: str, formats: Formats, name: str, context: Context, top: str
 ) -> Whole:
-    """Return the checkpoint, proven at structure level.  HalfError where it is not whole; OSError."""
+    """Return the checkpoint, proven at structure level.  HalfError where it is not whole; OSError.
+
+    UnsettledError where a plain sync would wait; `context` has the time of the first look at it.
+    """
     found = look(union.folder, union, formats, top)
     run = annotate(found, name, union.root, union, Beside(), context)
     one = next((c for c in run.checkpoints if key_of(c) == key), None)
+    if one is not None and one.state is State.SAVING:
+        unsettled = [p.text for p in one.problems if p.code == _UNSETTLED]
+        if unsettled:
+            raise UnsettledError(unsettled[0])
+        # A marker may seem older than another node's files because of their clocks.
+        at_once = replace(context, settle_ns=0)
+        run = annotate(found, name, union.root, union, Beside(), at_once)
+        one = next((c for c in run.checkpoints if key_of(c) == key), None)
     if one is None:
         raise HalfError("together they are nothing that any format knows")
     if one.state is not State.COMPLETE:

@@ -40,12 +40,13 @@ fi
 
     # What may take long has to outlive this script: in a session of its own, with none of its three streams.  It is
     # there before the copy begins, and this waits for that: slurmd kills what is still in the epilog's process group.
+    # No process of the job is left here that may still write: nothing has to settle.
     if [ -n "$nvme" ] && [ -d "$nvme/$SLURM_JOB_USER" ]; then
         name=$SLURM_JOB_USER/${SLURM_JOB_WORK_DIR##*/}
         target=${to:+$to/$name}
         setsid sh -c '"$@" &' sh timeout -k 30 6h "$ckptctl" sync --part node "$nvme/$name" \
             "${target:-$SLURM_JOB_WORK_DIR}" --as-user "$SLURM_JOB_USER" ${config:+-c "$config"} -q \
-            --lock-wait 1h --log-file "$actions" </dev/null >/dev/null 2>>"$log"
+            --settle 0s --lock-wait 1h --log-file "$actions" </dev/null >/dev/null 2>>"$log"
     fi
 } </dev/null >>"$log" 2>&1
 exit 0

@@ -270,19 +270,41 @@ def test_who_looked_before_the_save_is_no_node_without_files(
 ) -> None:
     """All nodes sync every half minute: what each is about to write is nothing that it lacks."""
     nodes = [make_tree(tmp_path / f"n{number}/run", {}) for number in range(3)]
+    now = ("--settle", "0s")
     for number in range(3):
-        assert hand(nodes[number], f"{number}/3").code == 0
+        assert hand(nodes[number], f"{number}/3", *now).code == 0
     for number in range(3):
         # Saved within the minute after the others' calls; each looks after its own rank is there.
         make_tree(nodes[number], {f"step_100/model_rank{number}.pt": torch_zip()})
-    done = hand(nodes[0], "0/3")
+    done = hand(nodes[0], "0/3", *now)
     assert (done.code, status(done)) == (0, {"step_100": "part"})
     (problem,) = done.json["runs"][0]["problems"]
     assert "1, 2 looked before all was written" in problem["text"]
-    assert status(hand(nodes[1], "1/3")) == {"step_100": "part"}
+    assert status(hand(nodes[1], "1/3", *now)) == {"step_100": "part"}
     assert files(tmp_path / "to") == {}
-    assert status(hand(nodes[2], "2/3")) == {"step_100": "done"}
+    assert status(hand(nodes[2], "2/3", *now)) == {"step_100": "done"}
     assert len(files(tmp_path / "to")) == 3
+
+
+def test_what_a_rank_may_still_be_writing_is_not_published(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    """Of a plain directory no marker says that all is written: a plain sync waits, and so do parts."""
+    whole = {"step_100/model.pt": torch_zip(), "step_100/data.bin": b"1234"}
+    first = make_tree(tmp_path / "a/run", whole)
+    second = make_tree(tmp_path / "b/run", {"step_100/more.bin": b"12"})
+    assert hand(first, "0/2").code == 0
+    done = hand(second, "1/2")
+    assert (done.code, status(done)) == (0, {"step_100": "part"})
+    (problem,) = done.json["runs"][0]["problems"]
+    assert "changed within the settle time" in problem["text"]
+    assert files(tmp_path / "to") == {}
+    (second / "step_100/more.bin").write_bytes(b"1234")
+    for node in (first, second):
+        set_age(node, 7200)
+    assert status(hand(first, "0/2")) == {"step_100": "part"}
+    assert status(hand(second, "1/2")) == {"step_100": "done"}
+    assert files(tmp_path / "to")["step_100/more.bin"] == b"1234"
 
 
 def test_a_save_written_over_between_two_calls_is_never_mixed(
@@ -300,13 +322,14 @@ def test_a_node_without_files_that_calls_again_counts_from_then(
     tmp_path: Path, hand: Callable[..., Done]
 ) -> None:
     first = make_tree(tmp_path / "a/run", {"step_100/model_rank0.pt": torch_zip()}, age=7200)
+    now = ("--settle", "0s")
     second, none = tmp_path / "b/run", make_tree(tmp_path / "c/run", {})
-    hand(first, "0/3")
-    hand(none, "2/3")
+    hand(first, "0/3", *now)
+    hand(none, "2/3", *now)
     make_tree(second, {"step_100/model_rank1.pt": torch_zip()})
-    assert status(hand(second, "1/3")) == {"step_100": "part"}
-    assert status(hand(none, "2/3")) == {"step_100": "part"}
-    assert status(hand(first, "0/3")) == {"step_100": "done"}
+    assert status(hand(second, "1/3", *now)) == {"step_100": "part"}
+    assert status(hand(none, "2/3", *now)) == {"step_100": "part"}
+    assert status(hand(first, "0/3", *now)) == {"step_100": "done"}
 
 
 def test_all_parts_that_are_no_whole_are_a_failure(
