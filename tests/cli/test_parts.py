@@ -307,6 +307,23 @@ def test_what_a_rank_may_still_be_writing_is_not_published(
     assert files(tmp_path / "to")["step_100/more.bin"] == b"1234"
 
 
+def test_a_rank_that_begins_to_write_last_is_waited_for(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    """DeepSpeed says nowhere how many ranks there are: a node that has no file yet is none without."""
+    rank = "global_step5/zero_pp_rank_{}_mp_rank_00_optim_states.pt"
+    zero = {"global_step5/mp_rank_00_model_states.pt": torch_zip(), rank.format(0): torch_zip()}
+    first, second = make_tree(tmp_path / "a/run", zero), make_tree(tmp_path / "b/run", {})
+    assert hand(second, "1/2").code == 0  # after all of rank 0 was written
+    assert status(hand(first, "0/2")) == {"global_step5": "part"}
+    assert files(tmp_path / "to") == {}
+    make_tree(second, {rank.format(1): torch_zip()})
+    assert status(hand(second, "1/2")) == {"global_step5": "part"}
+    done = hand(first, "0/2", "--settle", "0s")  # the training is over
+    assert status(done) == {"global_step5": "done"}
+    assert len(files(tmp_path / "to")) == 3
+
+
 def test_a_save_written_over_between_two_calls_is_never_mixed(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
