@@ -138,9 +138,9 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
     caller, root too where --as-user drops it.
     """
     session = Session(common=common)
-    limits = options.limits(session)
+    limits, purge = options.limits(session), options.purge(session)
     try:
-        _status(session, options, limits, locations)
+        _status(session, options, limits, purge, locations)
     except Interrupted:
         raise
     except CkptctlError as error:
@@ -155,13 +155,21 @@ def status(common: Common, options: StatusOptions, locations: Locations = None) 
 
 
 def _status(
-    session: Session, options: StatusOptions, limits: Limits, locations: list[str] | None
+    session: Session,
+    options: StatusOptions,
+    limits: Limits,
+    purge: SitePurge | None,
+    locations: list[str] | None,
 ) -> None:
-    purge = options.purge(session)
     session.open(locations[0] if locations else ".", options.prometheus)
     if session.common.format not in {"table", "json", "jsonl"}:
         raise UsageError(
             f"--output: status knows table, json and jsonl, not {session.common.format}"
+        )
+    asked = locations or _tiers(session) or ["."]
+    if purge is not None and not any(is_local(session.locate(where)) for where in asked):
+        raise UsageError(
+            "--purge-after: is for file systems; what a bucket's lifecycle rules delete is not known here"
         )
     with session.progress() as progress:
         progress.started("listing")
@@ -175,10 +183,6 @@ def _status(
             )
             for view, read in reads
         ]
-    if purge is not None and all(not is_local(place.location) for place in places):
-        raise UsageError(
-            "--purge-after: is for file systems; what a bucket's lifecycle rules delete is not known here"
-        )
     if session.publisher is not None:
         session.publisher.publish(prometheus_text(runs, session.clock()).encode())
     _end(session, limits, places, runs)

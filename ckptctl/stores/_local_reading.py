@@ -113,8 +113,10 @@ class LocalReading:
         if self.unnoticed:
             try:
                 return os.open(name, _FILE | _UNNOTICED, dir_fd=folder)
-            except PermissionError:  # who is not the owner may still be allowed to read it
-                self.unnoticed = False
+            except PermissionError as error:
+                if error.errno != errno.EPERM:  # that of a file which may not be read at all
+                    raise
+                self.unnoticed = False  # who is not the owner may still read it
         return os.open(name, _FILE, dir_fd=folder)
 
     def times(self, paths: Iterable[str], *, birth: bool) -> Iterator[tuple[str, Times | None]]:

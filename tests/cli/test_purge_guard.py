@@ -290,3 +290,38 @@ def test_a_mount_without_access_times_is_told(ckptctl: Ckptctl, tmp_path: Path) 
             assert [problem["code"] for problem in done.json["runs"][0]["problems"]] == codes
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_bucket_is_not_purged(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    done = ckptctl("status", "s3://bucket/ckpt", *BY_ATIME)
+    assert done.code == 2
+    assert "--purge-after: is for file systems" in done.stderr
+    wrong = ckptctl("status", tmp_path, "--critical", "1d", "--purge-after", "soon")
+    assert wrong.code == 2  # which is no state of any run
+
+
+def test_what_was_copied_in_time_outlives_the_purge(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    config = tmp_path / "ckptctl.yaml"
+    config.write_text(
+        "version: 1\n"
+        f"tiers: {{scratch: {{url: {tmp_path}/scratch, purge_after: 21d, purge_by: atime}}, cold: {{url: {tmp_path}/cold}}}}\n"
+        "runs: [{match: '**', policy: p}]\n"
+        "policies: {p: {keep: [{last: 9}], tiers: {scratch: {copy_to: cold}}}}\n"
+    )
+    names = [f"checkpoint-{step}" for step in (500, 1000, 1500)]
+    run = make_tree(tmp_path / "scratch" / "llm", like("hf-trainer", *names), age=20 * 3600)
+    (tmp_path / "cold").mkdir()
+    for name in names[1:]:
+        read_ago(run / name / "model.safetensors", 20.5)
+    assert ckptctl("apply", "-c", config).code == 0
+    for path in [path for path in run.rglob("*") if path.is_file()]:  # half a day later
+        if time.time() - path.stat().st_atime > 20.4 * DAY:
+            path.unlink()
+    (torn, whole) = ckptctl("status", "-c", config, "--json").json["runs"]
+    assert (torn["newest"], torn["checkpoints"]["complete"]) == ("checkpoint-500", 1)
+    assert (whole["newest"], whole["checkpoints"]["complete"]) == ("checkpoint-1500", 3)
+    assert torn["purge"]["without_copy"] == []
+    assert ckptctl("apply", "-c", config).code == 0
+    assert ckptctl("verify", tmp_path / "cold", "--level", "digest").code == 0
+    resumed = ckptctl("resolve", "latest", "@scratch/llm", "-c", config)
+    assert resumed.stdout == f"{tmp_path}/cold/llm/checkpoint-1500\n"
