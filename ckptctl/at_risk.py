@@ -92,7 +92,7 @@ def risk_problems(run: Run, expiries: Mapping[str, Expiry], purge: SitePurge) ->
     held = [c.name for c in alone if c.holds or c.pinned]
     kept = "; a pin or a hold does not keep the purge away" if held else ""
     text = (
-        f"the site purges files {aged(purge)}: {', '.join(names[:_NAMED])}{more} "
+        f"{run.location}: its site purges files {aged(purge)}: {', '.join(names[:_NAMED])}{more} "
         f"{'is' if len(names) == 1 else 'are'} about to be torn and {'has' if len(names) == 1 else 'have'} "
         f"no proven copy on another tier; the first file, {first.file}, {when}{kept}"
     )

@@ -26,7 +26,8 @@ from ckptctl.locate import local_path
 from ckptctl.stores import is_local
 from ckptctl.transfer.applied import Applied
 from ckptctl.transfer.outcome import is_unfinished
-from ckptctl.ui.applying import applied_data, applied_lines
+from ckptctl.ui import printable
+from ckptctl.ui.applying import AT_RISK, applied_data, applied_lines
 from ckptctl.watcher import Watcher
 
 
@@ -80,9 +81,13 @@ def watch(
         return
     loop = Loop(session, Watcher(), roots(config, wanted), _polled(config), interval)
 
+    at_risk: list[str] = []
+
     def once() -> Round:
+        nonlocal at_risk
         done = lived()
-        _tell(session, loop, done)
+        was, at_risk = at_risk, list(_at_risk(done))
+        _tell(session, loop, done, [text for text in at_risk if text not in was])
         return Round(
             moving=sum(result.seconds for result in done.results),
             due_ns=done.due_ns,
@@ -125,12 +130,26 @@ def _polled(config: Config) -> bool:
     return any(tier in remote and draft.copy_to for (_, tier), draft in config.overrides.items())
 
 
-def _tell(session: Session, loop: Loop, done: Applied) -> None:
-    """Write what a round did: lines on stderr, with --json an object a line on stdout."""
+def _at_risk(done: Applied) -> Iterator[str]:
+    """Yield what a site's purge is about to take that has no copy, even after this round."""
+    for part in done.parts:
+        for problem in part.pruned.problems:
+            if problem.code in AT_RISK:
+                yield f"! {printable.text(problem.text)} ({problem.code})"
+
+
+def _tell(session: Session, loop: Loop, done: Applied, at_risk: Sequence[str]) -> None:
+    """Write what a round did: lines on stderr, with --json an object a line on stdout.
+
+    What is `at_risk` now and was not in the last round is told although nothing was done.
+    """
     if session.common.format == "json":
-        if done.did or done.errors:
+        if done.did or done.errors or at_risk:
             session.print(json.dumps(applied_data(done)) + "\n")
     elif done.did:
         quiet = replace(done, lost=(), unmatched=(), problems=())  # the loop tells them once
         for line in applied_lines(quiet, session.look()):
             loop.say(line)
+    else:
+        for text in at_risk:
+            loop.say(text)

@@ -102,7 +102,10 @@ def _part(part: Part, look: Look, *, dry_run: bool) -> Iterator[str]:
         yield from words.error(each, look)
 
 
-_LOUD = {"unsound", "not-recorded", "purge-at-risk", "purge-unknown", "stays-here"}
+AT_RISK = frozenset({"purge-at-risk", "purge-unknown", "records-at-risk"})
+"""Problems that a site's purge makes."""
+
+_LOUD = {"unsound", "not-recorded", "stays-here"} | AT_RISK
 """Problems that are told each time: the others `ckptctl list` shows as well."""
 
 

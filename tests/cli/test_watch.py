@@ -237,3 +237,24 @@ def test_a_network_file_system_is_known_by_its_mount(
         "3 1 0:2 / /nfs\\040dir rw - nfs4 server:/x rw\n"
     )
     assert is_single(path, str(mounts)) is single
+
+
+def test_what_is_about_to_be_purged_and_copied_nowhere_is_told_once(
+    ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    run = save(tmp_path / "scratch" / "llm", {1: None, 2: None})
+    os.utime(run / "step_1.pt", (time.time() - 20 * 86400, (run / "step_1.pt").stat().st_mtime))
+    config = tmp_path / "ckptctl.yaml"
+    config.write_text(
+        f"version: 1\ntiers: {{scratch: {{url: {tmp_path}/scratch, purge_after: 21d, purge_by: atime}}}}\n"
+        "runs: [{match: '**', policy: p}]\npolicies: {p: {keep: [{last: 3}]}}\n"
+    )
+    assert ckptctl("apply", "-c", config).code == 0
+    with watching(str(config), "--interval", "1s") as process:
+        time.sleep(1.0)
+        (run / "train.log").write_text("step 3\n")  # which it hears of, and finds nothing to do
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        _, words = process.communicate(timeout=20)
+    said = f"! {run}: its site purges files not read for 21d: step_1 is about to be torn"
+    assert words.count(said) == 1, words
