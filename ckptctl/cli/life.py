@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.ground import Ground
@@ -119,25 +120,40 @@ class Life:
         self.progress.started("listing")
         grounds = [ground for tier in self.config.tiers for ground in self._ground(tier, inner)]
         paths = dict.fromkeys(path for ground in grounds for path in ground.paths)
-        for path in paths:
-            full = "/".join(part for part in (inner, path) if part)
-            if full in done:
-                continue
-            done.add(full)
-            run = LifeRun(
+        full = {path: "/".join(part for part in (inner, path) if part) for path in paths}
+        runs = [
+            LifeRun(
                 self.session, self.config, self.flags, self.wish, self.throttle, self.progress,
                 grounds, path,
-            )  # fmt: skip
+            )
+            for path in paths
+            if full[path] not in done
+        ]  # fmt: skip
+        done.update(full.values())
+        if len(runs) > 1 and not self.wish.dry_run:
+            self._rescue(runs)
+        for number, run in enumerate(runs):
+            if number and self.session.signals.stopped() and not run.rescued:
+                continue
             try:
                 run.live()
             finally:  # what was done is told, whatever came then
                 self._parts += run.parts
                 self._unmatched += run.unmatched
                 self._due_ns += run.due_ns
-            if self.session.signals.stopped():
-                break
         named = not inner or any(tier.url in self._lost for tier in self.config.tiers)
         return bool(paths) or named
+
+    def _rescue(self, runs: Sequence[LifeRun]) -> None:
+        """Copy of each run what a site is about to purge, before anything else of another one."""
+        if any(tier.purge is not None for tier in self.config.tiers):
+            with suppress(
+                Interrupted
+            ):  # while it only looked: what was copied is told all the same
+                for run in runs:
+                    if self.session.signals.stopped():
+                        break
+                    run.rescue()
 
     def _ground(self, tier: Tier, inner: str) -> Iterable[Ground]:
         """Yield what is to be worked on of a tier; one that cannot be read is lost for this round."""

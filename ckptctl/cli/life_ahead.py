@@ -33,6 +33,14 @@ class Ahead:
         """The members that are to be copied first, in which order."""
         return urgent(self.run, self.seen.expiries)
 
+    @property
+    def alone(self) -> frozenset[str]:
+        """Those of them that have no copy."""
+        first = self.first
+        return frozenset(
+            c.member for c in self.run.checkpoints if c.member in first and not c.copies
+        )
+
     def problems(self, to: str | None, results: Sequence[Shipped]) -> tuple[Problem, ...]:
         """Return what a person should know once that was copied to a tier."""
         there = {r.member: r.path for r in results if to and r.status in _THERE}

@@ -44,6 +44,24 @@ class LifeRun:
     unmatched: list[str] = field(default_factory=list, init=False)
     due_ns: list[int] = field(default_factory=list, init=False)
     _ahead: dict[str, Ahead] = field(default_factory=dict, init=False)
+    _rescued: dict[str, SyncedRun] = field(default_factory=dict, init=False)
+
+    @property
+    def rescued(self) -> bool:
+        """Whether anything was copied before the rest of another run."""
+        return bool(self._rescued)
+
+    def rescue(self) -> None:
+        """Copy what a site is about to purge and nobody else has: of all runs before the rest of one."""
+        for ground in self.grounds:
+            if self.session.signals.stopped():
+                break
+            self._look_ahead(ground)
+            ahead = self._ahead.get(ground.tier.name)
+            if ahead is not None and ahead.alone:
+                done = self._copied(ground, ahead.alone)
+                if done is not None:
+                    self._rescued[ground.tier.name] = done
 
     def live(self) -> None:
         """Copy from each tier to the next, the fastest first; then prune each."""
@@ -51,10 +69,13 @@ class LifeRun:
         for ground in self.grounds:
             if self.session.signals.stopped():
                 break
-            self._look_ahead(ground)
+            if ground.tier.name not in self._rescued:
+                self._look_ahead(ground)
             done = self._copied(ground)
             if done is not None:
+                done = _joined(self._rescued.get(ground.tier.name), done)
                 copied[ground.tier.name] = done
+        copied = {**self._rescued, **copied}  # a signal may have come between
         for ground in self.grounds:
             there = ground.there(self.path)
             if there is None:
@@ -85,8 +106,11 @@ class LifeRun:
     def _ground(self, tier: str | None) -> Ground | None:
         return next((ground for ground in self.grounds if ground.tier.name == tier), None)
 
-    def _copied(self, ground: Ground) -> SyncedRun | None:
-        """Copy to the tier that the policy names; None where it names none, or it cannot be reached."""
+    def _copied(self, ground: Ground, only: frozenset[str] | None = None) -> SyncedRun | None:
+        """Copy to the tier that the policy names; None where it names none, or it cannot be reached.
+
+        With `only` at most those members.
+        """
         there = ground.there(self.path)
         policy = self._policy(*there)[0] if there else None
         to = self._ground(policy.copy_to if policy else None)
@@ -95,6 +119,9 @@ class LifeRun:
         where = to.to(self.path)
         try:
             meant = self._wanted(*there, policy)
+            meant = meant if only is None else meant & only
+            if only is not None and not meant:
+                return None
             ahead = self._ahead.get(ground.tier.name)
             urgent = ahead.first if ahead else {}
             wish = replace(self.wish, members=meant, of_config=True, urgent=urgent)
@@ -185,6 +212,20 @@ class LifeRun:
         finally:
             self.due_ns += prune.due_ns
         return replace(part, pruned=pruned, noted=prune.noted)
+
+
+_AGAIN = {Status.EQUAL, Status.SKIPPED}
+"""What a second go says of what the first one copied: it is there, or it was not begun in time."""
+
+
+def _joined(before: SyncedRun | None, done: SyncedRun) -> SyncedRun:
+    """Return what became of a run that was copied in two goes: what came first is equal by now."""
+    came = {r.member: r for r in before.results if r.status is Status.DONE} if before else {}
+    results = tuple(
+        came.get(r.member, r) if r.status in _AGAIN and r.action == "copy" else r
+        for r in done.results
+    )
+    return replace(done, results=results)
 
 
 def _failed(view: Survey, found: Found, to: str, error: CkptctlError) -> SyncedRun:

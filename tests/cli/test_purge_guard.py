@@ -320,3 +320,26 @@ def test_what_was_copied_in_time_outlives_the_purge(ckptctl: Ckptctl, tmp_path: 
     assert ckptctl("verify", tmp_path / "cold", "--level", "digest").code == 0
     resumed = ckptctl("resolve", "latest", "@scratch/llm", "-c", config)
     assert resumed.stdout == f"{tmp_path}/cold/llm/checkpoint-1500\n"
+
+
+def test_of_several_runs_what_is_about_to_go_goes_before_the_rest_of_any(
+    ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    llm = purged(tmp_path, ckptctl, "purge_after: 21d, purge_by: atime", steps=3)
+    other = save(llm.run.with_name("other"), dict.fromkeys(range(1, 4)))
+    ages(llm.run, {1: 20})
+    ages(other, {2: 20})
+    log = tmp_path / "log"
+    done = llm("apply", "--json", "--log-file", log)
+    assert done.code == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["run"], line["checkpoint"]) for line in lines if line["status"] == "done"] == [
+        ("llm", "step_1"), ("other", "step_2"),
+        ("llm", "step_3"), ("llm", "step_2"), ("other", "step_3"), ("other", "step_1"),
+    ]  # fmt: skip
+    told = [(r["run"], r["checkpoint"], r["status"]) for r in done.json["results"]]
+    assert told == [
+        ("llm", f"step_{n}", "done") for n in (1, 3, 2)
+    ] + [("other", f"step_{n}", "done") for n in (2, 3, 1)]  # fmt: skip
+    assert not [problem for run in done.json["runs"] for problem in run["problems"]]
+    assert not llm("apply", "--json").json["runs"][0]["outcomes"]
