@@ -127,10 +127,10 @@ def test_what_its_reader_is_unsure_of_is_read_again_by_who_judges(
 ) -> None:
     content = bytearray(torch_zip())
     content[content.index(b"data/0") + 6 + 2] ^= 1  # a ZIP's own checksum proves nothing
-    run = make_tree(tmp_path / "run", {"step_1.pt": bytes(content)}, age=7200)
+    run = make_tree(tmp_path / "run", {**FILES, "step_1.pt": bytes(content)}, age=7200)
     for task in order:
         done = verify(ckptctl, run, task, "--level", "digest", of=2)
-    assert (done.code, status(done)) == (0, {"step_1": "unrecorded"})
+    assert (done.code, set(status(done).values())) == (0, {"unrecorded"})
     assert "crc" in {found["code"] for found in done.json["results"][0]["findings"]}
 
 
