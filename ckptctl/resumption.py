@@ -99,7 +99,8 @@ class Resumption:
             said = json.loads(head)
             if any(said[key] != value for key, value in self._head.items()):
                 return {}
-            if not 0 <= self._now_ns - int(said["began_ns"]) < _LIFE_NS:
+            # Others may have begun after this one did, or have a clock that is ahead.
+            if abs(self._now_ns - int(said["began_ns"])) >= _LIFE_NS:
                 return {}
         except (OSError, *NOT_UNDERSTOOD):
             return {}

@@ -139,7 +139,8 @@ def _together(
     step = step_of(os.environ, f"{location} {wanted.text} {options.metric}")
     if caller is None or step is None:
         return None
-    from ckptctl.cli.step_fetch import Task, fetched_together  # noqa: PLC0415 - most calls are no step's
+    from ckptctl.cli.step_fetch import fetched_together  # noqa: PLC0415 - most calls are no step's
+    from ckptctl.cli.step_place import Task  # noqa: PLC0415 - the same
 
     def look() -> Everywhere:
         progress.started("listing")

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.fetching import Fetched, LostError, refuse_endless
 from ckptctl.cli.gathering import Gathering
 from ckptctl.cli.recording import host_name
 from ckptctl.cli.resolving import Resolution, Resolved, resolve_in, shown, wrong_to_resume
-from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.step_place import StepPlace, Task, agreeing, meeting_of
 from ckptctl.cli.tier_runs import Everywhere
-from ckptctl.errors import CkptctlError, Interrupted, NotFoundError, PartialError
-from ckptctl.flags import PolicyFlags
+from ckptctl.errors import (
+    Interrupted,
+    NotFoundError,
+    PartialError,
+)
 from ckptctl.model import NS, Checkpoint
-from ckptctl.parts.agreeing import Agreement, Decision, End, Save
+from ckptctl.parts.agreeing import Decision, End, Save
 from ckptctl.parts.meeting import Meeting
-from ckptctl.parts.part import Caller
 from ckptctl.selecting import Selector
-from ckptctl.statedir import open_state
-from ckptctl.stores import is_local
-from ckptctl.stores._base import Store
-from ckptctl.survey import path_of, run_store
-from ckptctl.ui import printable
 from ckptctl.ui.progress import Progress
 
 _FRESH_NS = 60 * NS
@@ -38,15 +33,6 @@ _NAP_SECONDS = 1.0
 Look = Callable[[], Everywhere]
 Take = Callable[[Resolved], Fetched]
 """Fetches what was resolved.  LostError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One task of a step, what the step is called, and what the task wants."""
-
-    caller: Caller
-    step: str
-    reachable: bool
 
 
 def fetched_together(
@@ -63,76 +49,6 @@ def fetched_together(
         if place is None:
             return None
         return StepFetch(session, look, wanted, task, take, place, progress).fetched(everywhere)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPlace:
-    """Where they meet."""
-
-    to: str  # the run's own path or URL there
-    tier: str | None
-    state: Store
-    agreement: Agreement
-
-    @property
-    def shared(self) -> bool:
-        """Whether a checkpoint from a bucket is to be brought there first."""
-        return is_local(self.to)
-
-
-@contextmanager
-def meeting_of(session: Session, everywhere: Everywhere, task: Task) -> Iterator[StepPlace | None]:
-    """Open the place where the tasks of a step meet; None where there is none, which is said.
-
-    The run's state on the first tier on a file system that all nodes see, made where the run is not
-    there yet; else on the first of all; of a run on no tier, where it is.  Raises what could not be
-    read, where that may be the place: others may meet there.
-    """
-    with ExitStack() as stack:
-        try:
-            place = _opened(session, everywhere, task, stack)
-        except (CkptctlError, OSError) as error:
-            if everywhere.errors:
-                raise everywhere.errors[0] from error
-            session.say(
-                "warning: the tasks of this step have no place to agree on a checkpoint, so each "
-                f"resolves for itself: {printable.text(str(error))}"
-            )
-            place = None
-        yield place
-
-
-def _opened(
-    session: Session, everywhere: Everywhere, task: Task, stack: ExitStack
-) -> StepPlace | None:
-    if not everywhere.places:
-        return None  # resolving says why
-    first = everywhere.places[0]
-    to, tier = path_of(first.view, first.found), None
-    config = session.config
-    if config is not None and (lies := config.place(to)) is not None:
-        tiers = [each for each in config.tiers if not each.per_node]
-        meant = next((each for each in tiers if is_local(each.url)), tiers[0])
-        to = f"{meant.url.rstrip('/')}/{lies[1]}" if lies[1] else meant.url
-        tier = meant.name
-    reading = reading_of(session, PolicyFlags(settle="0s").draft().policy())
-    place = FarEnd(session, to, first.view.formats, reading, own_state=False).made()
-    root = stack.enter_context(_closing(run_store(place.view, place.found)))
-    opened = open_state(root.root, place.dirs)
-    if opened is None:
-        raise PartialError(f"{to}: no space for ckptctl's records")
-    state = stack.enter_context(_closing(opened))
-    agreement = Agreement(state, task.step, task.caller, session.clock)
-    agreement.begin()
-    return StepPlace(to=to, tier=tier, state=state, agreement=agreement)
-
-
-@contextmanager
-def _closing(store: Store) -> Iterator[Store]:
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @dataclass(slots=True)
@@ -155,7 +71,6 @@ class StepFetch:
         PartialError also where it is not whole any more that others of the step go on from.
         """
         changed = 0
-        agreement = self.place.agreement
         while True:
             found, everywhere = self._agreed(everywhere)
             try:
@@ -169,8 +84,7 @@ class StepFetch:
                     refuse_endless(error, changed)
                 everywhere = self.look()
                 continue
-            if agreement.end(End.TAKEN) is End.TAKEN:
-                agreement.finish()
+            if self._taken():
                 return replace(via, notes=(*via.notes, *self._notes)), copy
             self._notes.append(
                 f"another task of this step found {via.resolved.checkpoint.name} not whole any more"
@@ -183,7 +97,8 @@ class StepFetch:
         while True:
             found: Resolution | None = None
             none: NotFoundError | None = None
-            decision = agreement.decision()
+            with agreeing():
+                decision = agreement.decision()
             if decision is None:
                 try:
                     found = resolve_in(
@@ -192,10 +107,10 @@ class StepFetch:
                 except NotFoundError as error:
                     none = error
                 save = None if found is None else _save_of(found.resolved.checkpoint)
-                decision = agreement.decide(save, self._by)
+                with agreeing():
+                    decision = agreement.decide(save, self._by)
             if decision.save is None:
-                agreement.end(End.TAKEN)
-                agreement.finish()
+                self._taken()
                 raise none or _none(decision, self.place.to)
             if found is not None and _save_of(found.resolved.checkpoint).is_same(decision.save):
                 return found, everywhere
@@ -204,12 +119,23 @@ class StepFetch:
                 return found, everywhere
             if everywhere.errors:
                 raise everywhere.errors[0]
-            if agreement.end(End.LOST) is End.TAKEN:
+            with agreeing():
+                ended = agreement.end(End.LOST)
+            if ended is End.TAKEN:
                 raise PartialError(
                     f"{decision.save.member}: other tasks of this step go on from it (decided by "
                     f"{decision.by}), and it is whole nowhere any more; nothing was fetched",
                     "end the step and start it anew: all its tasks then take the next one",
                 )
+
+    def _taken(self) -> bool:
+        """Say that this task has what was decided; return False where it was given up before."""
+        agreement = self.place.agreement
+        with agreeing():
+            if agreement.end(End.TAKEN) is End.LOST:
+                return False
+            agreement.finish()
+        return True
 
     @property
     def _by(self) -> str:

@@ -79,6 +79,15 @@ class VerifyOptions:
             "--against", metavar="LOCATION", help="Compare with the same run at another location."
         ),
     ] = None
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="K/N",
+            help="Read share K (from 0) of N, `node`: the nodes of the SLURM job. "
+            "Default in a step of several tasks; 0/1 reads all.",
+        ),
+    ] = None
     newer_than: Annotated[
         str | None,
         typer.Option("--newer-than", metavar="D", help="Only what was saved at most D ago."),
@@ -91,9 +100,11 @@ class VerifyOptions:
         level = Level(self.level)
         if self.reread and not self.record and level is not Level.DIGEST:
             raise UsageError("--reread goes with --record or --level digest")
+        if self.part is not None and (self.sample is not None or self.against is not None):
+            raise UsageError("--part goes with neither --sample nor --against")
         if self.sample is not None and (level is not Level.DIGEST or self.record):
             raise UsageError("--sample goes with --level digest, and not with --record")
-        caller = _caller()
+        caller = _caller(self.part)
         return Wish(
             level=level,
             record=self.record,
@@ -119,13 +130,13 @@ class VerifyOptions:
         return f"newer than {self.newer_than}"
 
 
-def _caller() -> Caller | None:
-    """Return which task of a SLURM step of several this is."""
-    if not os.environ.get("SLURM_STEP_ID"):
+def _caller(part: str | None) -> Caller | None:
+    """Return which of several this call is, None where it is all there is.  UsageError."""
+    if part is None and not os.environ.get("SLURM_STEP_ID"):
         return None
     from ckptctl.cli.tasks import caller_of  # noqa: PLC0415 - most calls are no step's
 
-    return caller_of(None, os.environ)
+    return caller_of(part, os.environ)
 
 
 def verify(common: Common, options: VerifyOptions, locations: Locations = None) -> None:

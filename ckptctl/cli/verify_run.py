@@ -234,10 +234,16 @@ class VerifyRun:
     def _dividing(self, wanted: Sequence[Wanted]) -> Caller | None:
         """Return which share this task reads; None where it reads all, or cannot hand anything in."""
         wish = self._wish
-        divides = wish.scope is not None and self._beside is None and not self._dirs.remote
-        if wish.caller is None or not divides or not wanted or self._state() is None:
+        alone = wish.scope is None or self._beside is not None or self._dirs.remote
+        if wish.caller is None or alone or not wanted or self._is_per_node():
             return None
-        return wish.caller
+        return wish.caller if self._state() is not None else None
+
+    def _is_per_node(self) -> bool:
+        """Whether each node has another run there."""
+        config = self._session.config
+        on_tier = config.place(self._read.location) if config else None
+        return on_tier is not None and on_tier[0].per_node
 
     def _handed_in(self, judged: Judged, looked: Sequence[Looked]) -> None:
         """Tell of what others have still to read, and note damage that this task's share shows."""
@@ -249,7 +255,8 @@ class VerifyRun:
             self._note(by_member[result.checkpoint.member], result, (), whole=False)
         text = (
             f"{len(judged.waiting):,} of {len(looked):,} checkpoints have files that other tasks have "
-            "not read yet: the last task, or the same command later, says whether they are whole"
+            "not read yet: the last task, or the same command later, says whether they are whole (where "
+            "each node has files of its own, --part 0/1 reads them all)"
         )
         self._problems.append(Problem("parts-missing", text))
 

@@ -2,7 +2,8 @@
 
 `resolving/STEP/` in the state of a run holds, for each time that the tasks of a step resolve (a round):
 `ROUND-TRY.json`, what was decided; `ROUND-TRY.end`, whether somebody has `taken` it, or found it
-`lost` before anybody had, so that the next try decides anew; `ROUND.K`, that task K has it.
+`lost` before anybody had, so that the next try decides anew; `ROUND.K.here`, that task K is at it, and
+`ROUND.K`, that it has it.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Agreement:
         self.state.make_folder(self._folder)
         while self.state.stat(self._mark) is not None:
             self._round += 1
+        with suppress(FileExistsError):  # of a call that was interrupted
+            self.state.create(f"{self._mark}.here", b"")  # where that is not exclusive, nothing is
 
     def decision(self) -> Decision | None:
         """Return what is decided now; None where nothing is."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import dcp_metadata
+from ckptctl.formats._samples import dcp_metadata, torch_zip
 from tests.cli.test_fetch import TORN, damage
 from tests.cli.test_processes import ENV
 from tests.cli.test_resolve import tiers
@@ -59,7 +59,7 @@ class Cluster:
     def config(self) -> Path:
         return self.root / "ckptctl.yaml"
 
-    def words(self, node: int, *more: str) -> tuple[object, ...]:
+    def words(self, node: int, *more: str) -> tuple[str | Path, ...]:
         where = ("@scratch/llm", "--fetch", self.node(node), "-c", self.config)
         return ("resolve", "latest", *where, *more)
 
@@ -141,6 +141,22 @@ def test_where_it_cannot_be_brought_each_reads_the_bucket(
     assert (done.code, done.stdout) == (0, f"{cluster.node(0)}/step-100\n"), done.stderr
     assert "was not brought to" in done.stderr
     assert fetched(cluster.node(0)) == DCP
+
+
+def test_without_a_shared_file_system_they_agree_in_the_bucket(
+    tmp_path: Path, s3: Place, ckptctl: Ckptctl
+) -> None:
+    options = [word for key, value in s3.options.items() if key != "engine" for word in ("--storage-option", f"{key}={value}")]  # fmt: skip
+
+    def taken_by(task: int) -> str:
+        to = tmp_path / str(task)
+        return taken(ckptctl("resolve", "latest", f"{s3.url}/run", "--fetch", to, *options, env=step(task, 2)))  # fmt: skip
+
+    s3.put("run/step_1.pt", torch_zip())
+    assert taken_by(0) == "step_1.pt"
+    s3.put("run/step_2.pt", torch_zip())
+    assert taken_by(1) == "step_1.pt"
+    assert taken_by(1) == "step_2.pt"
 
 
 @pytest.fixture

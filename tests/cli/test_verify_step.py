@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.hashing import Hashed, Wanted
+from ckptctl.listing import Entry
+from ckptctl.manifest import ALGORITHM
+from ckptctl.resumption import Resumption
+from ckptctl.stores.local import LocalStore
 from tests.cli.test_fetch import damage
 from tests.cli.test_step_fetch import start, step
 from tests.program import Ckptctl, Done
@@ -90,6 +95,16 @@ def test_side_by_side_one_at_least_judges(run: Path) -> None:
     assert len(list((run.parent / ".ckptctl/run/manifests").glob("*"))) == 1
 
 
+def test_who_begins_later_or_by_a_clock_that_is_ahead_has_handed_in_too(tmp_path: Path) -> None:
+    entry = Entry(3, 1)
+    for number, now_ns in ((1, 10**18 + 5), (0, 10**18)):
+        one = Resumption("digest", now_ns, lambda: LocalStore(str(tmp_path)), (number, 2))
+        one.heard(Hashed(f"{number}.pt", entry, {ALGORITHM: "ab"}, 3))
+        one.flush()
+    known, unsure = one.handed_in([Wanted(f"{number}.pt", entry) for number in range(2)])
+    assert (sorted(known), unsure) == (["0.pt", "1.pt"], frozenset())
+
+
 def test_a_task_that_never_comes_leaves_no_verdict_and_a_later_call_reads_just_the_rest(
     run: Path, ckptctl: Ckptctl
 ) -> None:
@@ -154,6 +169,22 @@ def test_where_nothing_can_be_handed_in_each_reads_all(run: Path, ckptctl: Ckptc
     make_tree(run.parent, {".ckptctl": "a file", "run/.ckptctl": "another"})
     done = verify(ckptctl, run, 1, "--level", "digest")
     assert (done.code, status(done), read(done)) == (0, {"step-100": "unrecorded"}, WHOLE)
+
+
+def test_a_nodes_own_disk_is_read_whole(run: Path, ckptctl: Ckptctl) -> None:
+    done = verify(ckptctl, run, 1, "--level", "digest", "--part", "0/1")
+    assert (status(done), read(done)) == ({"step-100": "unrecorded"}, WHOLE)
+    config = run.parent / "tiers.yaml"
+    config.write_text(f"version: 1\ntiers: {{nvme: {{url: {run.parent}, per_node: true}}}}\n")
+    done = verify(ckptctl, run, 1, "--level", "digest", "-c", str(config))
+    assert (status(done), read(done)) == ({"step-100": "unrecorded"}, WHOLE)
+
+
+def test_shares_can_be_named(run: Path, ckptctl: Ckptctl) -> None:
+    done = [verify(ckptctl, run, None, "--record", "--part", f"{number}/2") for number in range(2)]
+    assert [status(one)["step-100"] for one in done] == ["part", "ok"]
+    for more in (("--part", "2/2"), ("--part", "0/2", "--against", str(run))):
+        assert ckptctl("verify", run, *more).code == 2
 
 
 def test_headers_alone_are_looked_at_by_all(run: Path, ckptctl: Ckptctl) -> None:
