@@ -71,3 +71,26 @@ def test_parts_meet_in_a_bucket_that_keeps_versions(
         assert done.code == 0, done.stdout
         said += [result["status"] for result in done.json["results"]]
     assert said == ["part", "done"]
+
+
+def test_one_that_called_as_one_of_many_and_has_all_replaces_what_it_began(
+    tmp_path: Path, ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest
+) -> None:
+    """Rank 0 of a training, on a shared file system."""
+    to = next(place("s3-obstore", request)).url
+    env = {
+        "AWS_ENDPOINT_URL": seaweedfs.endpoint,
+        "AWS_ACCESS_KEY_ID": GUEST[0],
+        "AWS_SECRET_ACCESS_KEY": GUEST[1],
+        "AWS_REGION": "us-east-1",
+    }
+    run = make_tree(tmp_path / "run", {**FOLDER[0], **FOLDER[1]}, age=7200)
+    waits = ckptctl("sync", run, to, "--part", "0/3", env=env)
+    assert waits.code == 0
+    assert "--part 0/1" in waits.stdout + waits.stderr
+    refused = ckptctl("sync", run, to, "--part", "0/1", env=env)
+    assert refused.code == 5
+    assert "--overwrite" in refused.stdout + refused.stderr
+    assert ckptctl("sync", run, to, "--part", "0/1", "--overwrite", env=env).code == 0
+    listed = ckptctl("list", to, "--json", env=env).json["runs"][0]["checkpoints"]
+    assert [(c["name"], c["state"]) for c in listed] == [("update_7", "complete")]
