@@ -156,19 +156,23 @@ def _pieces(whole: Whole, cargo: Cargo) -> Iterator[tuple[Piece, Lies]]:
 
 @dataclass(slots=True)
 class Gatherer(Sender):
-    """Sends nothing but what was held back: all else is where it is to be, or the call fails."""
+    """Sends nothing but what was held back: all else is where it is to be, or the call fails.
 
-    held: frozenset[str] = field(default_factory=frozenset)
+    The server copies it, where it can: of each node one shard may be held back.
+    """
+
+    held: Mapping[str, Lies] = field(default_factory=dict)
 
     def _copied(self, piece: Piece, target: Store, at: str) -> Sent | None:
-        del target, at
-        if piece.path not in self.held:
+        lies = self.held.get(piece.path)
+        if lies is None:
             raise MissingError(errno.ENOENT, "its part has to be handed in again", piece.path)
-        return None
+        lying = piece._replace(path=lies.at, entry=lies.entry, digest=lies.kept.digest)
+        return self._copied_from(lies.store, lying, target, at)
 
 
-def held_back(whole: Whole, state: Store) -> frozenset[str]:
+def held_back(whole: Whole, state: Store) -> Mapping[str, Lies]:
     """Return the files that lie in a bucket's state until the very end."""
     if isinstance(state, LocalStore):
-        return frozenset()
-    return frozenset(path for path, lies in whole.union.files.items() if lies.store is state)
+        return {}
+    return {path: lies for path, lies in whole.union.files.items() if lies.store is state}

@@ -133,35 +133,33 @@ class Sender:
 
     def _copied(self, piece: Piece, target: Store, at: str) -> Sent | None:
         """Let the store make the copy itself, where it can and the digest is known."""
+        return self._copied_from(self.source, piece, target, at)
+
+    def _copied_from(self, source: Source, piece: Piece, target: Store, at: str) -> Sent | None:
         entry = None
         if self._copies and piece.entry.size:
-            entry = target.copied(piece.path, piece.entry, self.source, at)
+            entry = target.copied(piece.path, piece.entry, source, at)
             self._copies = entry is not None
         if entry is None:
             return None
         with _taken_back(target, at, entry):
-            return Sent(entry, self._proven_copy(piece, target, at, entry))
+            return Sent(entry, self._proven_copy(source, piece, target, at, entry))
 
-    def _proven_copy(self, piece: Piece, target: Store, at: str, entry: Entry) -> str:
+    def _proven_copy(
+        self, source: Source, piece: Piece, target: Store, at: str, entry: Entry
+    ) -> str:
         """Return the digest of what the store copied, once it is known to be what is here."""
         if self.stop():
             raise Stopped
         digest = piece.digest
-        if digest is None or not self._alike(piece, target, at, entry):
-            digest = self._read(self.source.blocks(piece.path, piece.entry))
+        if digest is None or not _alike(source, piece, target, at, entry):
+            digest = self._read(source.blocks(piece.path, piece.entry))
             if piece.digest not in {None, digest}:
                 raise _damaged(piece)
             if digest != self._read(target.blocks(at, entry)):
                 raise OSError(errno.EIO, "what was copied there is not what is here", at)
         self.heard(piece.entry.size)
         return digest
-
-    def _alike(self, piece: Piece, target: Store, at: str, entry: Entry) -> bool:
-        """Whether the servers' own checksums say that a copy is what was copied."""
-        here = self.source.checksums({piece.path: piece.entry}).get(piece.path, {})
-        there = target.checksums({at: entry}).get(at, {})
-        both = here.keys() & there.keys()
-        return bool(both) and all(here[name] == there[name] for name in both)
 
     def _stream(
         self,
@@ -292,3 +290,11 @@ def _damaged(piece: Piece) -> DroppedError:
     return DroppedError(
         errno.EIO, "its bytes are not those that its manifest noted: it is damaged", piece.path
     )
+
+
+def _alike(source: Source, piece: Piece, target: Store, at: str, entry: Entry) -> bool:
+    """Whether the servers' own checksums say that a copy is what was copied."""
+    here = source.checksums({piece.path: piece.entry}).get(piece.path, {})
+    there = target.checksums({at: entry}).get(at, {})
+    both = here.keys() & there.keys()
+    return bool(both) and all(here[name] == there[name] for name in both)
