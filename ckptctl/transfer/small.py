@@ -6,12 +6,12 @@ import errno
 from collections.abc import Iterable
 
 from ckptctl.coming import FOLDER
-from ckptctl.reading import FRAMEWORK_LIMIT, VanishedError
+from ckptctl.reading import SIDECAR_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Piece
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.notes import Sent, stage_name
+from ckptctl.transfer.notes import Notes, Sent, stage_name
 from ckptctl.transfer.sending import Sender
 
 
@@ -19,10 +19,30 @@ def write_sidecars(pieces: Iterable[Piece], sender: Sender, quay: Quay) -> dict[
     """Write sidecars beside a checkpoint, over what is there: they may change without it."""
     sent = {}
     for piece in pieces:
-        content = sender.source.read(piece.path, FRAMEWORK_LIMIT)
+        if piece.entry.size > SIDECAR_LIMIT:
+            sent[piece.target] = _sent(piece, sender, quay)
+            continue
+        content = sender.source.read(piece.path, SIDECAR_LIMIT)
         sent[piece.target] = written(quay, piece.target, content, piece.mtime_ns)
         sender.told(len(content))
     return sent
+
+
+def _sent(piece: Piece, sender: Sender, quay: Quay) -> Sent:
+    """Write a sidecar that is too large to be one, block by block."""
+    staged = f"{stage_name(piece.target)}.one"
+    notes = Notes(quay.state, piece.target, quay.clock(), file=f"{staged}.json")
+    try:
+        if not (isinstance(quay.state, LocalStore) and isinstance(quay.run, LocalStore)):
+            return sender.send_one(piece, quay.run, piece.target, notes)
+        quay.state.make_folder(FOLDER)
+        parent_of(quay.run, piece.target)
+        digest = sender.send_one(piece, quay.state, staged, notes).digest
+        entry = quay.state.set_time(staged, piece.mtime_ns)
+        quay.state.rename_over(staged, quay.run, piece.target)
+        return Sent(entry, digest)
+    finally:
+        notes.forget()
 
 
 def written(quay: Quay, path: str, content: bytes, mtime_ns: int = 0) -> Sent:

@@ -524,3 +524,17 @@ def test_damage_that_a_copy_finds_is_recorded_at_the_source(
     listed = ckptctl("list", run, "--json").json["runs"][0]["checkpoints"]
     assert {c["step"]: c["state"] for c in listed} == {1: "complete", 2: "damaged", 3: "complete"}
     assert set(statuses(ckptctl("sync", run, tmp_path / "there", "--json"))) == {"step_3", "step_1"}
+
+
+def test_a_sidecar_of_any_size_goes_along_in_little_memory(
+    tmp_path: Path, ckptctl: Ckptctl, run: Path
+) -> None:
+    os.truncate(run / "step_2.json", 160 * 2**20)
+    set_age(run / "step_2.json", 7200)
+    there, peak = tmp_path / "there", tmp_path / "peak"
+    done = ckptctl(peak, "sync", run, there, "--json", module=("tests.measured",))
+    assert done.code == 0, done.stdout
+    assert int(peak.read_text()) < 200 * 2**20
+    assert (there / "step_2.json").stat().st_size == 160 * 2**20
+    assert times(there)["step_2.json"] == times(run)["step_2.json"]
+    assert set(statuses(ckptctl("sync", run, there, "--json")).values()) == {"equal"}
