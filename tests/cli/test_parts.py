@@ -494,8 +494,16 @@ def test_a_dry_run_changes_nothing(
         ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "3"}, "part"),
         ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, None),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, None),
+        # the shell of salloc where LaunchParameters=use_interactive_step
+        (
+            {
+                "SLURM_STEP_ID": "4294967290", "SLURM_PROCID": "0", "SLURM_NTASKS": "3",
+                "SLURM_STEP_NUM_TASKS": "1",
+            },
+            None,
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_task_of_a_step_of_several_has_a_part(
     slurm: dict[str, str], expected: str | None, nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
 ) -> None:
