@@ -81,12 +81,7 @@ def test_one_that_called_as_one_of_many_and_has_all_replaces_what_it_began(
 ) -> None:
     """Rank 0 of a training, on a shared file system."""
     to = next(place("s3-obstore", request)).url
-    env = {
-        "AWS_ENDPOINT_URL": seaweedfs.endpoint,
-        "AWS_ACCESS_KEY_ID": GUEST[0],
-        "AWS_SECRET_ACCESS_KEY": GUEST[1],
-        "AWS_REGION": "us-east-1",
-    }
+    env = environment(seaweedfs)
     run = make_tree(tmp_path / "run", {**FOLDER[0], **FOLDER[1]}, age=7200)
     waits = ckptctl("sync", run, to, "--part", "0/3", env=env)
     assert waits.code == 0
