@@ -15,7 +15,7 @@ from ckptctl.reading import VanishedError
 from ckptctl.stores._moving import Giving
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
-from ckptctl.transfer.notes import Notes
+from ckptctl.transfer.notes import Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 from ckptctl.transfer.throttle import Throttle
 from tests.checkpoints import checkpoint
@@ -87,3 +87,29 @@ def test_nothing_is_left_of_what_is_not_what_was_sent(
     with pytest.raises(error):
         sender.send_one(piece, there, "step_1.pt", Notes(state, "step_1.pt", 1))
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["other"]
+
+
+class Counting(LocalStore):
+    """A state in memory that knows how many bytes were written into it."""
+
+    written = 0
+    content = b""
+
+    def replace(self, path: str, content: bytes, *, if_match: str = "") -> None:
+        self.written += len(content)
+        self.content = content
+
+    def read(self, path: str, limit: int) -> bytes:
+        return self.content or super().read(path, limit)
+
+
+def test_notes_of_many_files_cost_little(tmp_path: Path) -> None:
+    state = Counting(str(tmp_path))
+    notes = Notes(state, "step_1", 1)
+    for number in range(8000):
+        entry = Entry(1, 1, inode=number + 1)
+        piece = Piece(f"{number}", f"step_1/{number}", entry, 1)
+        notes.finished(piece, Sent(entry, "0" * 64))
+    notes.flush()
+    assert state.written < 9 * len(state.content)
+    assert Notes(state, "step_1", 1).sent(piece) == (entry.version, "0" * 64)

@@ -27,6 +27,12 @@ _SCHEMA = ("ckptctl/staging", 1)
 _BYTES, _FILES = 64 * 2**20, 500
 """What may have to be sent again after an interruption: a second's work."""
 
+_TIMES, _SHARE = 256, 4
+"""How many times the note itself may have to be sent again, and one of how many files noted.
+
+A note is written whole, since a bucket knows no other way: of many files not that often.
+"""
+
 
 class Sent(NamedTuple):
     """A file that is whole at the destination."""
@@ -52,6 +58,7 @@ class Notes:
         self._head = {"schema": _SCHEMA[0], "version": _SCHEMA[1], "path": member}
         self._pending = 0
         self._count = 0
+        self._bytes = 0  # of the note as it was written last
         self._began_ns = now_ns
         self._at_once = at_once
         self._there = True  # the note
@@ -96,8 +103,11 @@ class Notes:
         return note if note.get("seen") == _seen(piece) else {}
 
     def began(self, piece: Piece, token: str) -> None:
-        """Note that a piece can go on by a token."""
-        self._put(piece, {"token": token}, piece.entry.size)
+        """Note that a piece can go on by a token, at once where that costs little.  Raises OSError."""
+        with self._lock:
+            self._files[piece.target] = {"seen": _seen(piece), "token": token}
+            if self._bytes * _TIMES <= piece.entry.size:
+                self._write()
 
     def finished(self, piece: Piece, sent: Sent) -> None:
         """Note that a piece is whole there."""
@@ -114,7 +124,8 @@ class Notes:
             self._files[piece.target] = {"seen": _seen(piece), **note}
             self._pending += size
             self._count += 1
-            if self._pending >= _BYTES or self._count >= _FILES:
+            much = self._pending >= max(_BYTES, self._bytes * _TIMES)
+            if much or self._count >= max(_FILES, len(self._files) // _SHARE):
                 self._write()
 
     def settle(self) -> None:
@@ -131,7 +142,9 @@ class Notes:
         text = {**self._head, "began_ns": self._began_ns, "files": self._files}
         self._there = True
         self._state.make_folder(self._file.rpartition("/")[0])
-        self._state.replace(self._file, json.dumps(text).encode())
+        content = json.dumps(text).encode()
+        self._state.replace(self._file, content)
+        self._bytes = len(content)
         self._pending = self._count = 0
 
     def forget(self) -> None:

@@ -253,7 +253,6 @@ class Sender:
         if notes is None or piece.entry.size < _NOTED or notes.token(piece) == incoming.token:
             return
         notes.began(piece, incoming.token)
-        notes.flush()
 
     def digest(self, store: Giving, path: str, entry: Entry) -> str:
         """Return what a file of a store hashes to.  Raises Stopped, VanishedError, OSError."""
