@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ckptctl.apply import Applier
 from ckptctl.asking import Asking
@@ -20,10 +21,10 @@ from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.copies import Elsewhere, Site
 from ckptctl.decide import metrics_asked
-from ckptctl.decision import Context
+from ckptctl.decision import Context, Reason
 from ckptctl.families import families, oldest_first
 from ckptctl.group import Found
-from ckptctl.model import Checkpoint, Problem, Run
+from ckptctl.model import Checkpoint, Copy, Problem, Run
 from ckptctl.plan import Action, Doing, Plan, keepers_of
 from ckptctl.policy import Policy
 from ckptctl.prove import guarded_proven
@@ -36,6 +37,15 @@ from ckptctl.survey import Survey, again, path_of, read_run, run_store, state_di
 
 THERE = "the destination"
 """What the place of the copies is called, which may lie on no tier."""
+
+
+class _Decided(NamedTuple):
+    """What may go of a run, and what stays there too."""
+
+    run: Run
+    reasons: Mapping[str, tuple[Reason, ...]]
+    meant: tuple[Checkpoint, ...]
+    stays: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,37 @@ class Move:
 
         Raises UnreadableError where the run, or what is recorded of it, cannot be read.
         """
-        now = again(self.view, self.found)
-        run = self._seen(now)
+        seen = self._seen(again(self.view, self.found))
+        run, reasons, meant, stays = self._decided(seen, members)
+        yield from stays
+        if meant:
+            yield from self._deleted(Plan(
+                run=run,
+                decisions=(),
+                actions=tuple(Action(Doing.DELETE, checkpoint) for checkpoint in meant),
+                keepers=keepers_of(reasons),
+            ))  # fmt: skip
+
+    def foreseen(self, members: Collection[str]) -> tuple[frozenset[str], tuple[Problem, ...]]:
+        """Return which of these members would go once they are proven there, and what would stay and why.
+
+        Nothing is changed.  Raises as `moved` does.
+        """
+        seen = self._seen(self.found)
+        coming = (self._come(c) if c.member in members else c for c in seen.checkpoints)
+        _, _, meant, stays = self._decided(replace(seen, checkpoints=tuple(coming)), members)
+        return frozenset(checkpoint.member for checkpoint in meant), stays
+
+    def _come(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint as it is once it is copied."""
+        if any(copy.tier == THERE for copy in checkpoint.copies):
+            return checkpoint
+        path = f"{self.to.rstrip('/')}/{checkpoint.member}"
+        copy = Copy(THERE, path, self.session.clock())
+        return replace(checkpoint, copies=(*checkpoint.copies, copy))
+
+    def _decided(self, run: Run, members: Collection[str]) -> _Decided:
+        """Decide which of these members of a run may go.  UnreadableError."""
         refuse_unread(run)
         context = self._context(())
         run, reasons = guarded_proven(
@@ -68,19 +107,15 @@ class Move:
         going = {c.member for c in every if c.member in members and c.member not in reasons}
         staying = frozenset(c.member for c in every if c.member not in going)
         beside = {c.member: keeper.name for c, keeper in siblings(families(run), staying)}
+        stays = []
         for checkpoint in every:
             if checkpoint.member in members and (given := reasons.get(checkpoint.member)):
-                yield _stays(checkpoint, f"{given[0].rule}: {given[0].text}")
+                stays.append(_stays(checkpoint, f"{given[0].rule}: {given[0].text}"))
             elif checkpoint.member in going and checkpoint.member in beside:
-                yield _stays(checkpoint, f"sibling: of {beside[checkpoint.member]}, which stays")
-        meant = [c for c in every if c.member in going and c.member not in beside]
-        if meant:
-            yield from self._deleted(Plan(
-                run=run,
-                decisions=(),
-                actions=tuple(Action(Doing.DELETE, checkpoint) for checkpoint in meant),
-                keepers=keepers_of(reasons),
-            ))  # fmt: skip
+                text = f"sibling: of {beside[checkpoint.member]}, which stays"
+                stays.append(_stays(checkpoint, text))
+        meant = tuple(c for c in every if c.member in going and c.member not in beside)
+        return _Decided(run, reasons, meant, tuple(stays))
 
     def _deleted(self, plan: Plan) -> Iterator[Outcome]:
         session = self.session
@@ -138,4 +173,4 @@ def _only_if_there(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _stays(checkpoint: Checkpoint, why: str) -> Problem:
-    return Problem("stays-here", f"{checkpoint.name} was copied, and stays here too ({why})")
+    return Problem("stays-here", f"{checkpoint.name} stays here too ({why})")

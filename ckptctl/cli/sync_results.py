@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.runtime import Session
@@ -79,6 +79,20 @@ class Results:
                 error=each.error and f"was copied, and is still here: {each.error}",
             )
             self._log(each)
+
+    def foreseen(self, going: Collection[str], stays: Iterable[Problem]) -> None:
+        """Take what would go at the source once it is copied, and what would stay."""
+        self.problems += stays
+        self.shipped = [
+            replace(r, action="move", status=Status.PLANNED) if r.member in going else r
+            for r in self.shipped
+        ]
+
+    @property
+    def coming(self) -> frozenset[str]:
+        """The members that would be whole at the destination."""
+        there = {Status.PLANNED, Status.EQUAL}
+        return frozenset(r.member for r in self.shipped if r.status in there)
 
     def _log(self, outcome: Outcome) -> None:
         if self.session.log is not None:

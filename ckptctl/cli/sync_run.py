@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckptctl import __version__
 from ckptctl.apply import Applier
@@ -51,6 +51,9 @@ from ckptctl.transfer.still import still_there
 from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle, finishing
 from ckptctl.ui.progress import Progress
+
+if TYPE_CHECKING:
+    from ckptctl.cli.moving import Move
 
 
 class _Meant(NamedTuple):
@@ -109,6 +112,8 @@ class SyncRun:
         far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
         if self.wish.dry_run:
             self._planned(meant, far.look(), self._on_conflict(policy))
+            if self.wish.move:
+                self._results.foreseen(*self._moving(policy).foreseen(self._results.coming))
         elif meant.cargoes or far.look() is not None:
             self._carried_out(meant, far, policy)
 
@@ -151,7 +156,8 @@ class SyncRun:
             if self.wish.move and not self.session.signals.stopped():
                 # Still under the lock there: nobody deletes the copy for which this one goes, and
                 # a run that is reached by two ways is never moved onto itself.
-                self._move(policy)
+                moved = self._moving(policy).moved(self._results.whole)
+                self._results.moved(moved, self.path)
 
     def _settle(self, run: Run, after: Destination, root: Store, applier: Applier) -> None:
         """Let records follow, then pointers; remove what nobody goes on with."""
@@ -164,12 +170,10 @@ class SyncRun:
         results.pointed(points, root.root)
         sweep(applier.state(), root, whole, self.session.clock())
 
-    def _move(self, policy: Policy) -> None:
-        """Delete here what is there by now, as far as no guard keeps it."""
+    def _moving(self, policy: Policy) -> Move:
         from ckptctl.cli.moving import Move  # noqa: PLC0415 - few calls move
 
-        move = Move(self.session, self.view, self.found, self.to, policy)
-        self._results.moved(move.moved(self._results.whole), self.path)
+        return Move(self.session, self.view, self.found, self.to, policy)
 
     def _choice(self, policy: Policy) -> Choice:
         manifests = remembered(noted_of(self.session, self.view, self.found))

@@ -131,9 +131,12 @@ def _sum(report: Synced) -> str:
         failed = any(run.error is not None for run in report.runs)
         return "no checkpoint was copied and proven" if failed else "nothing to copy"
     moved = sum(r.action == "move" and r.status is Status.DONE for r in results)
+    moving = sum(r.action == "move" and r.status is Status.PLANNED for r in results)
     counts = Counter(r.status for r in results)
     counts[Status.DONE] -= moved
+    counts[Status.PLANNED] -= moving
     said = [f"{moved:,} proven there and deleted here"] if moved else []
+    said += [f"{moving:,} to be deleted here once proven there"] if moving else []
     said += [f"{counts[status]:,} {_WORDS[status]}" for status in Status if counts[status]]
     sent = sum(r.bytes_sent for r in results)
     seconds = sum(r.seconds for r in results)

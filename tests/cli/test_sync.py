@@ -390,8 +390,17 @@ def test_moving_leaves_what_guards_keep(tmp_path: Path, ckptctl: Ckptctl, run: P
     ckptctl("annotate", "step_1", "--pin", "--in", run)
     there = tmp_path / "there"
     whole = files(run)
+    dry = ckptctl("sync", run, there, "--move", "-n", "--json")
+    assert (dry.code, files(run), there.exists()) == (0, whole, False)
+    assert {r["checkpoint"]: (r["action"], r["status"]) for r in dry.json["results"]} == {
+        "step_3": ("copy", "planned"),
+        "step_2": ("move", "planned"),
+        "step_1": ("copy", "planned"),
+    }
+    assert "1 to be deleted here" in ckptctl("sync", run, there, "--move", "-n").stdout
     done = ckptctl("sync", run, there, "--move", "--json")
     assert done.code == 0, done.stdout
+    assert done.json["runs"][0]["problems"] == dry.json["runs"][0]["problems"]
     actions = {r["checkpoint"]: (r["action"], r["status"]) for r in done.json["results"]}
     assert actions == {
         "step_3": ("copy", "done"),
