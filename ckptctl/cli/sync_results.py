@@ -44,11 +44,14 @@ class Results:
     def heard(self, done: Shipped) -> None:
         """Take what was done."""
         self.shipped.append(done)
-        self._log(
-            Outcome(
-                done.checkpoint, done.path, done.action, done.status, done.bytes_sent, done.error
-            )
-        )
+        self._log(_outcome(done))
+
+    def looked_at(self, results: Iterable[Shipped]) -> None:
+        """Take them as they turned out to be in the end; the log has the last word of each as well."""
+        before, self.shipped = self.shipped, list(results)
+        for old, new in zip(before, self.shipped, strict=True):
+            if new is not old:
+                self._log(_outcome(new))
 
     def pointed(self, points: Iterable[Point], root: str) -> None:
         """Take what became of the pointers; `root` is the full path of the run there."""
@@ -111,6 +114,12 @@ class Results:
     def conflicts(self) -> frozenset[str]:
         """The members under whose names something else is there."""
         return frozenset(r.member for r in self.shipped if r.status is Status.CONFLICT)
+
+
+def _outcome(done: Shipped) -> Outcome:
+    return Outcome(
+        done.checkpoint, done.path, done.action, done.status, done.bytes_sent, done.error
+    )
 
 
 def ended(sync: Callable[[], None], results: Results, location: str) -> SyncedRun:

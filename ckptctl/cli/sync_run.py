@@ -150,7 +150,7 @@ class SyncRun:
             after = far.look() if shipper.wrote else destination
             now = after.found.folder if after is not None else Folder("")
             by_member = {cargo.checkpoint.member: cargo for cargo in cargoes}
-            self._results.shipped = list(still_there(self._results.shipped, by_member, now))
+            self._results.looked_at(still_there(self._results.shipped, by_member, now))
             if after is not None:
                 self._settle(run, after, root, applier)
             if self.wish.move and not self.session.signals.stopped():

@@ -428,8 +428,13 @@ def test_copies_that_went_while_the_rest_was_copied_are_no_success(
 
     swapping = threading.Thread(target=swap, daemon=True)
     swapping.start()
-    done = ckptctl("sync", run, there, "--move", "--bwlimit", "600kB", "--json")
+    log = tmp_path / "log"
+    done = ckptctl("sync", run, there, "--move", "--bwlimit", "600kB", "--json", "--log-file", log)
     swapping.join()
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["checkpoint"]: line["status"] for line in said} == {
+        f"step_{n}": "failed" for n in (1, 2, 3)
+    }  # the last word on each
     assert (done.code, set(statuses(done).values())) == (5, {"failed"})
     assert len(files(run)) == 3
     assert set(statuses(ckptctl("sync", run, there, "--json")).values()) == {"done"}
