@@ -74,7 +74,8 @@ class Gathering:
     def _bring(self, resolved: Resolved, step: tuple[Checkpoint, ...]) -> None:
         own, of = self.caller.number, min(self.caller.of, _MOST)
         left = [Caller((own + number) % of, of) for number in range(of)]
-        looked_ns = self.session.clock()
+        saved_ns = (entry.mtime_ns for one in step for entry in one.files.values())
+        looked_ns = max(self.session.clock(), *saved_ns)  # a server's clock may be ahead
         while left:
             self._go_on()
             free = next((share for share in left if not self._busy(share)), None)

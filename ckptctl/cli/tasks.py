@@ -101,7 +101,9 @@ def step_of(environ: Mapping[str, str], what: str) -> str | None:
         return None
     if _in_batch(environ, "/proc"):
         return None
-    names = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    # Components of a heterogeneous job are jobs of their own, and may have one step together.
+    job = "SLURM_JOB_ID_HET_GROUP_0" if _lists(environ) else "SLURM_JOB_ID"
+    names = ("SLURM_CLUSTER_NAME", job, "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     asked = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:8]
     said = [urllib.parse.quote(environ.get(name, "") or "0", safe="") for name in names]
     return "-".join((*said, asked))
