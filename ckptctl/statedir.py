@@ -259,7 +259,9 @@ def _prove_same_file_system(base: LocalStore, run: str) -> None:
     The kernel looks at the mounts first (EXDEV) and only then at the target (EBUSY), so that this
     tells what a real rename would meet, and touches nothing.
     """
-    trial = f"trial.{os.getpid()}"
+    trial = (
+        f"trial.{os.getpid()}-{os.urandom(6).hex()}"  # another node's process may have this number
+    )
     os.mkdir(trial, dir_fd=base.fd)
     try:
         os.rename(trial, os.path.join(run, "."), src_dir_fd=base.fd)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Mapping
 
 from ckptctl.listing import Entry
@@ -157,8 +156,11 @@ class LocalStore(LocalMoving, KeepsNothing):
 
 
 def _own_suffix() -> str:
-    """Return what a file is called by while it is written: no other thread or process writes it."""
-    return f".{os.getpid()}-{threading.get_native_id()}.new"
+    """Return what a file is called by while it is written: no other thread or process writes it.
+
+    On another node, or in another container, the same numbers may be another process.
+    """
+    return f".{os.getpid()}-{os.urandom(6).hex()}.new"
 
 
 @opener("file", "local")

@@ -128,6 +128,23 @@ def test_a_write_is_whole_or_not_at_all_and_create_never_overwrites(tmp_path: Pa
     assert read_tree(tmp_path) == {"records/deep/a.json": b"two", "journal": b"1\n2\n"}
 
 
+def test_a_process_of_another_node_with_the_same_numbers_writes_into_no_file_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, link = LocalStore(str(tmp_path)), os.link
+
+    def late(*names: str, **how: object) -> None:
+        """Make the link when a process of the same number, on another node, has just done the same."""
+        monkeypatch.setattr(os, "link", link)
+        store.create("lock", b"theirs")
+        link(*names, **how)  # type: ignore[arg-type] # as it was called
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(FileExistsError):
+        store.create("lock", b"ours")
+    assert read_tree(tmp_path) == {"lock": b"theirs"}
+
+
 def test_a_file_under_way_goes_on_only_within_the_boot_that_wrote_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
