@@ -16,6 +16,7 @@ from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.parts.part import Caller
+from tests.layouts import EXAMPLES
 from tests.program import Ckptctl, Done
 from tests.trees import make_tree, read_tree, set_age
 
@@ -109,6 +110,18 @@ def test_what_a_tracker_of_one_node_says_comes_with_it(
     assert files(tmp_path / "to") == {}
     assert hand(second, "1/2").code == 0
     assert files(tmp_path / "to") == {**zero, **one, "latest": b"global_step5"}
+
+
+def test_the_list_of_tensorflow_comes_with_what_it_names(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    tree = dict(EXAMPLES["tensorflow"])
+    part = {path: tree.pop(path) for path in list(tree) if ".data-00001" in path}
+    first = make_tree(tmp_path / "a/run", tree, age=7200)
+    second = make_tree(tmp_path / "b/run", part, age=7200)
+    assert hand(first, "0/2").code == 0
+    assert hand(second, "1/2").code == 0
+    assert files(tmp_path / "to") == {**tree, **part}
 
 
 @pytest.mark.parametrize("when", ["first", "last"])
