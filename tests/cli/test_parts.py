@@ -14,7 +14,7 @@ import pytest
 
 from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
-from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.parts.part import Caller
 from tests.layouts import EXAMPLES
 from tests.program import Ckptctl, Done
@@ -164,6 +164,18 @@ def test_the_whole_grid_of_a_format_waits_for_nobody(
     assert said == [{"step-100": "part"}, {"step-100": "part"}, {"step-100": "done"}]
     assert files(tmp_path / "to") == DCP
     assert complete(ckptctl, tmp_path / "to") == ["step-100"]
+
+
+def test_shards_of_a_model_prove_nothing_of_an_optimizer(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    model = {f"step-5/model-0000{n}-of-00002.safetensors": safetensors("w") for n in (1, 2)}
+    first = make_tree(tmp_path / "a/run", model, age=7200)
+    second = make_tree(tmp_path / "b/run", {"step-5/optimizer.pt": torch_zip()}, age=7200)
+    assert status(hand(first, "0/2")) == {"step-5": "part"}
+    assert files(tmp_path / "to") == {}
+    assert status(hand(second, "1/2")) == {"step-5": "done"}
+    assert len(files(tmp_path / "to")) == 3
 
 
 def test_files_of_which_each_rank_has_one_are_waited_for(
