@@ -84,7 +84,8 @@ def resolve(
     Each is proven whole at that moment, whatever its age; one that is not falls back to the next,
     and stderr says so. Exit 8 only where every tier was read and holds none, 7 where one cannot be
     read. It writes nothing, but with --fetch a hold at the source while it copies: what is there and
-    equal is not sent again, and nothing is printed where the copy is not whole (exit 5).
+    equal is not sent again, and nothing is printed where the copy is not whole (exit 5). All tasks
+    of a SLURM step fetch the same one.
     """
     # A checkpoint is proven here, so that its age says nothing.
     session = Session(common=replace(common, settle="0s"))

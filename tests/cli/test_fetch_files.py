@@ -50,7 +50,6 @@ def fetch(ckptctl: Ckptctl, run: Path | str, node: Path, *more: str, **env: str)
     ("tree", "globs", "names"),
     [
         (DCP, [".metadata", "__1_*"], [".metadata", "__1_0.distcp"]),
-        (DCP, ["__0_0.distcp"], ["__0_0.distcp"]),
         # Ranks 0 and 1 alone would be a whole grid of two.
         (RANKS, ["*_rank_[01].pt"], ["step_100_rank_0.pt", "step_100_rank_1.pt"]),
         (RANKS, ["*_rank_3.pt"], ["step_100_rank_3.pt"]),
@@ -91,6 +90,8 @@ def test_more_of_it_joins_what_is_there_and_all_of_it_is_no_part(
     assert fetch(ckptctl, run, node, "--files", "__1*").code == 0
     assert files(node) == picked(DCP, "__0_0.distcp", "__1_0.distcp")
     assert "complete" not in states(ckptctl, node)
+    # To have it whole another directory is needed: nothing here is written over.
+    assert fetch(ckptctl, run, node).code == 5
     assert fetch(ckptctl, run, node, "--files", ".metadata").code == 0
     assert files(node) == DCP
     whole = tmp_path / "whole"

@@ -122,7 +122,7 @@ def test_a_task_that_dies_is_taken_over_and_one_that_never_came_is_not_waited_fo
     while not cluster.payload() and time.monotonic() < until:
         time.sleep(0.02)
     other = cluster.start(1, 3)
-    time.sleep(1)
+    time.sleep(0.3)
     dies.send_signal(signal.SIGKILL)
     dies.communicate()
     out, err = other.communicate(timeout=60)
@@ -223,7 +223,7 @@ def test_what_one_node_does_not_see_yet_is_waited_for(run: Path, ckptctl: Ckptct
     (run / "step_3.pt").rename(hidden)
     words = ("resolve", "latest", "@fast/llm", "--fetch", run.parents[1] / "node1", "-c")
     late = start(*words, run.parents[1] / "ckptctl.yaml", env=step(1, 3))
-    time.sleep(1.5)
+    time.sleep(1)
     assert late.poll() is None
     hidden.rename(run / "step_3.pt")
     out, err = late.communicate(timeout=60)
