@@ -20,7 +20,8 @@ from ckptctl.cli.sync_parts import PartRun
 from ckptctl.errors import Interrupted, LockedError, PartialError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
-from ckptctl.model import Checkpoint
+from ckptctl.lock import LIFE_NS
+from ckptctl.model import NS, Checkpoint
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller
 from ckptctl.transfer.outcome import Status, SyncedRun
@@ -31,6 +32,9 @@ _MOST = 32
 """Shares into which a checkpoint is divided: more readers find no faster bucket."""
 
 _NAP_SECONDS = 0.3
+
+_PATIENCE_SECONDS = LIFE_NS / NS
+"""How long whoever holds the lock of the run there is waited for, a sync to it, say."""
 
 _WHOLE = frozenset({Status.DONE, Status.EQUAL})
 
@@ -76,6 +80,7 @@ class Gathering:
         left = [Caller((own + number) % of, of) for number in range(of)]
         saved_ns = (entry.mtime_ns for one in step for entry in one.files.values())
         looked_ns = max(self.session.clock(), *saved_ns)  # a server's clock may be ahead
+        moved = time.monotonic()
         while left:
             self._go_on()
             free = next((share for share in left if not self._busy(share)), None)
@@ -84,9 +89,13 @@ class Gathering:
                 came = self._share(resolved, step, free, looked_ns)
             if came is _Came.WHOLE:
                 return
+            if free is None or came is _Came.PART:
+                moved = time.monotonic()
             if came is _Came.PART and free is not None:
                 left.remove(free)
-            elif came is _Came.BUSY:
+            elif time.monotonic() - moved > _PATIENCE_SECONDS:
+                raise _BrokenError("another command holds its lock there")
+            else:
                 time.sleep(_NAP_SECONDS)
         raise _BrokenError("all of its files were sent, and together they are not whole there")
 

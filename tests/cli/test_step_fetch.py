@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.lock import Lock
+from ckptctl.stores.local import LocalStore
 from tests.cli.test_fetch import TORN, damage
 from tests.cli.test_processes import ENV
 from tests.cli.test_resolve import tiers
@@ -140,6 +142,27 @@ def test_where_it_cannot_be_brought_each_reads_the_bucket(
     done = ckptctl(*map(str, cluster.words(0)), env=step(0, 2))
     assert (done.code, done.stdout) == (0, f"{cluster.node(0)}/step-100\n"), done.stderr
     assert "was not brought to" in done.stderr
+    assert fetched(cluster.node(0)) == DCP
+
+
+def test_a_command_that_holds_the_run_there_is_not_waited_for_for_ever(cluster: Cluster) -> None:
+    state = make_tree(cluster.root / "scratch/.ckptctl/llm", {})
+    (cluster.root / "scratch/llm").mkdir()
+    lock = Lock(LocalStore(str(state)), time.time_ns)
+    lock.acquire()
+    program = (
+        "import sys\n"
+        "from ckptctl.cli import app, gathering, sync_whole\n"
+        "gathering._PATIENCE_SECONDS, sync_whole._PATIENCE_NS = 0.3, 0\n"
+        "app.run(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *cluster.words(0)],
+        env={**ENV, **step(0, 2)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lock.release()
+    assert (done.returncode, done.stdout) == (0, f"{cluster.node(0)}/step-100\n"), done.stderr
+    assert "another command holds its lock there" in done.stderr
     assert fetched(cluster.node(0)) == DCP
 
 
