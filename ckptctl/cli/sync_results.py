@@ -12,7 +12,7 @@ from ckptctl.model import Checkpoint, Problem
 from ckptctl.report import Outcome
 from ckptctl.sides import Point
 from ckptctl.stores import told
-from ckptctl.transfer.outcome import Shipped, Status, SyncedRun
+from ckptctl.transfer.outcome import Shipped, Status, SyncedRun, copy_of
 
 
 @dataclass(slots=True)
@@ -28,18 +28,7 @@ class Results:
 
     def tell(self, checkpoint: Checkpoint, status: Status, error: str | None) -> None:
         """Take what is said of a checkpoint of which nothing is copied."""
-        self.shipped.append(
-            Shipped(
-                run=self.run,
-                checkpoint=checkpoint.name,
-                path=f"{self.to.rstrip('/')}/{checkpoint.member}",
-                action="copy",
-                status=status,
-                bytes=checkpoint.bytes,
-                error=error,
-                member=checkpoint.member,
-            )
-        )
+        self.shipped.append(copy_of(checkpoint, self.to, status, error))
 
     def heard(self, done: Shipped) -> None:
         """Take what was done."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ckptctl.errors import CkptctlError
-from ckptctl.model import Problem
+from ckptctl.model import Checkpoint, Problem
 
 
 class Status(StrEnum):
@@ -44,6 +44,25 @@ class Shipped:
     error: str | None = None
     member: str = ""  # at the source; of a pointer ""
     fault: Fault | None = None
+
+
+def copy_of(
+    checkpoint: Checkpoint, root: str, status: Status, error: str | None, *, member: str = ""
+) -> Shipped:
+    """Return what is told of the copy of a checkpoint; `root` is the run's full path at the destination.
+
+    `member` is its path there, where that is not its own.
+    """
+    return Shipped(
+        run=checkpoint.run,
+        checkpoint=checkpoint.name,
+        path=f"{root.rstrip('/')}/{member or checkpoint.member}",
+        action="copy",
+        status=status,
+        bytes=checkpoint.bytes,
+        error=error,
+        member=checkpoint.member,
+    )
 
 
 def is_unfinished(result: Shipped) -> bool:

@@ -19,7 +19,7 @@ from ckptctl.transfer.delivery import NoRoomError, Quay, Room, manifest_of, note
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
 from ckptctl.transfer.notes import Sent, note_name
-from ckptctl.transfer.outcome import Shipped, Status
+from ckptctl.transfer.outcome import Shipped, Status, copy_of
 from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import write_sidecars, written
@@ -207,18 +207,9 @@ class Shipper:
         self, task: Task, status: Status, error: str | None, cargo: Cargo | None = None
     ) -> Shipped:
         cargo = cargo or task.cargo
-        checkpoint = cargo.checkpoint
         root = self.quay.run.root
-        return Shipped(
-            run=checkpoint.run,
-            checkpoint=checkpoint.name,
-            path=f"{root.rstrip('/')}/{cargo.member}",
-            action="copy",
-            status=status,
-            bytes=cargo.bytes,
-            error=error,
-            member=checkpoint.member,
-        )
+        done = copy_of(cargo.checkpoint, root, status, error, member=cargo.member)
+        return replace(done, bytes=cargo.bytes)
 
 
 def _not_newer(task: Task) -> bool:
