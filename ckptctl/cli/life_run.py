@@ -9,6 +9,7 @@ from ckptctl.cli.deciding import policy_of
 from ckptctl.cli.elsewhere import guard_of
 from ckptctl.cli.ground import Ground
 from ckptctl.cli.life_ahead import Ahead, look_ahead
+from ckptctl.cli.life_onward import Onward
 from ckptctl.cli.life_prune import LifePrune
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -76,12 +77,13 @@ class LifeRun:
                 done = _joined(self._rescued.get(ground.tier.name), done)
                 copied[ground.tier.name] = done
         copied = {**self._rescued, **copied}  # a signal may have come between
+        to_come = Onward(self, copied).go() if self.wish.dry_run else ()
         for ground in self.grounds:
             there = ground.there(self.path)
+            synced = copied.get(ground.tier.name)
             if there is None:
                 continue
-            synced = copied.get(ground.tier.name)
-            policy, error = self._policy(*there)
+            policy, error = self.policy(*there)
             if policy is None and error is None:
                 self.unmatched.append(name_of(*there))
                 continue
@@ -91,19 +93,22 @@ class LifeRun:
                 pruned = replace(part.pruned, problems=(*part.pruned.problems, *more))
                 part = replace(part, pruned=pruned)
             self.parts.append(part)
+        self.parts += to_come
 
     def planned(self, tier: str) -> SyncedRun | None:
         """Return what a dry run says of the copies from one tier; None where none can be made."""
-        ground = self._ground(tier)
+        ground = self.ground(tier)
         return None if ground is None else self._copied(ground)
 
-    def _policy(self, view: Survey, found: Found) -> tuple[Policy | None, CkptctlError | None]:
+    def policy(self, view: Survey, found: Found) -> tuple[Policy | None, CkptctlError | None]:
+        """Return the policy of the run on one tier, or why there is none."""
         try:
             return policy_of(self.session, None, self.flags, view, found), None
         except CkptctlError as error:
             return None, error
 
-    def _ground(self, tier: str | None) -> Ground | None:
+    def ground(self, tier: str | None) -> Ground | None:
+        """Return what was listed of a tier, if it could be."""
         return next((ground for ground in self.grounds if ground.tier.name == tier), None)
 
     def _copied(self, ground: Ground, only: frozenset[str] | None = None) -> SyncedRun | None:
@@ -112,8 +117,8 @@ class LifeRun:
         With `only` at most those members.
         """
         there = ground.there(self.path)
-        policy = self._policy(*there)[0] if there else None
-        to = self._ground(policy.copy_to if policy else None)
+        policy = self.policy(*there)[0] if there else None
+        to = self.ground(policy.copy_to if policy else None)
         if there is None or policy is None or to is None:
             return None
         where = to.to(self.path)
@@ -144,11 +149,11 @@ class LifeRun:
     def _look_ahead(self, ground: Ground) -> None:
         """Ask what the tier's site is about to purge of the run; what cannot be read tells its copy."""
         there, purge = ground.there(self.path), ground.tier.purge
-        policy = self._policy(*there)[0] if there and purge else None
+        policy = self.policy(*there)[0] if there and purge else None
         if there is None or purge is None or policy is None:
             return
         try:
-            run = self._stage(*there, policy).run
+            run = self.stage(*there, policy).run
         except (CkptctlError, OSError):
             return
         assert run is not None  # noqa: S101 - it was just read
@@ -156,8 +161,8 @@ class LifeRun:
 
     def _wanted(self, view: Survey, found: Found, policy: Policy) -> frozenset[str]:
         """Return the members that are worth a copy.  Raises CkptctlError, OSError."""
-        here = self._stage(view, found, policy)
-        stages = dict(self._stages())
+        here = self.stage(view, found, policy)
+        stages = dict(self.stages())
 
         def proven() -> Iterator[str]:
             guard = guard_of(self.session, None, policy, path_of(view, found))
@@ -168,19 +173,19 @@ class LifeRun:
 
         return wanted(here, stages, lambda: list(proven()))
 
-    def _stages(self) -> Iterator[tuple[str, Stage]]:
+    def stages(self) -> Iterator[tuple[str, Stage]]:
         """Yield the run as it is, and what is kept of it, on each tier that could be read."""
         for ground in self.grounds:
             there = ground.there(self.path)
             if there is not None:
-                policy = self._policy(*there)[0]
+                policy = self.policy(*there)[0]
                 if policy is not None:
-                    yield ground.tier.name, self._stage(*there, policy)
-            elif (expected := self._expected(ground)) is not None:
+                    yield ground.tier.name, self.stage(*there, policy)
+            elif (expected := self.expected(ground)) is not None:
                 context = reading_of(self.session, expected).context
                 yield ground.tier.name, Stage(run=None, policy=expected, context=context)
 
-    def _expected(self, ground: Ground) -> Policy | None:
+    def expected(self, ground: Ground) -> Policy | None:
         """Return the policy of the run on a tier where it is not yet."""
         name = "/".join(part for part in (ground.inner, self.path) if part)
         try:
@@ -188,7 +193,8 @@ class LifeRun:
         except CkptctlError:
             return None
 
-    def _stage(self, view: Survey, found: Found, policy: Policy) -> Stage:
+    def stage(self, view: Survey, found: Found, policy: Policy) -> Stage:
+        """Return the run as it is on one tier.  Raises CkptctlError, OSError."""
         reading = reading_of(self.session, policy)
         return Stage(run=read_run(view, found, reading), policy=policy, context=reading.context)
 

@@ -17,6 +17,7 @@ from tests.program import Ckptctl
 from tests.saved import save, steps_left, touch
 from tests.servers import faulty
 from tests.stores.places import Place
+from tests.trees import make_tree
 
 POLICY = """
 runs: [{match: 'llm*', policy: p}, {match: 'deep/**', policy: p}]
@@ -343,3 +344,22 @@ def test_what_was_only_recorded_elsewhere_makes_a_refusal_a_part(
     assert ckptctl("apply", "-c", config).code == 5  # its digest was recorded
     assert ckptctl("apply", "-c", config).code == 4
     assert left(tmp_path)["slow"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_dry_run_goes_the_whole_way_too(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    """What is copied to one tier goes on to the next in the same call, and may meet another there."""
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys((4, 5, 8)))
+    other = torch_zip({"data/0": b"otherone", "data/1": b"and more"})
+    make_tree(tmp_path / "cold" / "llm", {"step_4.pt": other}, age=3600)
+    dry = ckptctl("apply", "-c", config, "-n", "--json")
+    done = ckptctl("apply", "-c", config, "--json")
+    assert (dry.code, done.code) == (5, 5)
+    said, did = (
+        {(r["tier"], r["to"], r["checkpoint"]): r["status"] for r in call.json["results"]}
+        for call in (dry, done)
+    )
+    assert said == {key: status.replace("done", "planned") for key, status in did.items()}
+    assert said["slow", "cold", "step_4"] == "conflict"
+    assert said["slow", "cold", "step_8"] == "planned"
+    assert ckptctl("apply", "-c", config, "-n").code == 5
