@@ -18,8 +18,9 @@ from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_naming import Local
 from ckptctl.cli.sync_results import Results, ended
-from ckptctl.cli.sync_whole import Local, Making
+from ckptctl.cli.sync_whole import Making
 from ckptctl.errors import LockedError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped

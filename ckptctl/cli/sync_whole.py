@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import os
-import posixpath
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from ckptctl import __version__
 from ckptctl.apply import Applier
-from ckptctl.arriving import arrival
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_far import FarEnd
-from ckptctl.cli.sync_points import pointed
+from ckptctl.cli.sync_naming import Local, Naming
 from ckptctl.cli.sync_results import Results
-from ckptctl.group import Found
-from ckptctl.model import NS, Problem, Run, State
+from ckptctl.model import NS, Problem, State
 from ckptctl.parts.counting import Count, counted
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
 from ckptctl.parts.roll import Roll
 from ckptctl.parts.union import UnlikeError
 from ckptctl.parts.whole import (
-    Gatherer,
     HalfError,
     MissingError,
     UnsettledError,
     Whole,
-    gather,
-    gathering,
-    held_back,
     key_of,
     union_of,
     whole_of,
 )
-from ckptctl.reading import Reader
 from ckptctl.records import Record
-from ckptctl.repointing import read_trackers
-from ckptctl.sides import Fate, Side
-from ckptctl.stores import is_local, scheme_of
-from ckptctl.stores._base import Store
-from ckptctl.survey import Survey, name_of, run_store, state_dirs
-from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.survey import name_of, run_store, state_dirs
 from ckptctl.transfer.carrying import carry
-from ckptctl.transfer.delivery import Quay
 from ckptctl.transfer.destination import Destination, records_in
-from ckptctl.transfer.notes import note_name
 from ckptctl.transfer.outcome import Shipped, Status
 from ckptctl.transfer.sending import Sender
-from ckptctl.transfer.shipping import Shipper, task_of
 from ckptctl.transfer.sweeping import sweep
 
 _PATIENCE_NS = 60 * NS
@@ -60,14 +41,6 @@ _PATIENCE_NS = 60 * NS
 
 _SHOWN = 10
 """Missing parts that are told by their numbers."""
-
-
-class Local(NamedTuple):
-    """The run at this caller's source."""
-
-    view: Survey
-    run: Run
-    found: Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +78,14 @@ class Making:
             closing(run_store(place.view, place.found)) as root,
             Applier(root, place.dirs, world) as applier,
         ):
-            for key in ready:
-                self._one(key, keys[key], root, applier)
+            # Under the lock nobody else publishes: what is there is looked at once, not for each.
+            naming = Naming(
+                self.session, self.local, self.far, self.results, self.sender, root, applier
+            )
+            there = self.far.locked()
+            made = [self._one(key, keys[key], naming, there) for key in ready]
             after = self.far.locked()
+            naming.point(filter(None, made), after)
             carry(self.results.whole, self.local.run, records, after, applier.recorder())
             sweep(applier.state(), root, self.results.whole, self.session.clock())
 
@@ -134,17 +112,18 @@ class Making:
             self._said[number] = max(rolls, key=lambda roll: roll.looked_ns, default=None)
         return self._said[number]
 
-    def _one(self, key: str, sent: int, root: Store, applier: Applier) -> None:
-        meeting = Meeting(applier.state(), self.session.clock)
+    def _one(self, key: str, sent: int, naming: Naming, there: Destination) -> Whole | None:
+        """Make one whole, and return it then."""
+        meeting = naming.meeting
         count = self._count(meeting, key)
         if not count.parts:
             self._made_by_another(key, sent)
-            return
+            return None
         if not count.fit:
             self._waits(key, count, sent)
-            return
+            return None
         try:
-            union = union_of(meeting, root, key, count.parts, self.local.run.location)
+            union = union_of(meeting, naming.root, key, count.parts, self.local.run.location)
             whole = whole_of(
                 union,
                 key,
@@ -165,63 +144,12 @@ class Making:
         except HalfError as error:
             if count.missing:
                 self._waits(key, count, sent)
-                return
+                return None
             text = f"all {self.caller.of} parts are there, but together they are not whole: {error}"
             self._tell(key, count, Status.FAILED, sent, text)
         else:
-            self._ship(key, whole, count, root, applier, sent)
-
-    def _ship(
-        self, key: str, whole: Whole, count: Count, root: Store, applier: Applier, sent: int
-    ) -> None:
-        """Give it its name, then write what its trackers say."""
-        meeting = Meeting(applier.state(), self.session.clock)
-        cargo = self._cargo(whole, count)
-        gather(whole, cargo, key, meeting)
-        destination = self.far.locked()
-        task = task_of(cargo, destination, frozenset({note_name(cargo.member)}))
-        done = self._shipper(key, whole, root, applier, sent).ship(task, destination)
-        if done.status not in {Status.DONE, Status.EQUAL}:
-            return
-        meeting.forget(key)
-        after = self.far.locked()
-        points = pointed(_side(whole, after), after, root, applier, self.local.view.by_name)
-        # What names another checkpoint is told where that one is made whole.
-        told = (point for point in points if point.fate is not Fate.SKIPPED)
-        self.results.pointed(told, root.root)
-
-    def _cargo(self, whole: Whole, count: Count) -> Cargo:
-        kind = self.local.view.by_name[whole.checkpoint.format]
-        how = arrival(kind, whole.checkpoint, scheme_of(self.far.to))
-        times = {path: ns for part in count.parts.values() for path, ns in part.link_times.items()}
-        folder = whole.union.folder
-        return load(whole.checkpoint, folder, None, how, lambda path: times.get(path, 0))
-
-    def _shipper(self, key: str, whole: Whole, root: Store, applier: Applier, sent: int) -> Shipper:
-        own, state = self.sender, applier.state()
-        return Shipper(
-            quay=Quay(
-                run=root,
-                state=state,
-                clock=self.session.clock,
-                check=applier.check,
-                by=f"ckptctl {__version__}",
-                staging=lambda _: gathering(key),
-            ),
-            recorder=applier.recorder(),
-            sender=Gatherer(
-                whole.union,
-                own.throttle,
-                own.jobs,
-                own.stop,
-                own.heard,
-                held=held_back(whole, state),
-            ),
-            on_conflict="stop",
-            set_aside=lambda _: "parts replace nothing",
-            seconds=time.monotonic,
-            log=lambda done: self.results.heard(replace(done, bytes_sent=done.bytes_sent + sent)),
-        )
+            return whole if naming.named(key, whole, count, there, sent) else None
+        return None
 
     def _waits(self, key: str, count: Count, sent: int) -> None:
         """Tell that this caller has done its work, and whose is missing."""
@@ -233,7 +161,11 @@ class Making:
         hint = alone if self._alone_with(key, count) else ""
         early = ", ".join(map(str, count.early[:_SHOWN]))
         again = f": {early} looked before all was written, and has to call again" if early else ""
-        self._note(count, f"waits for part {shown}{more} of {self.caller.of}{again}{hint}")
+        older = ", ".join(map(str, count.older[:_SHOWN]))
+        before = (
+            f": what {older} has is of an earlier save, of over an hour before" if older else ""
+        )
+        self._note(count, f"waits for part {shown}{more} of {self.caller.of}{again}{before}{hint}")
 
     def _alone_with(self, key: str, count: Count) -> bool:
         """Whether nobody else has come, and what is here looks whole, as that of rank 0 may.
@@ -286,15 +218,3 @@ class Making:
                 member=member,
             )
         )
-
-
-def _side(whole: Whole, after: Destination) -> Side:
-    """Return what the parts say of pointers."""
-    union: Reader = whole.union
-    paths = (*whole.run.trackers, *after.run.trackers)
-    return Side(
-        run=whole.run,
-        found=whole.found,
-        contents=read_trackers(union, whole.found.folder, paths),
-        real=os.path.realpath if is_local(whole.run.location) else posixpath.normpath,
-    )

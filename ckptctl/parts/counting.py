@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ckptctl.model import NS
 from ckptctl.parts.grid import may_be_whole
 from ckptctl.parts.part import Part
 from ckptctl.parts.roll import Roll
+
+SAVE_NS = 3600 * NS
+"""Within what time all parts of one save are written: what is older is of an earlier one."""
 
 
 class Count(NamedTuple):
@@ -17,6 +21,7 @@ class Count(NamedTuple):
     missing: tuple[int, ...]
     grid: bool  # though some lack: nothing came of them, and what came may be all there is
     early: tuple[int, ...] = ()  # of those that lack, who looked before all of it was written
+    older: tuple[int, ...] = ()  # of those that lack, whose files are of an earlier save
     looked_ns: int = 0  # when the first of those looked on whose word it is made
 
     @property
@@ -34,17 +39,22 @@ def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
 
     Whoever looked before another's files were written has seen an older save of that name, or
     nothing or half of this one, which its own training was about to write: its part does not count
-    until it calls again.  Of two saves never one is made, and none without those who came too early.
+    until it calls again.  Nor does one whose files are much older than the others': it did not save
+    this time.  Of two saves never one is made, and none without those who came too early.
     """
     newest = max((part.changed_ns for part in parts.values()), default=0)
     good: dict[int, Part] = {}
     missing: list[int] = []
     early: list[int] = []
+    older: list[int] = []
     looks: list[int] = []
     for number in range(count):
         part = parts.get(number)
         roll = said(number) if part is None else None
-        if part is not None and part.done and part.looked_ns >= newest:
+        if part is not None and part.files and newest - part.changed_ns > SAVE_NS:
+            missing.append(number)
+            older.append(number)
+        elif part is not None and part.done and part.looked_ns >= newest:
             good[number] = part
             looks.append(part.looked_ns)
         elif roll is not None and _has_nothing(roll, parts, newest):
@@ -56,7 +66,7 @@ def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
                 early.append(number)
     paths = {path for part in good.values() for path in part.files}
     grid = parts.keys() == good.keys() and may_be_whole(paths)
-    return Count(good, tuple(missing), grid, tuple(early), min(looks, default=0))
+    return Count(good, tuple(missing), grid, tuple(early), tuple(older), min(looks, default=0))
 
 
 def _has_nothing(roll: Roll, parts: Mapping[int, Part], newest: int) -> bool:

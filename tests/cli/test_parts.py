@@ -285,7 +285,11 @@ def test_parts_of_two_saves_never_make_one(
     assert (done.code, status(done)) == (0, {"step-100": "part"})
     assert files(tmp_path / "to") == {}
     assert status(hand(nodes[1], "1/3")) == {"step-100": "part"}
-    assert status(hand(nodes[0], "0/3")) == {"step-100": "done"}
+    assert status(hand(nodes[0], "0/3")) == {"step-100": "part"}  # its index is of the first save
+    set_age(nodes[0], 0)
+    assert status(hand(nodes[0], "0/3")) == {"step-100": "part"}  # the others looked before it
+    assert status(hand(nodes[1], "1/3")) == {"step-100": "part"}
+    assert status(hand(nodes[2], "2/3")) == {"step-100": "done"}
     both = {"step-100/__0_0.distcp": anew, "step-100/__1_0.distcp": anew}
     assert files(tmp_path / "to") == {**DCP, **both}
 
@@ -360,10 +364,25 @@ def test_a_save_written_over_between_two_calls_is_never_mixed(
     assert files(tmp_path / "to") == {}
 
 
+def test_a_part_of_yesterdays_save_is_none_of_todays(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    """A node that did not save this time still has the step of that name from before a rollback."""
+    set_age(nodes[1], 86400)
+    for number, run in enumerate(nodes):
+        done = hand(run, f"{number}/3")
+        assert (done.code, status(done)) == (0, {"step-100": "part"})
+    (problem,) = done.json["runs"][0]["problems"]
+    assert "what 1 has is of an earlier save" in problem["text"]
+    assert files(tmp_path / "to") == {}
+    set_age(nodes[1], 7000)
+    assert status(hand(nodes[1], "1/3")) == {"step-100": "done"}
+
+
 def test_a_node_without_files_that_calls_again_counts_from_then(
     tmp_path: Path, hand: Callable[..., Done]
 ) -> None:
-    first = make_tree(tmp_path / "a/run", {"step_100/model_rank0.pt": torch_zip()}, age=7200)
+    first = make_tree(tmp_path / "a/run", {"step_100/model_rank0.pt": torch_zip()})
     now = ("--settle", "0s")
     second, none = tmp_path / "b/run", make_tree(tmp_path / "c/run", {})
     hand(first, "0/3", *now)

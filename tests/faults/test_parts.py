@@ -66,7 +66,7 @@ def test_a_caller_that_dies_at_each_call(
     for nth in moments(int(found[1]) + 1):
         base = tmp_path / f"at{nth}"
         run = begun(base)
-        make_tree(base / "node0/run", {"step-100/.metadata": metadata})
+        make_tree(base / "node0/run", {"step-100/.metadata": metadata}, age=7200)
         if last:
             assert ckptctl("sync", base / "node0/run", base / "to", "--part", "0/2").code == 0
         ckptctl(how, str(nth), *call, run, base / "to", module=DIES)
