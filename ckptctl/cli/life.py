@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,7 @@ from ckptctl.errors import Interrupted, NotFoundError, UsageError
 from ckptctl.model import Problem
 from ckptctl.policy import Draft, Tier
 from ckptctl.recalling import Memory
+from ckptctl.stores import is_local
 from ckptctl.transfer.applied import Applied, LostTier, Part
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
@@ -132,8 +133,10 @@ class Life:
         done.update(full.values())
         if len(runs) > 1 and not self.wish.dry_run:
             self._rescue(runs)
+            if not all(is_local(ground.tier.url) for ground in grounds):
+                self._first(runs, LifeRun.near)
         for number, run in enumerate(runs):
-            if number and self.session.signals.stopped() and not run.rescued:
+            if number and self.session.signals.stopped() and not run.begun:
                 continue
             try:
                 run.live()
@@ -147,13 +150,15 @@ class Life:
     def _rescue(self, runs: Sequence[LifeRun]) -> None:
         """Copy of each run what a site is about to purge, before anything else of another one."""
         if any(tier.purge is not None for tier in self.config.tiers):
-            with suppress(
-                Interrupted
-            ):  # while it only looked: what was copied is told all the same
-                for run in runs:
-                    if self.session.signals.stopped():
-                        break
-                    run.rescue()
+            self._first(runs, LifeRun.rescue)
+
+    def _first(self, runs: Sequence[LifeRun], what: Callable[[LifeRun], None]) -> None:
+        """Do something for all runs before the rest of any of them."""
+        with suppress(Interrupted):  # while it only looked: what was copied is told all the same
+            for run in runs:
+                if self.session.signals.stopped():
+                    break
+                what(run)
 
     def _ground(self, tier: Tier, inner: str) -> Iterable[Ground]:
         """Yield what is to be worked on of a tier; one that cannot be read is lost for this round."""

@@ -20,7 +20,7 @@ from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.group import Found
 from ckptctl.policy import Draft, Policy
 from ckptctl.report import RunReport
-from ckptctl.stores import told
+from ckptctl.stores import is_local, told
 from ckptctl.survey import Survey, name_of, path_of, read_run
 from ckptctl.transfer.applied import Part
 from ckptctl.transfer.outcome import Status, SyncedRun
@@ -46,11 +46,12 @@ class LifeRun:
     due_ns: list[int] = field(default_factory=list, init=False)
     _ahead: dict[str, Ahead] = field(default_factory=dict, init=False)
     _rescued: dict[str, SyncedRun] = field(default_factory=dict, init=False)
+    _near: dict[str, SyncedRun] = field(default_factory=dict, init=False)
 
     @property
-    def rescued(self) -> bool:
+    def begun(self) -> bool:
         """Whether anything was copied before the rest of another run."""
-        return bool(self._rescued)
+        return bool(self._rescued or self._near)
 
     def rescue(self) -> None:
         """Copy what a site is about to purge and nobody else has: of all runs before the rest of one."""
@@ -64,18 +65,25 @@ class LifeRun:
                 if done is not None:
                     self._rescued[ground.tier.name] = done
 
-    def live(self) -> None:
-        """Copy from each tier to the next, the fastest first; then prune each."""
-        copied: dict[str, SyncedRun] = {}
+    def near(self) -> None:
+        """Copy between disks: of all runs, before a bucket keeps one of them waiting."""
         for ground in self.grounds:
             if self.session.signals.stopped():
                 break
-            if ground.tier.name not in self._rescued:
-                self._look_ahead(ground)
-            done = self._copied(ground)
-            if done is not None:
-                done = _joined(self._rescued.get(ground.tier.name), done)
-                copied[ground.tier.name] = done
+            there = ground.there(self.path)
+            policy = self.policy(*there)[0] if there else None
+            to = self.ground(policy.copy_to if policy else None)
+            if to is not None and is_local(ground.tier.url) and is_local(to.tier.url):
+                self._go(ground, self._near)
+
+    def live(self) -> None:
+        """Copy from each tier to the next, the fastest first; then prune each."""
+        copied = dict(self._near)
+        for ground in self.grounds:
+            if self.session.signals.stopped():
+                break
+            if ground.tier.name not in self._near:
+                self._go(ground, copied)
         copied = {**self._rescued, **copied}  # a signal may have come between
         to_come = Onward(self, copied).go() if self.wish.dry_run else ()
         for ground in self.grounds:
@@ -94,6 +102,15 @@ class LifeRun:
                 part = replace(part, pruned=pruned)
             self.parts.append(part)
         self.parts += to_come
+
+    def _go(self, ground: Ground, copied: dict[str, SyncedRun]) -> None:
+        """Copy all that is to be copied from one tier, and keep what became of it."""
+        name = ground.tier.name
+        if name not in self._rescued:
+            self._look_ahead(ground)
+        done = self._copied(ground)
+        if done is not None:
+            copied[name] = _joined(self._rescued.get(name), done)
 
     def planned(self, tier: str) -> SyncedRun | None:
         """Return what a dry run says of the copies from one tier; None where none can be made."""

@@ -363,3 +363,30 @@ def test_a_dry_run_goes_the_whole_way_too(tmp_path: Path, ckptctl: Ckptctl) -> N
     assert said["slow", "cold", "step_4"] == "conflict"
     assert said["slow", "cold", "step_8"] == "planned"
     assert ckptctl("apply", "-c", config, "-n").code == 5
+
+
+def test_no_bucket_holds_up_the_copies_between_disks(
+    tmp_path: Path, ckptctl: Ckptctl, s3: Place
+) -> None:
+    config = Path(tiers(tmp_path))
+    runs = ("llm-a", "llm-b")
+    for run in runs:
+        save(tmp_path / "fast" / run, dict.fromkeys((4, 5, 8)))
+    seen: list[tuple[list[int], ...]] = []
+
+    def refused(request: faulty.Request, forward: faulty.Forward) -> faulty.Answer:
+        seen.append(tuple(left(tmp_path, run)["slow"] for run in runs))
+        return faulty.s3_error(403, "AccessDenied")(request, forward)
+
+    with faulty.before(s3.port) as proxy:
+        options = json.dumps(s3.through(proxy).options)
+        url = f"{{url: '{s3.url}', storage_options: {options}}}"
+        config.write_text(config.read_text().replace(f"{{url: {tmp_path}/cold}}", url))
+        proxy.rules.append(faulty.Rule(fits="^PUT", act=refused))
+        done = ckptctl("apply", "-c", config, "--json")
+    assert done.code == 5
+    assert seen[0] == ([4, 5, 8], [4, 5, 8])
+    sent = [
+        r["checkpoint"] for r in done.json["results"] if (r["to"], r["status"]) == ("slow", "done")
+    ]
+    assert sorted(sent) == ["step_4", "step_4", "step_5", "step_5", "step_8", "step_8"]
