@@ -121,6 +121,23 @@ def test_jobs_that_are_requeued_and_whose_time_is_up_go_on_by_themselves(
     assert _whole(timed)[-1] == max(8, saved + 1)
 
 
+def test_a_job_whose_time_is_up_before_it_has_begun_puts_itself_back(
+    cluster: Cluster, place: Path
+) -> None:
+    late = "touch asked; until [ -e go ]; do sleep 0.1; done; sleep 1"
+    make_tree(place, {"bin/ckptctl": f'#!/bin/sh\n{late}\nexec {cluster.program} "$@"\n'})
+    (place / "bin/ckptctl").chmod(0o755)
+    job = _train(cluster, place, f"--export=ALL,PATH={place}/bin:/usr/bin:/bin,TRAIN=./training")
+    cluster.until((place / "asked").exists, "the question where to go on")
+    assert cluster.run("scancel", "--signal=USR1", "--batch", job).code == 0
+    (place / "go").touch()
+    cluster.until(lambda: cluster.state(job) != "RUNNING", "the end of this turn")
+    assert cluster.state(job) not in {"FAILED", "TIMEOUT", "COMPLETED"}
+    cluster.until(lambda: cluster.state(job) == "PENDING", "the job to be in the queue again")
+    assert cluster.run("scancel", job).code == 0
+    assert _begun(place) == []
+
+
 def test_nothing_is_begun_where_the_checkpoints_cannot_be_read(
     cluster: Cluster, place: Path
 ) -> None:
