@@ -38,11 +38,15 @@ def half_come(state: Store) -> frozenset[str]:
     for name, folder in listed.folders.items():
         if name.endswith(PARTS):
             for note in folder.files:
-                coming.update(_roots(state, f"{FOLDER}/{name}/{note}"))
+                coming.update(roots_in(state, f"{FOLDER}/{name}/{note}"))
     return frozenset(coming)
 
 
-def _roots(state: Store, note: str) -> list[str]:
+def roots_in(state: Store, note: str) -> list[str]:
+    """Return the directories of the checkpoint of which a note is, by their paths in the run.
+
+    Nothing where it is no note of a part, or cannot be understood.  Raises OSError.
+    """
     try:
         return [str(root) for root in json.loads(state.read(note, FRAMEWORK_LIMIT))["roots"]]
     except (FileNotFoundError, VanishedError, TooLargeError, *NOT_UNDERSTOOD):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
-from ckptctl.coming import FOLDER, PARTS, parts_name
+from ckptctl.coming import FOLDER, PARTS, parts_name, roots_in
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
@@ -29,7 +30,7 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
     dead: set[str] = set()
     for name in {*listed.files, *listed.folders}:
         if name == CALLS or (name.endswith(PARTS) and name not in united):
-            _sweep_parts(state, name, now_ns)
+            _sweep_parts(state, run, name, now_ns)
             continue
         number, _, suffix = name.partition(".")
         if suffix in {"", "json"} and number not in done:
@@ -45,19 +46,39 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
             run.drop(upload)
 
 
-def _sweep_parts(state: Store, name: str, now_ns: int) -> None:
+def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> None:
     """Remove what callers have handed in and nobody has written to for a week; what they are at stays.
 
-    It may be gone: SeaweedFS lists an emptied directory for a moment, and callers take back what
-    they sent without the run's lock.
+    In a bucket a note stays as long as something lies where it says: without it that would look whole.
+    The directory may be gone: SeaweedFS lists an emptied one for a moment, and callers take back
+    what they sent without the run's lock.
     """
     try:
         folder = state.listing(f"{FOLDER}/{name}")
     except FileNotFoundError:
         return
     newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
-    if now_ns - newest >= _LIFE_NS:
+    if now_ns - newest < _LIFE_NS:
+        return
+    meant = {note for note in folder.files if _has_come(state, run, f"{FOLDER}/{name}/{note}")}
+    if not meant:
         state.remove_tree(f"{FOLDER}/{name}")
+        return
+    for below in folder.folders:
+        state.remove_tree(f"{FOLDER}/{name}/{below}")
+    for note in folder.files.keys() - meant:
+        state.remove_file(f"{FOLDER}/{name}/{note}")
+
+
+def _has_come(state: Store, run: Store, note: str) -> bool:
+    """Whether something is in the run that may be half come by what a note says."""
+    if run.able.rename:  # there nothing has its name before all of it has
+        return False
+    for root in roots_in(state, note):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            run.listing(root, deep=False)
+            return True
+    return False
 
 
 def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.model import NS
+from ckptctl.transfer.sweeping import sweep
 from tests.program import Ckptctl
 from tests.servers.seaweed import GUEST, VERSIONED, Seaweed
 from tests.stores.places import place
@@ -92,3 +96,23 @@ def test_one_that_called_as_one_of_many_and_has_all_replaces_what_it_began(
     assert ckptctl("sync", run, to, "--part", "0/1", "--overwrite", env=env).code == 0
     listed = ckptctl("list", to, "--json", env=env).json["runs"][0]["checkpoints"]
     assert [(c["name"], c["state"]) for c in listed] == [("update_7", "complete")]
+
+
+def test_what_nobody_goes_on_with_never_looks_whole(
+    tmp_path: Path, ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest
+) -> None:
+    there = next(place("s3-obstore", request))
+    above, _, name = there.url.rpartition("/")
+    run, state = there.open(), replace(there, url=f"{above}/.ckptctl/{name}").open()
+    env = environment(seaweedfs)
+    node = make_tree(tmp_path / "node0", FOLDER[0], age=7200)
+    assert ckptctl("sync", node, there.url, "--part", "0/2", env=env).code == 0
+    later_ns = time.time_ns() + 8 * 24 * 3600 * NS
+    sweep(state, run, (), later_ns)
+    listed = ckptctl("list", there.url, "--json", "--settle", "0s", env=env).json["runs"]
+    assert [c["state"] for one in listed for c in one["checkpoints"]] == ["incomplete"]
+    kept = [path for path, _ in state.listing("staging").walk()]
+    assert kept == ["update_7.parts/0.json"]
+    run.remove_tree("update_7")
+    sweep(state, run, (), later_ns)
+    assert state.stat(f"staging/{kept[0]}") is None
