@@ -8,19 +8,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ckptctl.model import NS
+from ckptctl.parts.note import NoteError, understood, written
 from ckptctl.parts.part import Caller
-from ckptctl.reading import NOT_UNDERSTOOD, TRACKER_LIMIT, VanishedError
+from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.stores._base import Store
 
 FOLDER = "resolving"
-_SCHEMA = "ckptctl/resolving"
+_SCHEMA = ("ckptctl/resolving", 1)
 _LIFE_NS = 7 * 24 * 3600 * NS
 _SAME_NS = 2 * NS
 """How far the time of one save may be off on another store: some know whole seconds only."""
@@ -142,22 +143,21 @@ class Agreement:
 def _dump(decision: Decision) -> bytes:
     save = decision.save
     said = None if save is None else [save.member, save.step, save.saved_ns]
-    return json.dumps(
-        {"schema": _SCHEMA, "version": 1, "save": said, "by": decision.by, "at_ns": decision.at_ns}
-    ).encode()
+    return written(_SCHEMA, {"save": said, "by": decision.by, "at_ns": decision.at_ns})
 
 
 def _parse(content: bytes) -> Decision:
     """Return the decision in a file.  OSError where it cannot be understood: it must not be passed over."""
     try:
-        said = json.loads(content)
-        if (said["schema"], said["version"]) != (_SCHEMA, 1):
-            raise ValueError("of another version")
-        save = said["save"]
-        if save is not None:
-            member, step, saved_ns = save
-            step = None if step is None else int(step)
-            save = Save(member=str(member), step=step, saved_ns=int(saved_ns))
-        return Decision(save=save, by=str(said["by"]), at_ns=int(said["at_ns"]))
-    except NOT_UNDERSTOOD as error:
-        raise OSError(f"what another task has decided cannot be understood: {error}") from error
+        return understood(content, _SCHEMA, _decision)
+    except NoteError as error:
+        raise OSError(f"what another task has decided {error}") from error
+
+
+def _decision(said: Mapping[str, Any]) -> Decision:
+    save = said["save"]
+    if save is not None:
+        member, step, saved_ns = save
+        step = None if step is None else int(step)
+        save = Save(member=str(member), step=step, saved_ns=int(saved_ns))
+    return Decision(save=save, by=str(said["by"]), at_ns=int(said["at_ns"]))

@@ -15,14 +15,15 @@ from ckptctl.coming import FOLDER as STAGING
 from ckptctl.coming import PARTS, parts_name
 from ckptctl.lock import Lock
 from ckptctl.manifest import LIMIT
-from ckptctl.parts.part import Caller, Part, PartError, dump, parse
+from ckptctl.parts.note import NoteError
+from ckptctl.parts.part import Caller, Part, dump, parse
 from ckptctl.parts.roll import Roll, dump_roll, parse_roll
 from ckptctl.parts.tree import Tree, dump_tree, parse_tree
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.notes import CALLS
 
-_ABSENT = (FileNotFoundError, VanishedError, PartError, TooLargeError)
+_ABSENT = (FileNotFoundError, VanishedError, NoteError, TooLargeError)
 """Of what cannot be understood nothing is known: the part has to be handed in again."""
 
 

@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from ckptctl.listing import Version, version_of
+from ckptctl.parts.note import NoteError, understood, written
 
 _SCHEMA = ("ckptctl/part", 1)
-
-
-class PartError(ValueError):
-    """A note of a part cannot be understood, so what was handed in is unknown."""
 
 
 class Caller(NamedTuple):
@@ -75,7 +71,7 @@ def dump(part: Part) -> bytes:
         **{name: getattr(part, name) for name in _PLAIN},
         "files": [{"path": path, **asdict(kept)} for path, kept in sorted(part.files.items())],
     }
-    return json.dumps({"schema": _SCHEMA[0], "version": _SCHEMA[1], **said}).encode()
+    return written(_SCHEMA, said)
 
 
 _PLAIN = (
@@ -85,38 +81,27 @@ _PLAIN = (
 
 
 def parse(content: bytes) -> Part:
-    """Return the part that a note describes.  PartError where it cannot be understood."""
-    try:
-        said = json.loads(content)
-        if (said["schema"], said["version"]) != _SCHEMA:
-            raise PartError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
-        return Part(
-            key=_text(said["key"]),
-            name=_text(said["name"]),
-            roots=tuple(map(_inside, said["roots"])),
-            caller=Caller(*map(int, said["caller"])),
-            by=_text(said["by"]),
-            looked_ns=int(said["looked_ns"]),
-            sees=_text(said["sees"]),
-            done=said["done"] is True,
-            files={_inside(each["path"]): _kept(each) for each in said["files"]},
-            links=_texts(said["links"]),
-            link_times={_inside(path): int(ns) for path, ns in said["link_times"].items()},
-            dirs={_inside(path): int(ns) for path, ns in said["dirs"].items()},
-            trackers=_texts(said["trackers"]),
-            pointing=_texts(said["pointing"]),
-        )
-    except PartError:
-        raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise PartError(f"cannot be understood ({type(error).__name__}: {error})") from error
+    """Return the part that a note describes.  NoteError where it cannot be understood."""
+    return understood(content, _SCHEMA, _part)
+
+
+def _part(said: Mapping[str, Any]) -> Part:
+    return Part(
+        key=_text(said["key"]),
+        name=_text(said["name"]),
+        roots=tuple(map(_inside, said["roots"])),
+        caller=Caller(*map(int, said["caller"])),
+        by=_text(said["by"]),
+        looked_ns=int(said["looked_ns"]),
+        sees=_text(said["sees"]),
+        done=said["done"] is True,
+        files={_inside(each["path"]): _kept(each) for each in said["files"]},
+        links=_texts(said["links"]),
+        link_times={_inside(path): int(ns) for path, ns in said["link_times"].items()},
+        dirs={_inside(path): int(ns) for path, ns in said["dirs"].items()},
+        trackers=_texts(said["trackers"]),
+        pointing=_texts(said["pointing"]),
+    )
 
 
 def _kept(said: Mapping[str, Any]) -> Kept:
@@ -139,12 +124,12 @@ def _texts(said: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise PartError(f"holds {value!r} where a text must be")
+        raise NoteError(f"holds {value!r} where a text must be")
     return value
 
 
 def _inside(path: object) -> str:
-    """Return a path within a run.  PartError where it leads out of it."""
+    """Return a path within a run.  NoteError where it leads out of it."""
     if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
-        raise PartError(f"names {path!r}, which is no path within a run")
+        raise NoteError(f"names {path!r}, which is no path within a run")
     return path

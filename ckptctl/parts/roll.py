@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from ckptctl.parts.part import Caller, Part, PartError
+from ckptctl.parts.note import understood, written
+from ckptctl.parts.part import Caller, Part
 
 _SCHEMA = ("ckptctl/roll", 1)
 
@@ -32,24 +34,20 @@ class Roll:
 
 def dump_roll(roll: Roll) -> bytes:
     """Return it as its file holds it."""
-    return json.dumps({"schema": _SCHEMA[0], "version": _SCHEMA[1], **asdict(roll)}).encode()
+    return written(_SCHEMA, asdict(roll))
 
 
 def parse_roll(content: bytes) -> Roll:
-    """Return it again.  PartError where it cannot be understood."""
-    try:
-        said = json.loads(content)
-        if (said["schema"], said["version"]) != _SCHEMA:
-            raise PartError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
-        only = said["only"]
-        return Roll(
-            caller=Caller(*map(int, said["caller"])),
-            looked_ns=int(said["looked_ns"]),
-            keys=tuple(map(str, said["keys"])),
-            names=tuple(map(str, said["names"])),
-            only=None if only is None else tuple(map(str, only)),
-        )
-    except PartError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise PartError(f"cannot be understood ({type(error).__name__}: {error})") from error
+    """Return it again.  NoteError where it cannot be understood."""
+    return understood(content, _SCHEMA, _roll)
+
+
+def _roll(said: Mapping[str, Any]) -> Roll:
+    only = said["only"]
+    return Roll(
+        caller=Caller(*map(int, said["caller"])),
+        looked_ns=int(said["looked_ns"]),
+        keys=tuple(map(str, said["keys"])),
+        names=tuple(map(str, said["names"])),
+        only=None if only is None else tuple(map(str, only)),
+    )

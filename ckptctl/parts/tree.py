@@ -6,13 +6,14 @@ Whoever has nothing of a run could not know its name, and without this the other
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ckptctl.group import Found
 from ckptctl.listing import Folder
-from ckptctl.parts.part import Caller, PartError
+from ckptctl.parts.note import understood, written
+from ckptctl.parts.part import Caller
 from ckptctl.parts.roll import Roll
 
 _SCHEMA = ("ckptctl/tree", 1)
@@ -68,23 +69,19 @@ def _outside(folder: Folder, members: Mapping[str, set[str]]) -> Iterator[Folder
 
 def dump_tree(tree: Tree) -> bytes:
     """Return it as its file holds it."""
-    return json.dumps({"schema": _SCHEMA[0], "version": _SCHEMA[1], **asdict(tree)}).encode()
+    return written(_SCHEMA, asdict(tree))
 
 
 def parse_tree(content: bytes) -> Tree:
-    """Return it again.  PartError where it cannot be understood."""
-    try:
-        said = json.loads(content)
-        if (said["schema"], said["version"]) != _SCHEMA:
-            raise PartError("is of a version that this ckptctl cannot read")  # noqa: TRY301 - one way out
-        return Tree(
-            caller=Caller(*map(int, said["caller"])),
-            looked_ns=int(said["looked_ns"]),
-            runs=tuple(map(str, said["runs"])),
-            folders=tuple(map(str, said["folders"])),
-            closed=tuple(map(str, said["closed"])),
-        )
-    except PartError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise PartError(f"cannot be understood ({type(error).__name__}: {error})") from error
+    """Return it again.  NoteError where it cannot be understood."""
+    return understood(content, _SCHEMA, _tree)
+
+
+def _tree(said: Mapping[str, Any]) -> Tree:
+    return Tree(
+        caller=Caller(*map(int, said["caller"])),
+        looked_ns=int(said["looked_ns"]),
+        runs=tuple(map(str, said["runs"])),
+        folders=tuple(map(str, said["folders"])),
+        closed=tuple(map(str, said["closed"])),
+    )

@@ -636,6 +636,7 @@ def test_a_note_that_others_have_broken_is_a_part_that_is_missing(
         hand(nodes[number], f"{number}/3")
     note = tmp_path / ".ckptctl/to/staging/step-100.parts/1.json"
     said = json.loads(note.read_text())
+    (tmp_path / ".ckptctl/to/staging/parts/1-of-3.json").write_text("[" * 100_000)
     for bad in ("", "{", "[]", json.dumps({**said, "files": [{"path": "../../x"}]})):
         note.write_text(bad)
         assert status(hand(nodes[2], "2/3")) == {"step-100": "part"}
