@@ -12,7 +12,7 @@ from ckptctl.config import policy_for
 from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
-from ckptctl.model import Problem, Run
+from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.policy import Policy
 from ckptctl.stores import told
 from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, survey
@@ -82,6 +82,23 @@ def reading_of(session: Session, policy: Policy) -> Reading:
     )
 
 
+def _parts_alone(session: Session, run: Run) -> Run:
+    """Return a run with nothing complete where each node has its own disk: parts may look whole."""
+    place = session.config.place(run.location) if session.config else None
+    if place is None or not place[0].per_node:
+        return run
+    return replace(run, checkpoints=tuple(map(_part, run.checkpoints)))
+
+
+def _part(one: Checkpoint) -> Checkpoint:
+    if one.state is not State.COMPLETE:
+        return one
+    text = "one node's part of it, since its tier is per_node"
+    return replace(
+        one, state=State.INCOMPLETE, problems=(*one.problems, Problem("part-of-node", text))
+    )
+
+
 def read_found(session: Session, view: Survey, found: Found) -> Read:
     """Read one run of a location by its policy; what cannot be read is an error in the result."""
     name, path = name_of(view, found), path_of(view, found)
@@ -100,7 +117,7 @@ def read_found(session: Session, view: Survey, found: Found) -> Read:
         return Read(name=name, location=path, found=found, error=unreadable)
     session.note(run.problems)
     unread = tuple(Problem("unreadable", text) for text in run.unread)
-    run = replace(run, problems=(*run.problems, *unread))
+    run = replace(_parts_alone(session, run), problems=(*run.problems, *unread))
     unlisted = None
     if found.unread:
         said, check = told(path, found.unread[0], "check its permissions")

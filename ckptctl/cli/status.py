@@ -189,8 +189,13 @@ def _status(
 
 
 def _tiers(session: Session) -> list[str] | None:
-    """Return the locations of all tiers, None where there are none."""
-    return [tier.url for tier in session.config.tiers] if session.config else None
+    """Return the locations of all tiers, None where there are none.
+
+    A tier of each node is another one wherever this runs, and nothing there is complete.
+    """
+    if session.config is None:
+        return None
+    return [tier.url for tier in session.config.tiers if not tier.per_node]
 
 
 def _health(
@@ -231,6 +236,9 @@ def _copied(
     policy = policy_for(config, run.name, run.location) if config and run else None
     if run is None or config is None or policy is None or policy.copy_to is None:
         return None
+    place = config.place(run.location)
+    if place is not None and place[0].per_node:
+        return None  # only `sync` in parts knows what is still to be copied
     from ckptctl.cli.owing import Owing, members  # noqa: PLC0415 - it loads all that copies
 
     owed = Owing(session, config, places, progress).owed(read)

@@ -498,6 +498,27 @@ def test_a_tier_of_each_node_is_left_by_sync_in_parts_alone(
     assert (nodes[0] / "step-100/.metadata").exists()
 
 
+def test_nothing_on_a_tier_of_each_node_is_complete_by_itself(
+    ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    make_tree(tmp_path / "nvme/run", DCP, age=7200)
+    (tmp_path / "lustre").mkdir()
+    config = tmp_path / "tiers.yaml"
+    config.write_text(
+        f"version: 1\ntiers:\n  nvme: {{url: {tmp_path}/nvme, per_node: true}}\n"
+        f"  lustre: {{url: {tmp_path}/lustre}}\n"
+        "runs: [{match: '*', policy: all}]\npolicies: {all: {tiers: {nvme: {copy_to: lustre}}}}\n"
+    )
+    (run,) = ckptctl("list", "@nvme/run", "-c", config, "--json").json["runs"]
+    (one,) = run["checkpoints"]
+    assert one["state"] == "incomplete"
+    assert "part-of-node" in {problem["code"] for problem in one["problems"]}
+    (found,) = ckptctl("status", "@nvme/run", "-c", config, "--json").json["runs"]
+    assert found["copies"] is None
+    said = ckptctl("status", "-c", config, "--json").json["runs"]
+    assert [each for each in said if each["tier"] == "nvme"] == []
+
+
 @pytest.mark.parametrize("part", ["3/3", "0/0", "-1/3", "1", "a/b", "1/2/3"])
 def test_a_part_that_cannot_be_is_refused(
     part: str, hand: Callable[..., Done], nodes: list[Path]
