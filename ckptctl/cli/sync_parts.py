@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from ckptctl.hashing import Stopped
 from ckptctl.locate import local_path
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
-from ckptctl.model import Run
+from ckptctl.model import Problem, Run
 from ckptctl.parts.adopting import with_parts_of
 from ckptctl.parts.handing import Hands, Offer
 from ckptctl.parts.meeting import Meeting
@@ -54,6 +54,8 @@ from ckptctl.ui.progress import Progress
 _CONFLICT = (
     "another checkpoint has this name there, without files that are here; nothing of it was touched"
 )
+_SHOWN = 5
+"""Names that are told of what no format knows."""
 
 
 class _Here(NamedTuple):
@@ -192,6 +194,7 @@ class PartRun:
                         hands.has_nothing(part)  # anew: it counts from when it looked
                     keys.setdefault(part.key, 0)
         folder = here.found.folder
+        self._tell_unknown(here, keys)
         meeting.call(
             Roll(
                 caller=self.caller,
@@ -206,6 +209,17 @@ class PartRun:
             if part.key not in own and (not names or part.name in names):
                 keys.setdefault(part.key, 0)
         return keys
+
+    def _tell_unknown(self, here: _Here, keys: Collection[str]) -> None:
+        """Tell that what is here is no checkpoint alone, where nobody else's is there yet."""
+        there = sorted((*here.found.folder.folders, *here.found.folder.files))
+        if there and not here.offers and not keys and not self.wish.names:
+            shown = ", ".join(there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "")
+            text = (
+                f"nothing here is a checkpoint by itself ({shown}): what belongs to one counts when this "
+                "part is called again after another that has something of it"
+            )
+            self._results.problems.append(Problem("parts-unknown", text))
 
     def _one(self, offer: Offer, hands: Hands, far: FarEnd, there: Destination) -> bool:
         """Hand in one part; return whether it is among those that may be whole now."""

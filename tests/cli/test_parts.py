@@ -227,6 +227,11 @@ def test_what_no_format_knows_in_a_run_of_others_is_no_lack_of_it(
     make_tree(tmp_path / "node1/all/llm", {"step-1/rng.bin": b"r"}, age=7200)
     make_tree(tmp_path / "node2/all/llm", {"step-1/__1_0.distcp": SHARD}, age=7200)
     to = tmp_path / "to"
+    unknown = make_tree(tmp_path / "none/run", {"step-1/random.state": b"r"}, age=7200)
+    alone = ckptctl("sync", unknown, tmp_path / "x", "--part", "1/3", "--json")
+    (problem,) = alone.json["runs"][0]["problems"]
+    assert problem["code"] == "parts-unknown"
+    assert "step-1" in problem["text"]
     for number in (1, 0, 2, 1):
         source = tmp_path / f"node{number}/all"
         done = ckptctl("sync", "-r", source, to, "--part", f"{number}/3", "--json")
