@@ -31,6 +31,7 @@ from ckptctl.remotestate import remote_state
 from ckptctl.statedir import StateDirs, find_state
 from ckptctl.stores import Access, is_local
 from ckptctl.stores._base import Store
+from ckptctl.stores.local import LocalStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,11 @@ def again(view: Survey, found: Found) -> Found:
 def settled_path(view: Survey, path: str) -> str:
     """Return the full path of a run by which it is told from any other."""
     return path if view.access else os.path.realpath(path)
+
+
+def touched(root: Store, found: Found) -> bool:
+    """Whether anything came or went directly in a run on a disk since it was listed.  Raises OSError."""
+    return isinstance(root, LocalStore) and os.fstat(root.fd).st_mtime_ns != found.folder.mtime_ns
 
 
 def run_store(view: Survey, found: Found) -> Store:

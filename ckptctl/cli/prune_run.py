@@ -44,6 +44,7 @@ from ckptctl.survey import (
     run_store,
     settled_path,
     state_dirs,
+    touched,
 )
 
 
@@ -194,7 +195,7 @@ class PruneRun:
     def _changed(self, root: Store, seen: Found | None) -> bool:
         """Whether anything came or went since the run was listed.  Raises OSError."""
         if isinstance(root, LocalStore):
-            return os.fstat(root.fd).st_mtime_ns != self.found.folder.mtime_ns
+            return touched(root, self.found)
         return seen is None or seen.folder != self.found.folder
 
     def _afresh(self, seen: Found | None) -> PruneRun:

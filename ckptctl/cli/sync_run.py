@@ -33,7 +33,17 @@ from ckptctl.model import Checkpoint, Run
 from ckptctl.policy import Draft, Policy
 from ckptctl.reading import Below
 from ckptctl.stores._base import Store
-from ckptctl.survey import Reading, Survey, again, name_of, path_of, read_run, run_store, state_dirs
+from ckptctl.survey import (
+    Reading,
+    Survey,
+    again,
+    name_of,
+    path_of,
+    read_run,
+    run_store,
+    state_dirs,
+    touched,
+)
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.conflict import BY_FLAGS, outlook
@@ -136,7 +146,9 @@ class SyncRun:
             self.session.signals.noted(),
             Applier(root, place.dirs, surroundings_of(self.session)) as applier,
         ):
-            if applier.waited:  # for one that may have deleted here, too
+            # Whoever was waited for may have deleted here, and so may another while a run before
+            # this one was copied.
+            if applier.waited or touched(source, self.found):
                 self._results.shipped.clear()
                 self.found = again(self.view, self.found)
                 meant = self._meant(policy, far.reading)

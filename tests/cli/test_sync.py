@@ -14,7 +14,7 @@ import pytest
 from ckptctl.formats._samples import safetensors, torch_zip
 from tests.faults.test_full_disk import in_small_file_system
 from tests.program import Ckptctl, Done
-from tests.saved import save
+from tests.saved import save, steps_left
 from tests.trees import make_tree, read_tree, set_age
 
 
@@ -195,6 +195,23 @@ def test_what_is_pinned_there_meanwhile_is_not_replaced(
     assert done.code == 5
     assert statuses(done) == {"step_3": "done", "step_2": "conflict", "step_1": "done"}
     assert (there / "step_2.pt").read_bytes() == content
+
+
+def test_what_went_between_the_listing_and_the_turn_of_its_run_is_no_failure(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """With several runs a prune, or another apply, may be at the next one meanwhile."""
+    for name in ("a", "b"):
+        save(tmp_path / "all" / name, dict.fromkeys(range(1, 4)))
+    done = ckptctl(
+        str(tmp_path / "all/b"), "sync", "-r", tmp_path / "all", tmp_path / "to", "--json",
+        env={"MEDDLE": "gone"}, module=("tests.faults.meddling",),
+    )  # fmt: skip
+    assert done.code == 0, done.stdout
+    assert len(steps_left(tmp_path / "all/b")) == 2
+    assert steps_left(tmp_path / "to/b") == steps_left(tmp_path / "all/b")
+    told = [one["checkpoint"] for one in done.json["results"] if one["run"] == "b"]
+    assert sorted(told) == [f"step_{step}" for step in steps_left(tmp_path / "all/b")]
 
 
 def test_what_is_being_saved_is_not_replaced_and_replaces_nothing(

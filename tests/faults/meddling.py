@@ -3,7 +3,7 @@
 The other's changes come at a known moment: just after the first name has left the run.  With
 MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`; with
 MEDDLE=pin it pins the second step there, as soon as the first copy has come; with MEDDLE=save the
-second step at RUN is saved anew then.
+second step at RUN is saved anew then, with MEDDLE=gone the first one is deleted then.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ def meddle(run: Path) -> None:
         return
     if os.environ.get("MEDDLE") == "newest":
         max(run.glob("step_*.pt"), key=lambda path: path.stat().st_mtime).unlink()
+        return
+    if os.environ.get("MEDDLE") == "gone":
+        (run / "step_1.pt").unlink()
         return
     if os.environ.get("MEDDLE") == "tracker":
         (run / "latest").write_text("")
@@ -60,7 +63,11 @@ def main() -> int:
         nonlocal done
         rename(source, target, **places)
         comes = str(target).startswith("step_")  # of a copy
-        if str(source).startswith("step_") and comes is (when in {"pin", "save"}) and not done:
+        if (
+            str(source).startswith("step_")
+            and comes is (when in {"pin", "save", "gone"})
+            and not done
+        ):
             done = True
             meddle(run)
 
