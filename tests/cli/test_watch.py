@@ -10,7 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,13 @@ from tests.saved import save, steps_left
 
 
 @contextmanager
-def watching(config: str, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `watch` beside the test; it is killed where the test did not end it."""
+def watching(config: str, *more: str, said: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run `watch` beside the test, its stderr in a file or a pipe; killed where the test did not end it."""
     call = [sys.executable, "-m", "ckptctl", "watch", "-c", config, *more]
-    with subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        said.open("w") if said else nullcontext(subprocess.PIPE) as words,
+        subprocess.Popen(call, stdout=subprocess.PIPE, stderr=words, text=True) as process,
+    ):
         try:
             yield process
         finally:
@@ -93,18 +94,18 @@ def test_what_is_wrong_is_told_once_and_tried_again(tmp_path: Path) -> None:
     config = tiers(tmp_path)
     save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 5)))
     (tmp_path / "slow").rename(tmp_path / "away")
-    with watching(config, "--interval", "1s") as process:
-        time.sleep(1.5)
-        assert process.poll() is None
+    said = tmp_path / "said"
+    with watching(config, "--interval", "1s", said=said) as process:
+        assert until(lambda: "slow cannot be read" in said.read_text())
+        time.sleep(1.1)  # it tries once more; were it slower, less would be shown
         assert left(tmp_path)["fast"] == [1, 2, 3, 4]
         (tmp_path / "away").rename(tmp_path / "slow")
-        assert until(lambda: left(tmp_path)["cold"] == [4] and left(tmp_path)["fast"] == [3, 4])
-        time.sleep(1.5)  # it looks once more, and finds nothing to do
+        assert until(lambda: "all is well again" in said.read_text())
         process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=20)
+        process.communicate(timeout=20)
     assert process.returncode == 130
-    assert words.count("the tier slow cannot be read") == 1
-    assert "all is well again" in words
+    assert said.read_text().count("the tier slow cannot be read") == 1
+    assert left(tmp_path)["fast"] == [3, 4]
 
 
 @pytest.mark.parametrize("finish", ["30s", "0s"])
@@ -250,11 +251,13 @@ def test_what_is_about_to_be_purged_and_copied_nowhere_is_told_once(
         "runs: [{match: '**', policy: p}]\npolicies: {p: {keep: [{last: 3}]}}\n"
     )
     assert ckptctl("apply", "-c", config).code == 0
-    with watching(str(config), "--interval", "1s") as process:
-        time.sleep(1.0)
+    said = tmp_path / "said"
+    with watching(str(config), "--interval", "1s", said=said) as process:
+        assert until(lambda: "(purge-at-risk)" in said.read_text())
         (run / "train.log").write_text("step 3\n")  # which it hears of, and finds nothing to do
-        time.sleep(1.0)
+        time.sleep(1.1)  # were it slower, less would be shown
         process.send_signal(signal.SIGTERM)
-        _, words = process.communicate(timeout=20)
-    said = f"! {run}: its site purges files not read for 21d: step_1 is about to be torn"
-    assert words.count(said) == 1, words
+        process.communicate(timeout=20)
+    words = " ".join(said.read_text().split())
+    told = f"! {run}: its site purges files not read for 21d: step_1 is about to be torn"
+    assert words.count(told) == 1, words
