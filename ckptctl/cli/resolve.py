@@ -126,10 +126,10 @@ def _taking(session: Session, to: str, files: list[str] | None, progress: Progre
         from ckptctl.cli.fetching import fetch  # noqa: PLC0415 - most calls copy nothing
 
         return lambda resolved: fetch(session, resolved, to, progress)
-    from ckptctl.cli.partly import fetch_partly, globs_of  # noqa: PLC0415 - the same
+    from ckptctl.cli.fetch_files import fetch_files, globs_of  # noqa: PLC0415 - the same
 
     globs = globs_of(files, os.environ)
-    return lambda resolved: fetch_partly(session, resolved, to, globs, progress)
+    return lambda resolved: fetch_files(session, resolved, to, globs, progress)
 
 
 def _together(

@@ -1,4 +1,4 @@
-"""Deliver some files of a checkpoint to a disk: noted as a part first, so that they never look whole."""
+"""Deliver some files of a checkpoint to a disk: which ones is noted first, so that they never look whole."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _seen_by(glob: str, cargo: Cargo, piece: Piece) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartDelivery:
+class FilesDelivery:
     """Delivers to a run that is locked."""
 
     run: LocalStore

@@ -30,8 +30,8 @@ from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.destination import refuse_destination
 from ckptctl.transfer.failing import failure
 from ckptctl.transfer.outcome import Status
-from ckptctl.transfer.partly import PartDelivery, TakenError, matching
 from ckptctl.transfer.sending import Sender
+from ckptctl.transfer.some_files import FilesDelivery, TakenError, matching
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
 
@@ -71,7 +71,7 @@ def _number(text: str, sign: str, width: str, environ: Mapping[str, str]) -> str
     return value.zfill(int(width or 0))
 
 
-def fetch_partly(
+def fetch_files(
     session: Session, resolved: Resolved, to: str, globs: Sequence[str], progress: Progress
 ) -> Fetched:
     """Copy the files of a checkpoint that globs match, and of what else there is of its step.
@@ -156,7 +156,7 @@ class _Copy:
             state = applier.state()
             assert isinstance(run, LocalStore)  # noqa: S101 - nothing else was let through
             assert isinstance(state, LocalStore)  # noqa: S101 - a directory's state lies on its disk
-            delivery = PartDelivery(
+            delivery = FilesDelivery(
                 run=run,
                 state=state,
                 folder=far.locked().found.folder,
@@ -174,7 +174,7 @@ class _Copy:
         return self
 
     def _one(
-        self, cargo: Cargo, pieces: tuple[Piece, ...], delivery: PartDelivery, sender: Sender
+        self, cargo: Cargo, pieces: tuple[Piece, ...], delivery: FilesDelivery, sender: Sender
     ) -> None:
         one = cargo.checkpoint
         try:
