@@ -20,6 +20,7 @@ from ckptctl.group import Found
 from ckptctl.model import Run
 from ckptctl.parts.counting import Count
 from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.opened import Opened
 from ckptctl.parts.whole import Gatherer, Whole, gather, gathering, held_back
 from ckptctl.reading import Reader
 from ckptctl.repointing import read_trackers
@@ -64,6 +65,10 @@ class Naming:
     def named(self, key: str, whole: Whole, count: Count, there: Destination, sent: int) -> bool:
         """Give one its name; return whether it has it now.  `there` is the run as it was before."""
         cargo = self._cargo(whole, count)
+        newest_ns = max(part.changed_ns for part in count.parts.values())
+        of = next(iter(count.parts.values())).caller.of
+        opened = Opened(key=key, of=of, missing=count.missing, newest_ns=newest_ns)
+        self.meeting.leave_open(opened)
         gather(whole, cargo, key, self.meeting)
         task = task_of(cargo, there, frozenset({note_name(cargo.member)}))
         done = self._shipper(key, whole, sent).ship(task, there)

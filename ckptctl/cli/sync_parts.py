@@ -15,6 +15,7 @@ from ckptctl.cli.noted import noted_of
 from ckptctl.cli.recording import host_name
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_adding import Adding
 from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_far import FarEnd
@@ -237,10 +238,14 @@ class PartRun:
                 cargo,
                 there,
                 lambda piece: sender.digest(sender.source, piece.path, piece.entry),
+                opened := hands.meeting.opened(offer.key, self.caller),
             )
-            if how is Standing.EQUAL:
+            adding = Adding(self.session, far, sender)
+            if how is Standing.MORE and opened and adding.added(offer.key, cargo, opened):
+                self._results.tell(cargo.checkpoint, Status.DONE, None)
+            elif how is Standing.EQUAL:
                 self._results.tell(cargo.checkpoint, Status.EQUAL, None)
-            elif how is Standing.OTHER:
+            elif how in {Standing.OTHER, Standing.MORE}:
                 self._results.tell(cargo.checkpoint, Status.CONFLICT, _CONFLICT)
             else:
                 hands.hand_in(replace(offer, hidden=how is Standing.HIDE))

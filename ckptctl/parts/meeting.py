@@ -16,6 +16,7 @@ from ckptctl.coming import PARTS, parts_name
 from ckptctl.lock import Lock
 from ckptctl.manifest import LIMIT
 from ckptctl.parts.note import NoteError
+from ckptctl.parts.opened import Opened, dump_opened, parse_opened
 from ckptctl.parts.part import Caller, Part, dump, parse
 from ckptctl.parts.roll import Roll, dump_roll, parse_roll
 from ckptctl.parts.tree import Tree, dump_tree, parse_tree
@@ -100,6 +101,24 @@ class Meeting:
         except _ABSENT:
             return None
 
+    def leave_open(self, opened: Opened) -> None:
+        """Write down for whom a checkpoint that is published now is open; for nobody: forget it."""
+        name = _open_name(opened.key)
+        if opened.missing:
+            self.state.make_folder(f"{STAGING}/{CALLS}")
+            self.state.replace(name, dump_opened(opened))
+        elif self.state.stat(name) is not None:
+            self.state.remove_file(name)
+
+    def opened(self, key: str, caller: Caller) -> Opened | None:
+        """Return what says that a published checkpoint is open for a caller.  Raises OSError."""
+        try:
+            opened = parse_opened(self.state.read(_open_name(key), LIMIT))
+        except _ABSENT:
+            return None
+        fits = (opened.key, opened.of) == (key, caller.of) and caller.number in opened.missing
+        return opened if fits else None
+
     def alive(self, caller: Caller) -> bool:
         """Whether a caller is at it now.  Raises OSError."""
         return self._lock(caller).lives()
@@ -126,6 +145,10 @@ class Meeting:
 
 def _roll_name(caller: Caller) -> str:
     return f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.json"
+
+
+def _open_name(key: str) -> str:
+    return f"{STAGING}/{CALLS}/{parts_name(key).removesuffix(PARTS)}.open.json"
 
 
 def _tree_name(caller: Caller) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from ckptctl.listing import Entry, Folder
 from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.model import State
+from ckptctl.parts.counting import SAVE_NS
+from ckptctl.parts.opened import Opened
 from ckptctl.parts.whole import key_of
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.destination import Destination
@@ -19,13 +22,21 @@ class Standing(StrEnum):
     SEND = "send"  # nothing whole has its name there
     HIDE = "hide"  # an older copy of a named one has: nothing of it may be written over
     EQUAL = "equal"  # what is whole there holds every file of it
+    MORE = "more"  # what is whole there was published without it, and lacks some of it
     OTHER = "other"  # a conflict
 
 
 def standing(
-    key: str, cargo: Cargo, there: Destination, digest: Callable[[Piece], str]
+    key: str,
+    cargo: Cargo,
+    there: Destination,
+    digest: Callable[[Piece], str],
+    opened: Opened | None = None,
 ) -> Standing:
-    """Return how it stands; `digest` reads a file of the source.  Raises what that does."""
+    """Return how it stands; `digest` reads a file of the source.  Raises what that does.
+
+    `opened` says that what is there was published without this caller.
+    """
     found = next((c for c in there.run.checkpoints if key_of(c) == key), None)
     member = found.member if found else cargo.member
     try:
@@ -39,7 +50,18 @@ def standing(
         return Standing.EQUAL
     if cargo.checkpoint.named and found and found.saved_ns <= cargo.checkpoint.saved_ns:
         return Standing.HIDE
+    if fits and manifest is not None and opened is not None:
+        lacking = added_to(manifest, cargo)
+        rest = replace(cargo, pieces=tuple(p for p in cargo.pieces if p not in lacking))
+        near = abs(opened.newest_ns - max(p.mtime_ns for p in cargo.pieces)) <= SAVE_NS
+        if near and cargo.links.keys() <= manifest.files.keys() and _holds(manifest, rest, digest):
+            return Standing.MORE
     return Standing.OTHER
+
+
+def added_to(manifest: Manifest, cargo: Cargo) -> tuple[Piece, ...]:
+    """Return what a part has that a copy lacks."""
+    return tuple(piece for piece in cargo.payload() if piece.target not in manifest.files)
 
 
 def _entries(manifest: Manifest, folder: Folder) -> Mapping[str, Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,47 @@ def test_the_whole_grid_of_a_format_waits_for_nobody(
     assert said == [{"step-100": "part"}, {"step-100": "part"}, {"step-100": "done"}]
     assert files(tmp_path / "to") == DCP
     assert complete(ckptctl, tmp_path / "to") == ["step-100"]
+
+
+def published_early(nodes: list[Path], hand: Callable[..., Done]) -> None:
+    for number, run in enumerate(nodes):
+        hand(run, f"{number}/4")
+
+
+def test_what_a_late_caller_has_besides_is_added(
+    nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    published_early(nodes, hand)
+    more = {"step-100/optim_rank3.pt": torch_zip(), "step-100/extra/data.json": b"{}"}
+    late = make_tree(tmp_path / "node3/run", {**more, "step-100/__1_0.distcp": SHARD}, age=7200)
+    done = hand(late, "3/4")
+    assert (done.code, status(done)) == (0, {"step-100": "done"})
+    assert files(tmp_path / "to") == {**DCP, **more}
+    assert status(hand(late, "3/4")) == {"step-100": "equal"}
+    assert status(hand(nodes[0], "0/4")) == {"step-100": "equal"}
+    assert ckptctl("verify", tmp_path / "to", "--level", "digest").code == 0
+    added = tmp_path / "to/step-100/extra/data.json"  # its digest is known, too
+    before = added.stat()
+    added.write_bytes(b"[]")
+    os.utime(added, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ckptctl("verify", tmp_path / "to", "--level", "digest").code == 6
+
+
+@pytest.mark.parametrize("wrong", ["torn", "other", "yesterday", "early"])
+def test_nothing_else_is_added(
+    wrong: str, nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    published_early(nodes, hand)
+    late = make_tree(tmp_path / "node3/run", {"step-100/optim_rank3.pt": torch_zip()}, age=7200)
+    if wrong == "torn":
+        (late / "step-100/optim_rank3.pt").write_bytes(torch_zip()[:-20])
+    elif wrong == "other":  # than that of the others
+        make_tree(late, {"step-100/__1_0.distcp": b"y" * 4096}, age=7200)
+    set_age(late, 86400 if wrong == "yesterday" else 7200)
+    done = hand(late, "1/4" if wrong == "early" else "3/4")  # 1 has come already
+    expected = "failed" if wrong == "torn" else "conflict"
+    assert (done.code, status(done)) == (5, {"step-100": expected})
+    assert files(tmp_path / "to") == DCP
 
 
 def test_shards_of_a_model_prove_nothing_of_an_optimizer(

@@ -116,3 +116,24 @@ def test_what_nobody_goes_on_with_never_looks_whole(
     run.remove_tree("update_7")
     sweep(state, run, (), later_ns)
     assert state.stat(f"staging/{kept[0]}") is None
+
+
+def test_what_a_late_caller_has_besides_is_added(
+    tmp_path: Path, ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest
+) -> None:
+    to = next(place("s3-obstore", request)).url
+    env = environment(seaweedfs)
+    more = {"step-100/optim_rank2.pt": torch_zip({"data/0": bytes(1 << 20)})}
+    said = []
+    for number, tree in enumerate((*DCP, more)):
+        run = make_tree(tmp_path / f"node{number}", tree, age=7200)
+        done = ckptctl("sync", run, to, "--part", f"{number}/3", "--json", env=env)
+        said += [(done.code, result["status"]) for result in done.json["results"]]
+    assert said == [(0, "part"), (0, "done"), (0, "done")]
+    back = tmp_path / "back"
+    assert ckptctl("sync", to, back, "--part", "0/1", env=env).code == 0
+    assert read_tree(back / "step-100") == {
+        path.removeprefix("step-100/"): content
+        for tree in (*DCP, more)
+        for path, content in tree.items()
+    }

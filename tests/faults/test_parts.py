@@ -80,6 +80,35 @@ def test_a_caller_that_dies_at_each_call(
         shutil.rmtree(base)
 
 
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_a_late_caller_that_dies_while_it_adds_leaves_a_whole_one(
+    how: str, tmp_path: Path, ckptctl: Ckptctl, moments: Moments
+) -> None:
+    more = {"step-100/optim_rank3.pt": SHARD, "step-100/big.bin": SHARD}
+
+    def begun(base: Path) -> Path:
+        for number in range(3):
+            run = node(base, number)
+            assert ckptctl("sync", run, base / "to", "--part", f"{number}/4").code == 0
+        return make_tree(base / "node3/run", more, age=7200)
+
+    late = begun(tmp_path / "counted")
+    call = ("sync", "--part", "3/4")
+    done = ckptctl(how, "0", *call, late, tmp_path / "counted/to", module=DIES)
+    found = re.search(r"calls=(\d+)", done.stderr)
+    assert found
+    for nth in moments(int(found[1]) + 1):
+        base = tmp_path / f"at{nth}"
+        late = begun(base)
+        ckptctl(how, str(nth), *call, late, base / "to", module=DIES)
+        assert WHOLE.items() <= there(base).items() <= {**WHOLE, **more}.items(), nth
+        again = ckptctl(*call, late, base / "to")
+        assert (again.code, there(base)) == (0, {**WHOLE, **more}), (nth, again.stdout)
+        assert ckptctl("verify", base / "to", "--level", "digest").code == 0
+        shutil.rmtree(base)
+
+
 def test_who_comes_to_make_it_whole_second_finds_it_whole(tmp_path: Path) -> None:
     """Two see that all parts are there, and the lock is another's for the moment."""
     runs = [node(tmp_path, number) for number in range(3)]
