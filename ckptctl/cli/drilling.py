@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ckptctl.cli.fetching import Fetched, LostError, fetch, refuse_endless, step_of
+from ckptctl.cli.fetching import Fetched, LostError, all_of_step, fetch, refuse_endless
 from ckptctl.cli.rehearsing import Stand, anew
 from ckptctl.cli.resolving import Resolution, resolve_in
 from ckptctl.cli.run_by_run import read_place
@@ -92,7 +92,7 @@ def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Dril
 
 def _of(session: Session, drilled: Drilled, resolution: Resolution) -> Drilled:
     place, checkpoint = resolution.resolved.place, resolution.resolved.checkpoint
-    step, _ = step_of(session, place, checkpoint)
+    step, _ = all_of_step(session, place, checkpoint)
     return replace(
         drilled,
         checkpoint=checkpoint.name,

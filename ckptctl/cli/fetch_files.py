@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from ckptctl.apply import Applier
-from ckptctl.cli.fetching import Fetched, LostError, fetch, held_at, lies_in, step_of
+from ckptctl.cli.fetching import Fetched, LostError, all_of_step, fetch, held_at, lies_in
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import surroundings_of
 from ckptctl.cli.resolving import Resolved
@@ -87,7 +87,7 @@ def fetch_files(
             "without --files all of it is copied there",
         )
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
-    step, notes = step_of(session, place, checkpoint)
+    step, notes = all_of_step(session, place, checkpoint)
     cargoes = [_cargo(session, resolved, one, to) for one in step]
     chosen = [(cargo, matching(cargo, globs)) for cargo in cargoes]
     if all(len(pieces) == len(list(cargo.payload())) for cargo, pieces in chosen):

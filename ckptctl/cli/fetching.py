@@ -75,7 +75,7 @@ def fetch(
     if lies_in(checkpoint.path, to):
         return Fetched(path=checkpoint.path, source=checkpoint.path, status="here")
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
-    step, notes = step_of(session, place, checkpoint)
+    step, notes = all_of_step(session, place, checkpoint)
     with ExitStack() as stack:
         if not rehearsal:
             stack.enter_context(held_at(session, place, step))
@@ -133,7 +133,7 @@ def lies_in(path: str, location: str) -> bool:
     return settled(path).startswith(settled(location).rstrip("/") + "/")
 
 
-def step_of(
+def all_of_step(
     session: Session, place: RunThere, checkpoint: Checkpoint
 ) -> tuple[tuple[Checkpoint, ...], list[str]]:
     """Return all that there is of a checkpoint's step, itself the first, and what is left out of it.

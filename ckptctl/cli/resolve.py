@@ -18,7 +18,7 @@ from ckptctl.cli.naming import apart, near
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.resolving import NOTHING_LOST, Resolution, resolve_in
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tasks import caller_of, step_of
+from ckptctl.cli.tasks import caller_of, step_name
 from ckptctl.cli.tier_runs import Everywhere, run_everywhere
 from ckptctl.errors import PartialError, UsageError
 from ckptctl.selecting import Selector, parse_selector
@@ -28,9 +28,7 @@ from ckptctl.ui.progress import Progress
 
 if TYPE_CHECKING:
     from ckptctl.cli.fetching import Fetched
-    from ckptctl.cli.resolving import Resolved
-
-    Take = Callable[[Resolved], Fetched]
+    from ckptctl.cli.step_fetch import Take
 
 SelectorText = Annotated[
     str,
@@ -137,7 +135,7 @@ def _together(
 ) -> tuple[Resolution, Fetched] | None:  # fmt: skip
     """Fetch what all tasks of this step fetch; None where there are no others, or no place to meet them."""
     caller = caller_of(None, os.environ)
-    step = step_of(os.environ, f"{location} {wanted.text} {options.metric}")
+    step = step_name(os.environ, f"{location} {wanted.text} {options.metric}")
     if caller is None or step is None:
         return None
     from ckptctl.cli.step_fetch import fetched_together  # noqa: PLC0415 - most calls are no step's

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.fetching import Fetched, LostError, refuse_endless
-from ckptctl.cli.gathering import Gathering
 from ckptctl.cli.recording import host_name
 from ckptctl.cli.resolving import Resolution, Resolved, resolve_in, shown, wrong_to_resume
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.step_bring import Bringing
 from ckptctl.cli.step_place import StepPlace, Task, agreeing, meeting_of
 from ckptctl.cli.tier_runs import Everywhere
 from ckptctl.errors import (
@@ -180,7 +180,7 @@ class StepFetch:
             return found
         meeting = Meeting(self.place.state, self.session.clock)
         to, caller = self.place.to, self.task.caller
-        wrong = Gathering(self.session, to, meeting, caller, self.progress).brought(resolved)
+        wrong = Bringing(self.session, to, meeting, caller, self.progress).brought(resolved)
         if wrong is None:
             save = _save_of(resolved.checkpoint)
             near, passed = self._whole(save, self.look(), self.place.tier)

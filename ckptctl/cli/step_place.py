@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.tier_runs import Everywhere
-from ckptctl.errors import (
-    CkptctlError,
-    PartialError,
-    UnreadableError,
-)
+from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.flags import PolicyFlags
 from ckptctl.parts.agreeing import Agreement
 from ckptctl.parts.part import Caller
-from ckptctl.statedir import open_state
 from ckptctl.stores import is_local
 from ckptctl.stores._base import FULL, IgnoredConditionError, Store
-from ckptctl.survey import path_of, run_store
+from ckptctl.survey import path_of
 from ckptctl.ui import printable
 
 
@@ -112,20 +107,8 @@ def _opened(
         to = f"{meant.url.rstrip('/')}/{lies[1]}" if lies[1] else meant.url
         tier = meant.name
     reading = reading_of(session, PolicyFlags(settle="0s").draft().policy())
-    place = FarEnd(session, to, first.view.formats, reading, own_state=False).made()
-    root = stack.enter_context(_closing(run_store(place.view, place.found)))
-    opened = open_state(root.root, place.dirs)
-    if opened is None:
-        raise PartialError(f"{to}: no space for ckptctl's records")
-    state = stack.enter_context(_closing(opened))
+    far = FarEnd(session, to, first.view.formats, reading, own_state=False)
+    state = stack.enter_context(closing(far.state(far.made())))
     agreement = Agreement(state, task.step, task.caller, session.clock)
     agreement.begin()
     return StepPlace(to=to, tier=tier, state=state, agreement=agreement)
-
-
-@contextmanager
-def _closing(store: Store) -> Iterator[Store]:
-    try:
-        yield store
-    finally:
-        store.close()

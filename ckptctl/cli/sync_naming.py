@@ -21,7 +21,7 @@ from ckptctl.model import Run
 from ckptctl.parts.counting import Count
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.opened import Opened
-from ckptctl.parts.whole import Gatherer, Whole, gather, gathering, held_back
+from ckptctl.parts.whole import Gatherer, Whole, gather, held_back, whole_stage
 from ckptctl.reading import Reader
 from ckptctl.repointing import read_trackers
 from ckptctl.sides import Fate, Side
@@ -102,7 +102,7 @@ class Naming:
                 clock=self.session.clock,
                 check=self.applier.check,
                 by=f"ckptctl {__version__}",
-                staging=lambda _: gathering(key),
+                staging=lambda _: whole_stage(key),
             ),
             recorder=self.applier.recorder(),
             sender=Gatherer(

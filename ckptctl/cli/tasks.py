@@ -89,7 +89,7 @@ def _in_batch(environ: Mapping[str, str], processes: str) -> bool:
     return title.startswith(b"slurmstepd:") and b".batch]" in title
 
 
-def step_of(environ: Mapping[str, str], what: str) -> str | None:
+def step_name(environ: Mapping[str, str], what: str) -> str | None:
     """Return what names a SLURM step of this job and this start of it, and `what` it asks for.
 
     None outside of a step.  A job that was requeued keeps its number, and so do its steps.

@@ -68,7 +68,7 @@ def _found(state: Store, run: Store, where: tuple[str, int, str], kept: Kept) ->
     key, number, path = where
     places: list[tuple[Store, str]] = [(run, path)]
     if kept.staged:
-        places = [(state, staged_at(key, number, path)), (state, f"{gathering(key)}/{path}")]
+        places = [(state, staged_at(key, number, path)), (state, f"{whole_stage(key)}/{path}")]
     for store, at in places:
         entry = store.stat(at)
         if entry is None:
@@ -80,7 +80,7 @@ def _found(state: Store, run: Store, where: tuple[str, int, str], kept: Kept) ->
     raise MissingError(errno.ENOENT, f"part {number} has to be handed in again", path)
 
 
-def gathering(key: str) -> str:
+def whole_stage(key: str) -> str:
     """Return the directory of a disk's state in which the files of all parts come together."""
     return f"{folder_of(key)}/whole"
 
@@ -130,7 +130,7 @@ def gather(whole: Whole, cargo: Cargo, key: str, meeting: Meeting) -> None:
 
     Raises OSError.
     """
-    stage, state = gathering(key), meeting.state
+    stage, state = whole_stage(key), meeting.state
     notes = Notes(state, cargo.member, meeting.clock(), file=f"{stage}.json")
     moves: list[tuple[str, str]] = []
     for piece, lies in _pieces(whole, cargo):

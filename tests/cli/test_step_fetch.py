@@ -152,8 +152,8 @@ def test_a_command_that_holds_the_run_there_is_not_waited_for_for_ever(cluster: 
     lock.acquire()
     program = (
         "import sys\n"
-        "from ckptctl.cli import app, gathering, sync_whole\n"
-        "gathering._PATIENCE_SECONDS, sync_whole._PATIENCE_NS = 0.3, 0\n"
+        "from ckptctl.cli import app, step_bring, sync_whole\n"
+        "step_bring._PATIENCE_SECONDS, sync_whole._PATIENCE_NS = 0.3, 0\n"
         "app.run(sys.argv[1:])\n"
     )
     done = subprocess.run(

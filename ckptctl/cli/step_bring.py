@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ckptctl.cli.fetching import held_at, step_of
+from ckptctl.cli.fetching import all_of_step, held_at
 from ckptctl.cli.resolving import Resolved
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
@@ -52,7 +52,7 @@ class _BrokenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Gathering:
+class Bringing:
     """Brings what was resolved to `to`, the run's own path on a tier that all tasks see."""
 
     session: Session
@@ -66,7 +66,7 @@ class Gathering:
 
         Raises Interrupted, PartialError where --timeout passes, LostError.
         """
-        step, _ = step_of(self.session, resolved.place, resolved.checkpoint)
+        step, _ = all_of_step(self.session, resolved.place, resolved.checkpoint)
         try:
             with ExitStack() as stack:
                 stack.enter_context(held_at(self.session, resolved.place, step))
