@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.run_by_run import Place, Read, read_place
+from ckptctl.cli.run_by_run import Place, Read, parts_alone, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import UsageError
 from ckptctl.known import known_formats
@@ -71,7 +71,7 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
         raise UsageError("--limit: must be at least 1")
     with session.progress() as progress:
         progress.started("listing")
-        place = read_place(session, location)
+        place = parts_alone(session, read_place(session, location))
         if session.config and session.config.tiers:
             place = _with_copies(session, place)
         reports = [_report(read, options) for read in place.runs]

@@ -82,12 +82,16 @@ def reading_of(session: Session, policy: Policy) -> Reading:
     )
 
 
-def _parts_alone(session: Session, run: Run) -> Run:
-    """Return a run with nothing complete where each node has its own disk: parts may look whole."""
-    place = session.config.place(run.location) if session.config else None
-    if place is None or not place[0].per_node:
-        return run
-    return replace(run, checkpoints=tuple(map(_part, run.checkpoints)))
+def parts_alone(session: Session, place: Place) -> Place:
+    """Return a place with nothing complete where each node has its own disk: parts may look whole."""
+    return replace(place, runs=tuple(_parts_alone(session, read) for read in place.runs))
+
+
+def _parts_alone(session: Session, read: Read) -> Read:
+    tier = session.config.place(read.location) if session.config else None
+    if read.run is None or tier is None or not tier[0].per_node:
+        return read
+    return replace(read, run=replace(read.run, checkpoints=tuple(map(_part, read.run.checkpoints))))
 
 
 def _part(one: Checkpoint) -> Checkpoint:
@@ -117,7 +121,7 @@ def read_found(session: Session, view: Survey, found: Found) -> Read:
         return Read(name=name, location=path, found=found, error=unreadable)
     session.note(run.problems)
     unread = tuple(Problem("unreadable", text) for text in run.unread)
-    run = replace(_parts_alone(session, run), problems=(*run.problems, *unread))
+    run = replace(run, problems=(*run.problems, *unread))
     unlisted = None
     if found.unread:
         said, check = told(path, found.unread[0], "check its permissions")

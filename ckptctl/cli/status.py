@@ -13,7 +13,7 @@ from ckptctl.chosen import chosen
 from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.risking import risking
-from ckptctl.cli.run_by_run import Place, Read, read_places
+from ckptctl.cli.run_by_run import Place, Read, parts_alone, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.status_disk import disk_of, trash_of
 from ckptctl.config import policy_for
@@ -174,6 +174,7 @@ def _status(
     with session.progress() as progress:
         progress.started("listing")
         places = read_places(session, locations or _tiers(session))
+        places = [parts_alone(session, place) for place in places]
         places = [with_copies_of(session, place, near=False) for place in places]
         reads = [(place.view, read) for place in places for read in place.runs]
         runs = [
