@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ckptctl.errors import UnreadableError
+from ckptctl.cli.runtime import Session
+from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.expiry import Expiry, PurgeBy, SitePurge, Times, expiry_of
+from ckptctl.group import Found
 from ckptctl.locate import local_path
 from ckptctl.model import Problem, Run, State
 from ckptctl.records import FOLDER as RECORDS
@@ -16,6 +18,7 @@ from ckptctl.scratch import expiry_in, times_in
 from ckptctl.statedir import StateDirs
 from ckptctl.stores import is_local
 from ckptctl.stores.local import LocalStore
+from ckptctl.survey import Survey, state_dirs
 from ckptctl.units import format_time
 
 
@@ -64,7 +67,28 @@ def expiring(run: Run, purge: SitePurge, now_ns: int) -> Expiring:
     return Expiring(purge, found, problems)
 
 
-def state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) -> list[Problem]:
+def foreseen(
+    session: Session, view: Survey, found: Found, run: Run, purge: SitePurge, now_ns: int
+) -> Expiring:
+    """Return what a purge takes of a run, and in its problems also what of ckptctl's own notes on it.
+
+    Raises UnreadableError, OSError: see `unknown`.
+    """
+    seen = expiring(run, purge, now_ns)
+    dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
+    noted = _state_problems(dirs, run.location, purge, now_ns)
+    return replace(seen, problems=(*seen.problems, *noted))
+
+
+def unknown(run: Run, error: CkptctlError | OSError) -> Problem:
+    """Return that it cannot be known what a purge takes, and why."""
+    if isinstance(error, CkptctlError):
+        return Problem("purge-unknown", error.message)
+    where = error.filename or run.location
+    return Problem("purge-unknown", f"what a purge takes is not known: {where}: {error.strerror}")
+
+
+def _state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) -> list[Problem]:
     """Return that what was noted of a run (pins, tags, holds) is about to be purged, if it is.  OSError."""
     device = os.stat(local_path(run)).st_dev
     for place in dirs.holding(RECORDS):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.at_risk import risk_problems, urgent
 from ckptctl.cli.elsewhere import elsewhere_of, with_copies
-from ckptctl.cli.expiring import Expiring, expiring, state_problems
+from ckptctl.cli.expiring import Expiring, foreseen, unknown
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.errors import CkptctlError
 from ckptctl.expiry import SitePurge
 from ckptctl.group import Found
 from ckptctl.model import Checkpoint, Copy, Problem, Run
-from ckptctl.survey import Survey, state_dirs
+from ckptctl.survey import Survey
 from ckptctl.transfer.outcome import Shipped, Status
 
 _THERE = {Status.DONE, Status.EQUAL, Status.PLANNED}
@@ -64,19 +63,10 @@ def look_ahead(
     Where that cannot be known it is a problem: the copies are made all the same.
     """
     try:
-        now_ns = session.clock()
-        seen = expiring(run, purge, now_ns)
-        dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
-        state = state_problems(dirs, run.location, purge, now_ns)
-        seen = replace(seen, problems=(*seen.problems, *state))
+        seen = foreseen(session, view, found, run, purge, session.clock())
         if any(expiry.at_risk for expiry in seen.expiries.values()):
             elsewhere = elsewhere_of(session, config, run.location)
             run = with_copies(session, elsewhere, view, found, run)
-    except CkptctlError as error:
-        return Ahead(run, Expiring(purge, {}, (Problem("purge-unknown", error.message),)))
-    except OSError as error:
-        text = (
-            f"what a purge takes is not known: {error.filename or run.location}: {error.strerror}"
-        )
-        return Ahead(run, Expiring(purge, {}, (Problem("purge-unknown", text),)))
+    except (CkptctlError, OSError) as error:
+        return Ahead(run, Expiring(purge, {}, (unknown(run, error),)))
     return Ahead(run, seen)

@@ -12,10 +12,10 @@ import typer
 from ckptctl.chosen import chosen
 from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.risking import risking
 from ckptctl.cli.run_by_run import Place, Read, parts_alone, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.status_disk import disk_of, trash_of
+from ckptctl.cli.status_risk import risking
 from ckptctl.config import policy_for
 from ckptctl.errors import CkptctlError, Interrupted, UsageError
 from ckptctl.expiry import PurgeBy, SitePurge

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ckptctl.cli.options import Common
-from ckptctl.cli.risking import risking
 from ckptctl.cli.run_by_run import read_place
 from ckptctl.cli.runtime import Session
+from ckptctl.cli.status_risk import risking
 from ckptctl.expiry import PurgeBy, SitePurge, Times
 from ckptctl.formats._samples import torch_zip
 from ckptctl.health import Health, Limits, with_risk

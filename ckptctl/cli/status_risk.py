@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import NamedTuple
 
 from ckptctl.at_risk import AtRisk, at_risk_of, risk_problems
-from ckptctl.cli.expiring import Expiring, expiring, state_problems
+from ckptctl.cli.expiring import Expiring, foreseen, unknown
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
@@ -22,7 +21,7 @@ from ckptctl.manifests import Manifests
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.prove import checked
 from ckptctl.reading import Below
-from ckptctl.survey import Survey, state_dirs
+from ckptctl.survey import Survey
 
 
 class Risking(NamedTuple):
@@ -38,19 +37,11 @@ def risking(session: Session, view: Survey, found: Found, run: Run, purge: SiteP
     policy = policy_for(session.config_of(run.location), run.name, run.location, flags)
     context = reading_of(session, policy or flags.policy()).context
     try:
-        seen = expiring(run, purge, context.now_ns)
+        seen = foreseen(session, view, found, run, purge, context.now_ns)
         whole = _without_torn(run, view, found, seen, noted_of(session, view, found), context)
-        dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
-        state = state_problems(dirs, run.location, purge, context.now_ns)
-    except CkptctlError as error:
-        problem = Problem("purge-unknown", error.message)
-        return Risking(replace(run, problems=(*run.problems, problem)), None)
-    except OSError as error:
-        text = (
-            f"what a purge takes is not known: {error.filename or run.location}: {error.strerror}"
-        )
-        return Risking(replace(run, problems=(*run.problems, Problem("purge-unknown", text))), None)
-    problems = (*seen.problems, *state, *risk_problems(whole, seen.expiries, purge))
+    except (CkptctlError, OSError) as error:
+        return Risking(replace(run, problems=(*run.problems, unknown(run, error))), None)
+    problems = (*seen.problems, *risk_problems(whole, seen.expiries, purge))
     return Risking(
         replace(whole, problems=(*whole.problems, *problems)),
         at_risk_of(whole, seen.expiries, purge),
