@@ -19,10 +19,10 @@ from ckptctl.parts.note import NoteError, understood, written
 from ckptctl.parts.part import Caller
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.stores._base import Store
+from ckptctl.transfer.sweeping import is_abandoned
 
 FOLDER = "resolving"
 _SCHEMA = ("ckptctl/resolving", 1)
-_LIFE_NS = 7 * 24 * 3600 * NS
 _SAME_NS = 2 * NS
 """How far the time of one save may be off on another store: some know whole seconds only."""
 
@@ -135,8 +135,7 @@ class Agreement:
         except FileNotFoundError:
             return
         for name, folder in steps.items():
-            newest = max((entry.mtime_ns for _, entry in folder.walk()), default=self.clock())
-            if name != self.step and self.clock() - newest >= _LIFE_NS:
+            if name != self.step and is_abandoned(folder, self.clock()):
                 self.state.remove_tree(f"{FOLDER}/{name}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from ckptctl.coming import FOLDER, PARTS, parts_name, roots_in
+from ckptctl.listing import Folder
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
@@ -46,6 +47,12 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
             run.drop(upload)
 
 
+def is_abandoned(folder: Folder, now_ns: int) -> bool:
+    """Whether nobody has written to a directory of our state for so long that nobody will go on with it."""
+    newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
+    return now_ns - newest >= _LIFE_NS
+
+
 def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> None:
     """Remove what callers have handed in and nobody has written to for a week; what they are at stays.
 
@@ -57,8 +64,7 @@ def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> None:
         folder = state.listing(f"{FOLDER}/{name}")
     except FileNotFoundError:
         return
-    newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
-    if now_ns - newest < _LIFE_NS:
+    if not is_abandoned(folder, now_ns):
         return
     meant = {note for note in folder.files if _has_come(state, run, f"{FOLDER}/{name}/{note}")}
     if not meant:
