@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptctl.cli.hosts import nodes_of_all
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tasks import nodes_of_all
 from ckptctl.errors import UsageError
 from ckptctl.stores import is_local
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from ckptctl.cli.access import access_of
 from ckptctl.cli.completing import locations, one_of
 from ckptctl.cli.left_out import heed_left_out
 from ckptctl.cli.loop_options import LoopOptions
@@ -20,14 +19,15 @@ from ckptctl.cli.prune_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_run import SyncRun
+from ckptctl.cli.sync_source import viewed, viewed_in_part
 from ckptctl.cli.syncing import end, rate_of
-from ckptctl.cli.tasks import caller_of, viewed_in_part
+from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
 from ckptctl.group import Found
 from ckptctl.parts.part import Caller
 from ckptctl.parts.roll import Roll
 from ckptctl.policy import Draft
-from ckptctl.survey import Survey, survey
+from ckptctl.survey import Survey
 from ckptctl.transfer.destination import refuse_destination
 from ckptctl.transfer.outcome import Synced
 from ckptctl.transfer.throttle import Throttle, finishing, napping
@@ -186,7 +186,7 @@ def _synced(
     with session.progress() as progress:
         progress.started("listing")
         looked_ns = session.clock()
-        view = _viewed(session, here) if caller is None else viewed_in_part(session, here, _viewed)
+        view = (viewed if caller is None else viewed_in_part)(session, here)
         refuse_destination(there, view.store.root if caller is None else here, view.formats)
         if view.only is not None:
             wish = replace(wish, names=(view.only,))
@@ -222,10 +222,3 @@ def _shared(
         return Trees(session, caller, looked_ns, view, *ends, wish.names or None).shared()
     # One that has nothing is the location itself, which need not be there.
     return ((f.folder.path if f.items else "", f, lambda _: None) for f in view.found)
-
-
-def _viewed(session: Session, location: str) -> Survey:
-    config = session.config
-    access = access_of(session, config, location)
-    layouts = config.formats if config else ()
-    return survey(location, layouts, deep=session.common.recursive, access=access)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,15 +9,15 @@ from dataclasses import dataclass
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_source import lacking
 from ckptctl.group import Found, look
 from ckptctl.listing import Folder
-from ckptctl.locate import list_location, local_path
+from ckptctl.locate import list_location
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller
 from ckptctl.parts.roll import Roll
 from ckptctl.parts.tree import tree_of
 from ckptctl.policy import Policy
-from ckptctl.stores import is_local
 from ckptctl.survey import Survey
 
 Absent = Callable[[Caller], Roll | None]
@@ -43,7 +42,7 @@ class Trees:
         """
         far = self._far(self.there)
         place = far.made(deep=False)
-        top = list_location(self.view.store) if not self._lacking() else None
+        top = list_location(self.view.store) if not lacking(self.here) else None
         own = {found.folder.path: found for found in self.view.found} if top else {}
         with closing(far.state(place)) as state:
             meeting = Meeting(state, self.session.clock)
@@ -73,13 +72,8 @@ class Trees:
         here = (top.inside(run) if run else top) if top else None
         if here is not None:
             return look(here, self.view.store, self.view.formats)
-        missing = self._lacking()  # the view is of what lies above it
+        missing = lacking(self.here)  # the view is of what lies above it
         return Found(Folder(f"{missing}/{run}".strip("/")), ())
-
-    def _lacking(self) -> str:
-        """Return the name of the source where it is not there."""
-        path = os.path.abspath(local_path(self.here)) if is_local(self.here) else "/"
-        return "" if os.path.lexists(path) else os.path.basename(path)
 
     def _to(self, run: str) -> str:
         return f"{self.there.rstrip('/')}/{run}" if run else self.there
