@@ -120,7 +120,10 @@ class Agreement:
 
     def _end(self) -> End | None:
         said = self._read(f"{self._now}.end")
-        return None if said is None else End(said.decode())
+        try:
+            return None if said is None else End(said.decode())
+        except ValueError as error:
+            raise OSError(f"what became of it cannot be understood: {error}") from error
 
     def _read(self, path: str) -> bytes | None:
         try:

@@ -266,6 +266,18 @@ def test_that_none_is_whole_is_a_decision_too(run: Path, ckptctl: Ckptctl) -> No
     assert taken(call(ckptctl, run, 1)) == "step_3.pt"
 
 
+@pytest.mark.parametrize("note", ["0-0.json", "0-0.end"])
+def test_what_cannot_be_understood_of_a_decision_is_not_passed_over(
+    note: str, run: Path, ckptctl: Ckptctl
+) -> None:
+    assert taken(call(ckptctl, run, 0)) == "step_3.pt"
+    (half,) = (run.parents[1] / "fast/.ckptctl/llm/resolving").glob(f"*/{note}")
+    half.write_bytes(b"")  # in the middle of being written where a file system has no hard links
+    done = call(ckptctl, run, 1)
+    assert (done.code, done.stdout) == (7, "")
+    assert "cannot agree on a checkpoint" in done.stderr
+
+
 def test_a_place_to_meet_that_one_cannot_see_is_no_place_to_go_without(
     run: Path, ckptctl: Ckptctl
 ) -> None:
