@@ -12,7 +12,7 @@ from ckptctl.parts.sharing import left_over, shares, sight_of
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo, Piece
-from ckptctl.transfer.notes import Notes, Sent
+from ckptctl.transfer.notes import SENT, Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
 
 
@@ -56,7 +56,7 @@ class Hands:
             self.meeting.state,
             key,
             self.meeting.clock(),
-            file=f"{folder}/{self.caller.number}.sent",
+            file=f"{folder}/{self.caller.number}{SENT}",
         )
         share = shares({t: p.entry.size for t, p in pieces.items()}, self.caller.of)
         try:

@@ -20,6 +20,9 @@ from ckptctl.transfer.cargo import Piece
 CALLS = "parts"
 """The directory in it of what is of a whole call of one of them."""
 
+SENT = ".sent"
+"""How the note ends of what one of several callers has sent so far."""
+
 STORED = "stored.json"
 """The note in a directory there of what waits in a bucket to take the place of another one."""
 

@@ -11,7 +11,7 @@ from ckptctl.listing import Folder
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
-from ckptctl.transfer.notes import CALLS, STORED, stage_name
+from ckptctl.transfer.notes import CALLS, SENT, STORED, stage_name
 
 _LIFE_NS = 7 * 24 * 3600 * NS
 """How long an interrupted copy is kept to go on with."""
@@ -31,7 +31,7 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
     dead: set[str] = set()
     for name in {*listed.files, *listed.folders}:
         if name == CALLS or (name.endswith(PARTS) and name not in united):
-            _sweep_parts(state, run, name, now_ns)
+            dead.update(_sweep_parts(state, run, name, now_ns))
             continue
         number, _, suffix = name.partition(".")
         if suffix in {"", "json"} and number not in done:
@@ -53,12 +53,13 @@ def is_abandoned(folder: Folder, now_ns: int) -> bool:
     return now_ns - newest >= _LIFE_NS
 
 
-def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> None:
+def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> Iterator[str]:
     """Remove what callers have handed in and nobody has written to for a week; what they are at stays.
 
-    In a bucket a note stays as long as something lies where it says: without it that would look whole.
-    The directory may be gone: SeaweedFS lists an emptied one for a moment, and callers take back
-    what they sent without the run's lock.
+    Yield the files of the run of which uploads may be left.  In a bucket a note stays as long as
+    something lies where it says: without it that would look whole.  The directory may be gone:
+    SeaweedFS lists an emptied one for a moment, and callers take back what they sent without the
+    run's lock.
     """
     try:
         folder = state.listing(f"{FOLDER}/{name}")
@@ -66,7 +67,11 @@ def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> None:
         return
     if not is_abandoned(folder, now_ns):
         return
+    for note in sorted(folder.files):
+        if note.endswith(SENT):
+            yield from filter(None, _noted(state, f"{FOLDER}/{name}/{note}", now_ns))
     meant = {note for note in folder.files if _has_come(state, run, f"{FOLDER}/{name}/{note}")}
+    _drop_below(state, f"{FOLDER}/{name}/")
     if not meant:
         state.remove_tree(f"{FOLDER}/{name}")
         return
@@ -104,9 +109,13 @@ def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:
 
 def _remove(state: Store, name: str, *, folder: bool) -> None:
     if folder:
-        for upload in state.unfinished():
-            if upload.path.startswith(f"{FOLDER}/{name}/"):
-                state.drop(upload)
+        _drop_below(state, f"{FOLDER}/{name}/")
         state.remove_tree(f"{FOLDER}/{name}")
     else:
         state.remove_file(f"{FOLDER}/{name}")
+
+
+def _drop_below(state: Store, prefix: str) -> None:
+    for upload in state.unfinished():
+        if upload.path.startswith(prefix):
+            state.drop(upload)

@@ -12,7 +12,7 @@ from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.model import NS
 from ckptctl.transfer.sweeping import sweep
 from tests.program import Ckptctl
-from tests.servers.seaweed import GUEST, VERSIONED, Seaweed
+from tests.servers.seaweed import BUCKET, GUEST, VERSIONED, Seaweed
 from tests.stores.places import place
 from tests.trees import make_tree, read_tree
 
@@ -107,8 +107,17 @@ def test_what_nobody_goes_on_with_never_looks_whole(
     env = environment(seaweedfs)
     node = make_tree(tmp_path / "node0", FOLDER[0], age=7200)
     assert ckptctl("sync", node, there.url, "--part", "0/2", env=env).code == 0
+    said = f'{{"began_ns": {time.time_ns()}, "files": {{"update_7/big.pt": {{"token": "x"}}}}}}'
+    state.replace("staging/update_7.parts/1.sent", said.encode())  # by one that died then
+    client, prefix = seaweedfs.client(), there.url.removeprefix(f"s3://{BUCKET}/")
+    for key in (f"{prefix}/update_7/big.pt", f".ckptctl/{prefix}/staging/update_7.parts/1.files/a"):
+        client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    assert list(run.unfinished())
+    assert list(state.unfinished())
     later_ns = time.time_ns() + 8 * 24 * 3600 * NS
     sweep(state, run, (), later_ns)
+    assert not list(run.unfinished())
+    assert not list(state.unfinished())
     listed = ckptctl("list", there.url, "--json", "--settle", "0s", env=env).json["runs"]
     assert [c["state"] for one in listed for c in one["checkpoints"]] == ["incomplete"]
     kept = [path for path, _ in state.listing("staging").walk()]
