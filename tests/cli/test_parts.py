@@ -145,7 +145,7 @@ def test_a_node_that_holds_nothing_keeps_nobody_waiting(
 def test_two_at_once_with_checkpoints_that_the_other_has_nothing_of_leave_none_waiting(
     tmp_path: Path,
 ) -> None:
-    for number in range(5):
+    for number in range(3):  # a race: each is another chance to see it lost
         base = tmp_path / str(number)
         (base / "to").mkdir(parents=True)
         calls = []

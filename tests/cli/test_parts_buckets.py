@@ -39,8 +39,7 @@ def environment(seaweedfs: Seaweed) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("parts", [DCP, FOLDER])
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("parts", "order"), [(DCP, (0, 1)), (DCP, (1, 0)), (FOLDER, (0, 1))])
 def test_nothing_looks_whole_before_it_is(
     parts: tuple[dict[str, bytes], ...], order: tuple[int, int], tmp_path: Path,
     ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest,
