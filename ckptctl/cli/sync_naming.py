@@ -19,9 +19,9 @@ from ckptctl.cli.sync_results import Results
 from ckptctl.group import Found
 from ckptctl.model import Run
 from ckptctl.parts.counting import Count
-from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.meeting import Meeting, whole_stage
 from ckptctl.parts.opened import Opened
-from ckptctl.parts.whole import Gatherer, Whole, gather, held_back, whole_stage
+from ckptctl.parts.whole import Gatherer, Whole, gather, held_back
 from ckptctl.reading import Reader
 from ckptctl.repointing import read_trackers
 from ckptctl.sides import Fate, Side

@@ -245,7 +245,7 @@ class PartRun:
                 self._results.tell(cargo.checkpoint, Status.DONE, None)
             elif how is Standing.EQUAL:
                 self._results.tell(cargo.checkpoint, Status.EQUAL, None)
-            elif how in {Standing.OTHER, Standing.MORE}:
+            elif how in {Standing.OTHER, Standing.MORE} and not hands.was_named(offer):
                 self._results.tell(cargo.checkpoint, Status.CONFLICT, _CONFLICT)
             else:
                 hands.hand_in(replace(offer, hidden=how is Standing.HIDE))

@@ -9,6 +9,7 @@ from ckptctl.listing import Entry
 from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.part import Caller, Kept, Part
 from ckptctl.parts.sharing import left_over, shares, sight_of
+from ckptctl.parts.union import Lies, lying
 from ckptctl.reading import VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo, Piece
@@ -77,6 +78,14 @@ class Hands:
         notes.forget()
         return part
 
+    def was_named(self, offer: Offer) -> bool:
+        """Whether all that this caller has handed in has its name: a call died before it could prove that."""
+        old = self.meeting.part(offer.key, self.caller)
+        if old is None or not old.done or not old.files:
+            return False
+        found = (self._lying(old, path, kept) for path, kept in old.files.items())
+        return all(lies is not None and lies.store is self.run for lies in found)
+
     def has_nothing(self, of: Part) -> None:
         """Note that of a checkpoint that others have parts of nothing is here.  Raises OSError."""
         empty = Part(
@@ -131,16 +140,12 @@ class Hands:
             piece = pieces.get(path)
             if piece is None or (kept.bytes, kept.mtime_ns, kept.inode) != _seen(piece):
                 continue
-            store, at = self._place(old, path, kept)
-            entry = store.stat(at)
-            if entry is not None and entry.version == kept.there:
+            if self._lying(old, path, kept) is not None:
                 found[path] = kept
         return found
 
-    def _place(self, part: Part, path: str, kept: Kept) -> tuple[Store, str]:
-        if not kept.staged:
-            return self.run, path
-        return self.meeting.state, staged_at(part.key, part.caller.number, path)
+    def _lying(self, part: Part, path: str, kept: Kept) -> Lies | None:
+        return lying(self.meeting.state, self.run, (part.key, part.caller.number, path), kept)
 
     def _unclaimed(
         self, pieces: Iterable[Piece], share: Mapping[str, int], part: Part
@@ -168,13 +173,15 @@ class Hands:
 
     def _remove_old(self, old: Part | None, new: Part) -> None:
         """Remove what an earlier call has handed in of an older save, and this one has not."""
-        for path, kept in old.files.items() if old else ():
+        if old is None:
+            return
+        for path, kept in old.files.items():
             if path in new.files or kept.twin is not None:
                 continue
-            store, at = self._place(new, path, kept)
-            entry = store.stat(at)
-            if entry is not None and entry.version == kept.there:
-                store.remove_files({at: entry})
+            lies = self._lying(old, path, kept)
+            named = kept.staged and lies is not None and lies.store is self.run  # all of it has
+            if lies is not None and not named:
+                lies.store.remove_files({lies.at: lies.entry})
 
     def _drop(self, key: str, notes: Notes) -> None:
         """Take back what was sent of a checkpoint that is another one by now."""

@@ -165,6 +165,11 @@ def staged_at(key: str, number: int, path: str) -> str:
     return f"{staged_below(key, number)}/{path}"
 
 
+def whole_stage(key: str) -> str:
+    """Return the directory of a disk's state in which the files of all parts come together."""
+    return f"{folder_of(key)}/whole"
+
+
 def staged_below(key: str, number: int) -> str:
     """Return the directory of these, within the state.
 

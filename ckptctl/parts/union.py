@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptctl.listing import Entry, Folder
+from ckptctl.parts.meeting import staged_at, whole_stage
 from ckptctl.parts.part import Kept, Part
 from ckptctl.reading import Blob, TooLargeError, VanishedError
 from ckptctl.stores._base import Store
@@ -41,6 +42,32 @@ def united(parts: Mapping[int, Part]) -> dict[str, tuple[int, Kept]]:
                     f"{path} of part {first[0]} is another file than that of {number}"
                 )
     return files
+
+
+def lying(state: Store, run: Store, of: tuple[str, int, str], kept: Kept) -> Lies | None:
+    """Return where a file of a part lies, by its key, caller and path; None where it is as it was nowhere.
+
+    A call that died while it made all of them whole has moved it to where they come together, or
+    has even given it its name on a disk.
+    """
+    key, number, path = of
+    path = kept.twin or path
+    size, _, third = kept.there
+    if kept.staged:
+        for at in (staged_at(key, number, path), f"{whole_stage(key)}/{path}"):
+            entry = state.stat(at)
+            # On a disk its time may have been set by a call that died just before the rename.
+            if entry and (
+                entry.version == kept.there or (entry.size, entry.inode) == (size, third)
+            ):
+                return Lies(state, at, entry, kept)
+        if not run.able.rename:
+            return None
+    entry = run.stat(path)
+    # Another's file may have an inode that was ours, but not its time as well.
+    if entry and entry.version in {kept.there, (size, kept.mtime_ns, third)}:
+        return Lies(run, path, entry, kept)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from ckptctl.decision import Context
 from ckptctl.group import Found, look
 from ckptctl.known import Formats
 from ckptctl.model import Checkpoint, Run, State
-from ckptctl.parts.meeting import Meeting, folder_of, staged_at
-from ckptctl.parts.part import Kept, Part
-from ckptctl.parts.union import Lies, Union, folder_of_parts, united
+from ckptctl.parts.meeting import Meeting, whole_stage
+from ckptctl.parts.part import Part
+from ckptctl.parts.union import Lies, Union, folder_of_parts, lying, united
 from ckptctl.prove import prove
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
@@ -55,34 +55,17 @@ def union_of(
     files = united(parts)
     lies = {}
     for path, (number, kept) in files.items():
-        lies[path] = _found(meeting.state, run, (key, number, kept.twin or path), kept)
+        found = lying(meeting.state, run, (key, number, path), kept)
+        if found is None:
+            why = f"part {number} has to be handed in again"
+            raise MissingError(errno.ENOENT, why, kept.twin or path)
+        lies[path] = found
     small = {
         path: text.encode(errors="surrogateescape")
         for part in parts.values()
         for path, text in part.trackers.items()
     }
     return Union(location, lies, folder_of_parts(parts, files), small)
-
-
-def _found(state: Store, run: Store, where: tuple[str, int, str], kept: Kept) -> Lies:
-    key, number, path = where
-    places: list[tuple[Store, str]] = [(run, path)]
-    if kept.staged:
-        places = [(state, staged_at(key, number, path)), (state, f"{whole_stage(key)}/{path}")]
-    for store, at in places:
-        entry = store.stat(at)
-        if entry is None:
-            continue
-        # On a disk its time may have been set by a call that died just before the rename.
-        same = (entry.size, entry.inode) == (kept.there[0], kept.there[2])
-        if entry.version == kept.there or (kept.staged and entry.inode and same):
-            return Lies(store, at, entry, kept)
-    raise MissingError(errno.ENOENT, f"part {number} has to be handed in again", path)
-
-
-def whole_stage(key: str) -> str:
-    """Return the directory of a disk's state in which the files of all parts come together."""
-    return f"{folder_of(key)}/whole"
 
 
 def whole_of(
@@ -136,15 +119,17 @@ def gather(whole: Whole, cargo: Cargo, key: str, meeting: Meeting) -> None:
     for piece, lies in _pieces(whole, cargo):
         if isinstance(state, LocalStore):
             to = f"{stage}/{piece.target}"
-            if lies.at != to:
+            if lies.store is state and lies.at != to:
                 moves.append((lies.at, to))
         elif lies.store is state:
             continue  # it gets its name last, from there
         notes.finished(piece, Sent(lies.entry, lies.kept.digest))
     notes.flush()  # first, so that what lies in the directory is known to be ours
-    for at, to in moves:
-        state.make_folder(to.rpartition("/")[0])
-        state.rename_to(at, state, to)
+    if isinstance(state, LocalStore):
+        for at, to in moves:
+            state.make_folder(to.rpartition("/")[0])
+            # One of an older save may be there, of a call that died here.
+            state.rename_over(at, state, to)
 
 
 def _pieces(whole: Whole, cargo: Cargo) -> Iterator[tuple[Piece, Lies]]:

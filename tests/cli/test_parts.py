@@ -725,6 +725,23 @@ def test_a_part_of_which_a_file_went_is_handed_in_again(
     assert files(tmp_path / "to") == DCP
 
 
+def test_what_a_call_that_died_had_brought_together_is_not_sent_again(
+    nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    parts = tmp_path / ".ckptctl/to/staging/step-100.parts"
+    (parts / "whole/step-100").mkdir(parents=True)
+    (parts / "1.files/step-100/__0_0.distcp").rename(parts / "whole/step-100/__0_0.distcp")
+    assert hand(nodes[1], "1/3").json["results"][0]["bytes_sent"] == 0
+    # Saved anew, it comes in the place of what lies there.
+    make_tree(nodes[1], {"step-100/new": SHARD}, age=7200)
+    (nodes[1] / "step-100/new").rename(nodes[1] / "step-100/__0_0.distcp")
+    assert hand(nodes[1], "1/3").json["results"][0]["bytes_sent"] == len(SHARD)
+    assert status(hand(nodes[2], "2/3")) == {"step-100": "done"}
+    assert files(tmp_path / "to") == DCP
+
+
 def test_what_nobody_goes_on_with_is_swept_after_a_week(
     nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
 ) -> None:
