@@ -57,5 +57,14 @@ def note_partial(state: Store, member: str, files: Mapping[str, Seen]) -> None:
 
 
 def is_partial(files: Mapping[str, Entry], noted: Mapping[str, Seen]) -> bool:
-    """Whether any of a checkpoint's files is one that was fetched so: then the others are missing."""
-    return any(noted.get(path) == (entry.size, entry.mtime_ns) for path, entry in files.items())
+    """Whether a checkpoint is what was fetched so: then others of its files are missing.
+
+    One such file is enough.  Several are no more than was fetched, whatever their times, as long as no
+    other has joined them and none has another size: `touch` and `cp -r` make no checkpoint of them.
+    A single file may have been saved anew.
+    """
+    if any(noted.get(path) == (entry.size, entry.mtime_ns) for path, entry in files.items()):
+        return True
+    return len(files) > 1 and all(
+        path in noted and noted[path][0] == entry.size for path, entry in files.items()
+    )

@@ -122,6 +122,26 @@ def test_what_a_trainer_saves_in_its_place_is_a_checkpoint(
     assert states(ckptctl, node) == ["complete"]
 
 
+def test_new_times_make_no_checkpoint_of_a_part(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    # Ranks 0 and 1 alone would be a whole grid of two.
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    assert fetch(ckptctl, run, node, "--files", "*_rank_[01].pt").code == 0
+    for path in node.iterdir():
+        os.utime(path, (1.7e9, 1.7e9))
+    copied = tmp_path / "copied"
+    shutil.copytree(node.parent, copied, copy_function=shutil.copyfile)
+    for there in (node, copied / "run"):
+        assert states(ckptctl, there) == ["incomplete"]
+        assert ckptctl("resolve", "latest", there).code == 8
+        assert ckptctl("sync", there, tmp_path / "elsewhere").code == 0
+        assert files(tmp_path / "elsewhere") == {}
+    # What a trainer saves there has another rank, or another size.
+    make_tree(node, RANKS, age=3600)
+    assert states(ckptctl, node) == ["complete"]
+
+
 def test_the_numbers_of_task_and_node_stand_in_the_pattern(
     tmp_path: Path, node: Path, ckptctl: Ckptctl
 ) -> None:
