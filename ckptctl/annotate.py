@@ -96,6 +96,8 @@ def annotate(
             fact = Fact(State.INCOMPLETE, (FETCHED_IN_PART,))
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
+        if FETCHED_IN_PART in fact.problems:  # what is not here may be all the same elsewhere
+            checkpoint = replace(checkpoint, resumable=None)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))
     checkpoints.sort(
         key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)

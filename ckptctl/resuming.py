@@ -75,10 +75,13 @@ class Copies:
         """When it was saved: a copy may only know when it was made."""
         return min(checkpoint.saved_ns for _, checkpoint in self.found)
 
-    @property
-    def resumes(self) -> bool:
-        """Whether a run may go on from it, for all that is known."""
-        return all(checkpoint.resumable is not False for _, checkpoint in self.found)
+    def resuming(self) -> Copies | None:
+        """Return it at those places alone from which a run may go on, for all that is known.
+
+        A tier may hold the weights of what another one has with its optimizer.
+        """
+        some = tuple(each for each in self.found if each[1].resumable is not False)
+        return Copies(some) if some else None
 
     def at(self, place: int) -> bool:
         """Whether it is at a place."""
@@ -163,9 +166,10 @@ def able(places: Sequence[Seen]) -> list[Copies]:
     every = copies(places)
     models = {one.first.step for one in every if not (one.first.named or _is_part(one.first))}
     return [
-        one
+        some
         for one in every
-        if one.resumes and not (_is_part(one.first) and one.first.step in models)
+        if (some := one.resuming()) is not None
+        and not (_is_part(one.first) and one.first.step in models)
     ]
 
 
@@ -201,9 +205,11 @@ def latest(places: Sequence[Seen], *, own: bool = True) -> tuple[list[Candidate]
 def gone_back(places: Sequence[Seen], chosen: Checkpoint) -> Checkpoint | None:
     """Return the complete checkpoint that was saved last, where it has a lower step than this one."""
     whole = [
-        one
+        some
         for one in copies(places)
-        if one.resumes and one.first.state is State.COMPLETE and not one.first.named
+        if (some := one.resuming()) is not None
+        and not one.first.named
+        and any(c.state is State.COMPLETE or c == chosen for _, c in some.found)
     ]
     if chosen.step is None or not whole:
         return None

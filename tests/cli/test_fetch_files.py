@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from tests.cli.test_fetch import damage
+from tests.cli.test_resolve import tiers
 from tests.program import Ckptctl, Done
 from tests.stores.places import Place
 from tests.trees import make_tree, read_tree
@@ -140,6 +141,28 @@ def test_new_times_make_no_checkpoint_of_a_part(
     # What a trainer saves there has another rank, or another size.
     make_tree(node, RANKS, age=3600)
     assert states(ckptctl, node) == ["complete"]
+
+
+def test_a_part_on_a_fast_tier_hides_no_whole_one_on_another(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    trained = {
+        "model.safetensors": safetensors("w"),
+        "optimizer.pt": torch_zip(),
+    }
+    config = tiers(tmp_path, "nvme", "big")
+    for age, step in ((9000, 100), (7200, 200)):
+        make_tree(tmp_path / f"big/llm/checkpoint-{step}", {**trained, "trainer_state.json": json.dumps({"global_step": step}).encode()}, age=age)  # fmt: skip
+    (tmp_path / "nvme").mkdir(exist_ok=True)
+    done = fetch(ckptctl, "@big/llm", tmp_path / "nvme/llm", "-c", str(config), "--files", "*.safetensors", "--files", "*.json")  # fmt: skip
+    assert done.code == 0, done.stderr
+    for selector in ("latest", "saved"):
+        done = ckptctl("resolve", selector, "@nvme/llm", "-c", config)
+        assert (done.code, done.stdout) == (0, f"{tmp_path}/big/llm/checkpoint-200\n"), done.stderr
+        assert "passed over checkpoint-200 on nvme" in done.stderr
+        assert "was saved after" not in done.stderr  # the run did not go back
+    shutil.rmtree(tmp_path / "big/llm/checkpoint-100")
+    assert ckptctl("resolve", "latest", "@nvme/llm", "-c", config).code == 0  # not 8: begin anew
 
 
 def test_the_numbers_of_task_and_node_stand_in_the_pattern(
