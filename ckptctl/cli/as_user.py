@@ -6,9 +6,20 @@ import importlib
 import os
 import pkgutil
 import pwd
+from contextlib import suppress
 
 import ckptctl
 from ckptctl.errors import UsageError
+
+LATE = (
+    "aiohttp", "asyncio", "blake3", "botocore.auth", "botocore.awsrequest", "botocore.config",
+    "botocore.credentials", "botocore.exceptions", "botocore.httpsession", "botocore.session",
+    "botocore.utils", "concurrent.futures.thread", "ctypes", "fsspec.asyn", "gcsfs.core", "gcsfs.retry",
+    "google.auth", "google_crc32c", "hashlib", "heapq", "html", "obstore.exceptions", "obstore.store",
+    "random", "rich.console", "rich.progress", "s3fs", "shlex", "typer.completion", "urllib.error",
+    "urllib.parse", "urllib.request",
+)  # fmt: skip
+"""What functions import, of other packages: half a second, most of it for buckets."""
 
 
 def become(name: str) -> None:
@@ -25,9 +36,27 @@ def become(name: str) -> None:
     try:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
+        if not _reads_python(user.pw_uid):
+            import_others()
         os.setuid(user.pw_uid)
     except PermissionError:
         raise UsageError(f"--as-user: only root can become {name}; nothing was touched") from None
+
+
+def _reads_python(uid: int) -> bool:
+    """Whether a user, in whose groups this process is, can read the interpreter's own modules."""
+    os.seteuid(uid)
+    try:
+        return os.access(os.__file__, os.R_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
+
+
+def import_others() -> None:
+    """Import what is imported late of other packages, where the interpreter lies where only root reads."""
+    for name in LATE:
+        with suppress(ImportError):  # a store's own package need not be there
+            importlib.import_module(name)
 
 
 def _import_all() -> None:

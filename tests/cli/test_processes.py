@@ -187,6 +187,31 @@ def test_as_user_refuses_whom_it_must_not_be(tmp_path: Path, ckptctl: Ckptctl, u
     assert steps_left(run) == [1, 2, 3, 4]
 
 
+def test_nothing_is_left_to_be_imported_where_only_root_can_read_the_interpreter() -> None:
+    program = """if True:
+        import ast, importlib, pathlib, sys
+        import ckptctl
+        from ckptctl.cli import as_user
+        as_user._import_all()
+        as_user.import_others()
+        known = set(sys.modules)
+        late = set()
+        for file in pathlib.Path(ckptctl.__path__[0]).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    late |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    late.add(node.module)
+        for name in late:
+            importlib.import_module(name)
+        print(*sorted(set(sys.modules) - known))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; CI is root")
 def test_as_user_drops_root_before_anything_is_touched(reachable: Path, ckptctl: Ckptctl) -> None:
     mine, theirs = (
