@@ -26,7 +26,7 @@ _ELSE = frozenset({"best", "universal"})
 """Words of what names a checkpoint, or is one, for another purpose than to go on."""
 
 _PARTS = frozenset(
-    [
+    {
         "optim",
         "optimizer",
         "opt",
@@ -37,7 +37,7 @@ _PARTS = frozenset(
         "scaler",
         "discriminator",
         "d",
-    ]
+    }
 )
 """Words of a file that is a part of a step beside its model."""
 
