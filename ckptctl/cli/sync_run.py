@@ -148,7 +148,7 @@ class SyncRun:
         ):
             # Whoever was waited for may have deleted here, and so may another while a run before
             # this one was copied.
-            if applier.waited or touched(source, self.found):
+            if applier.waited or (self.wish.proven is None and touched(source, self.found)):
                 self._results.shipped.clear()
                 self.found = again(self.view, self.found)
                 meant = self._meant(policy, far.reading)
