@@ -25,20 +25,9 @@ _OWN = _GOES_ON | {"checkpoint"}
 _ELSE = frozenset({"best", "universal"})
 """Words of what names a checkpoint, or is one, for another purpose than to go on."""
 
-_PARTS = frozenset(
-    {
-        "optim",
-        "optimizer",
-        "opt",
-        "sched",
-        "scheduler",
-        "ema",
-        "rng",
-        "scaler",
-        "discriminator",
-        "d",
-    }
-)
+_PARTS = frozenset({
+    "optim", "optimizer", "opt", "sched", "scheduler", "ema", "rng", "scaler", "discriminator", "d",
+})  # fmt: skip
 """Words of a file that is a part of a step beside its model."""
 
 
