@@ -24,7 +24,7 @@ from ckptctl.pace import in_order
 from ckptctl.partial import Seen, is_partial
 from ckptctl.pointing import last_part, links_of, named_by, naming_their_best, targets
 from ckptctl.reading import SIDECAR_LIMIT, Below, Reader, TooLargeError, VanishedError
-from ckptctl.records import Record
+from ckptctl.records import Record, file_name
 from ckptctl.sidecar import is_frameworks, parse_sidecar
 
 _NOTHING = Metadata()
@@ -51,6 +51,7 @@ class Beside:
     halves: frozenset[str] = frozenset()  # members of which a deletion has begun
     coming: frozenset[str] = frozenset()  # members of which parts are still to come
     partial: Mapping[str, Seen] = field(default_factory=dict)  # files that were fetched alone
+    fetched: Mapping[str, int] = field(default_factory=dict)  # when, by `file_name` of a checkpoint
     log_unread: str | None = None  # a log that could not be understood
     roots: tuple[str, ...] = ()  # full paths by which the run's directory is known
     real: Callable[[str], str] = posixpath.normpath  # a full path with its links resolved
@@ -97,7 +98,9 @@ def annotate(
         pointers = pointed.get(sources.member, ())
         checkpoint = checkpoint_of(sources, fact, pointers, name, location, context)
         if FETCHED_IN_PART in fact.problems:  # what is not here may be all the same elsewhere
-            checkpoint = replace(checkpoint, resumable=None)
+            came_ns = beside.fetched.get(file_name(sources.member), 0)  # files keep their times
+            changed_ns = max(checkpoint.changed_ns, came_ns)
+            checkpoint = replace(checkpoint, resumable=None, changed_ns=changed_ns)
         checkpoints.append(replace(checkpoint, best=best.get(sources.member)))
     checkpoints.sort(
         key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)

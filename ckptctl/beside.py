@@ -20,7 +20,7 @@ from ckptctl.manifest import FOLDER as MANIFESTS
 from ckptctl.manifests import Manifests, manifests_in
 from ckptctl.model import Problem
 from ckptctl.partial import FOLDER as PARTIAL
-from ckptctl.partial import Seen, partial_in
+from ckptctl.partial import Seen, fetched_in, partial_in
 from ckptctl.reading import FRAMEWORK_LIMIT
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
@@ -57,7 +57,7 @@ def read_beside(
         unread.append(f"{error.filename or 'manifests'}: {error.strerror or error}")
     halves = _half_gone(folder, dirs, unread)
     coming = _half_come(dirs, unread)
-    partial = _partial(dirs, unread)
+    partial, fetched = _partial(dirs, unread)
     log, log_unread = _logs(logs, unread, problems, asked=asked)
     return Beside(
         records=by_path(records),
@@ -68,6 +68,7 @@ def read_beside(
         halves=halves,
         coming=coming,
         partial=partial,
+        fetched=fetched,
         log_unread=log_unread,
         roots=tuple(dict.fromkeys((path, os.path.realpath(path)))),
         real=os.path.realpath,
@@ -124,16 +125,18 @@ def _half_come(dirs: StateDirs, unread: list[str]) -> frozenset[str]:
     return coming
 
 
-def _partial(dirs: StateDirs, unread: list[str]) -> dict[str, Seen]:
-    """Return the files of which the rest of their checkpoint was not fetched."""
+def _partial(dirs: StateDirs, unread: list[str]) -> tuple[dict[str, Seen], dict[str, int]]:
+    """Return the files of which the rest of their checkpoint was not fetched, and when these were."""
     found: dict[str, Seen] = {}
+    fetched: dict[str, int] = {}
     for place in dirs.holding(PARTIAL):
         try:
             with closing(dirs.open(place)) as store:
                 found |= partial_in(store)
+                fetched |= fetched_in(store)
         except OSError as error:
             unread.append(f"{place}: {error}")
-    return found
+    return found, fetched
 
 
 def _logs(

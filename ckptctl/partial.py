@@ -49,6 +49,15 @@ def _noted(state: Store, path: str) -> Iterator[tuple[str, Seen]]:
         raise OSError(errno.EBADMSG, f"cannot be understood ({error})", path) from error
 
 
+def fetched_in(state: Store) -> dict[str, int]:
+    """Return when a part of each checkpoint was last fetched, by the name of its note.  Raises OSError."""
+    try:
+        notes = state.listing(FOLDER, deep=False).files
+    except FileNotFoundError:
+        return {}
+    return {note: entry.mtime_ns for note, entry in notes.items()}
+
+
 def note_partial(state: Store, member: str, files: Mapping[str, Seen]) -> None:
     """Note that just these files of a checkpoint are, or will be, there.  Raises OSError."""
     said = {"schema": _SCHEMA[0], "version": _SCHEMA[1], "path": member, "files": dict(files)}

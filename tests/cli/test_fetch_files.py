@@ -14,7 +14,7 @@ from tests.cli.test_fetch import damage
 from tests.cli.test_resolve import tiers
 from tests.program import Ckptctl, Done
 from tests.stores.places import Place
-from tests.trees import make_tree, read_tree
+from tests.trees import make_tree, read_tree, set_age
 
 SHARD = b"x" * 4096
 DCP = {
@@ -141,6 +141,23 @@ def test_new_times_make_no_checkpoint_of_a_part(
     # What a trainer saves there has another rank, or another size.
     make_tree(node, RANKS, age=3600)
     assert states(ckptctl, node) == ["complete"]
+
+
+def test_a_part_is_as_old_as_its_fetch_to_what_removes_the_incomplete(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    newer = {path.removeprefix("step-100/"): content for path, content in DCP.items()}
+    run = make_tree(tmp_path / "run", DCP, age=5 * 86400)
+    assert fetch(ckptctl, run, node, "--files", "__0*").code == 0
+    make_tree(node / "step-200", newer, age=4 * 86400)
+    prune = ["prune", str(node), "--keep-last", "1", "--delete-incomplete", "24h"]
+    assert ckptctl(*prune).code == 0
+    assert (node / "step-100/__0_0.distcp").exists()
+    (note,) = (node.parent / ".ckptctl/run/partial").iterdir()
+    set_age(note, 2 * 86400)
+    set_age(node / "step-200", 86400)  # saved after that
+    assert ckptctl(*prune).code == 0
+    assert files(node) == {f"step-200/{path}": content for path, content in newer.items()}
 
 
 def test_a_part_on_a_fast_tier_hides_no_whole_one_on_another(
