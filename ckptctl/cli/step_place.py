@@ -78,9 +78,12 @@ def _is_unwritable(error: CkptctlError | OSError) -> bool:
 
 
 def _unagreed(error: CkptctlError | OSError) -> UnreadableError:
+    full = isinstance(error, OSError) and error.errno in FULL
     return UnreadableError(
         f"the tasks of this step cannot agree on a checkpoint ({error}); nothing was fetched",
-        "check the mount or the network of this node",
+        "make room where they meet: on the first tier that all nodes see, beside the run"
+        if full
+        else "check the mount or the network of this node",
     )
 
 
