@@ -21,13 +21,13 @@ from tests.warm import Warm
 PACKED = Path(__file__).parent / "corpus"
 
 
-_STEP = 10
+_STEP = 15
 """Of so many moments at which something may die one is tried, unless all are asked for."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors: many tests wait for servers, locks and clocks."""
-    return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) + 1
+    """Two workers more than there are processors: many tests wait for servers, locks and clocks."""
+    return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) + 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
