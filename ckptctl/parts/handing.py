@@ -11,7 +11,7 @@ from ckptctl.parts.part import Caller, Kept, Part
 from ckptctl.parts.sharing import left_over, shares, sight_of
 from ckptctl.parts.union import Lies, lying
 from ckptctl.reading import VanishedError
-from ckptctl.stores._base import Store
+from ckptctl.stores._base import FULL, Store
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.notes import SENT, Notes, Sent
 from ckptctl.transfer.sending import DroppedError, Sender
@@ -44,7 +44,7 @@ class Hands:
         """Send what is not there yet, of files that others see as well only a share; note it.
 
         Raises what `Sender.send` does; what was sent stays for the next call, unless the source is
-        another by now (VanishedError) or damaged (DroppedError).
+        another by now (VanishedError) or damaged (DroppedError), or the destination is full.
         """
         cargo, key = offer.cargo, offer.key
         old = self.meeting.part(key, self.caller)
@@ -71,6 +71,10 @@ class Hands:
             self.sender.refuse_changed(cargo)
         except (DroppedError, VanishedError):
             self._drop(key, notes)
+            raise
+        except OSError as error:
+            if error.errno in FULL:  # what was staged would keep others from making room
+                self._drop(key, notes)
             raise
         part = replace(part, files={**files, **_twins(cargo, files)}, done=True)
         self._remove_old(old, part)

@@ -17,6 +17,7 @@ from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
 from ckptctl.parts.part import Caller
+from tests.faults.test_full_disk import in_small_file_system
 from tests.layouts import EXAMPLES
 from tests.program import Ckptctl, Done
 from tests.trees import make_tree, read_tree, set_age
@@ -740,6 +741,19 @@ def test_what_a_call_that_died_had_brought_together_is_not_sent_again(
     assert hand(nodes[1], "1/3").json["results"][0]["bytes_sent"] == len(SHARD)
     assert status(hand(nodes[2], "2/3")) == {"step-100": "done"}
     assert files(tmp_path / "to") == DCP
+
+
+def test_a_full_disk_keeps_nothing_of_a_part(tmp_path: Path) -> None:
+    script = """
+        mkdir -p $HOME/src/step_1
+        for i in 1 2 3; do head -c 200k /dev/urandom > $HOME/src/step_1/model_rank$i.pt; done
+        mkdir $DISK/to
+        $CKPTCTL sync --no-verify --settle 0s $HOME/src $DISK/to --part 0/2 --json || echo "code $?"
+        find $DISK -name '*.pt' | wc -l
+    """
+    done = in_small_file_system(tmp_path, "size=500k", script)
+    assert "No space left" in done.stdout, done.stderr
+    assert done.stdout.endswith("code 5\n0\n"), done.stdout
 
 
 def test_what_nobody_goes_on_with_is_swept_after_a_week(
