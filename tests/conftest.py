@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -34,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-moment",
         action="store_true",
-        help="let what is tested die and fail at every moment, rather than at each third",
+        help="let what is tested die and fail at every moment, and try every case of what is sampled",
     )
     parser.addoption(
         "--life",
@@ -47,6 +48,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="start a SLURM cluster, as root, and run tests/slurm on it (with -n0)",
     )
+
+
+_SAMPLE = 4
+"""Of so many cases of a test that is marked `sampled` one is tried, unless all are asked for."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out cases that take long and are much alike: CI tries all of them in a step of its own."""
+    if config.getoption("--every-moment"):
+        return
+    seen: Counter[str] = Counter()
+    left_out = []
+    for item in items:
+        if item.get_closest_marker("sampled") is not None:
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % _SAMPLE:
+                left_out.append(item)
+            seen[test] += 1
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

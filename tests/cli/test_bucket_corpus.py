@@ -51,6 +51,7 @@ def outcomes(done: Done) -> list[tuple[str, str, str]]:
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("bucket", "directory"), CASES, indirect=["bucket"])
 def test_a_run_is_listed_verified_decided_and_pruned_as_on_a_disk(
     directory: str, corpus: Path, bucket: Place, tmp_path: Path, ckptctl: Ckptctl

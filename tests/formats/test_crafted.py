@@ -22,6 +22,8 @@ from tests.claims import Tree
 from tests.program import Ckptctl
 from tests.trees import make_tree
 
+pytestmark = pytest.mark.sampled
+
 MEMORY = 256 * 2**20
 DAY = 86_400
 

@@ -112,7 +112,7 @@ def kept(checkpoints: Sequence[Checkpoint], rules: Sequence[Rule]) -> set[str]:
     return {decision.checkpoint.name for decision in decisions if decision.reasons}
 
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("key", RULES.names())

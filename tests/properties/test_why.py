@@ -19,7 +19,7 @@ from tests.checkpoints import HOUR, NOW, checkpoint, run
 from tests.properties.test_rules import CONTEXT, MAKERS, any_rule, any_run, made
 
 many = settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
