@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from ckptctl.errors import UsageError
 from ckptctl.patterns import later
 
-_BRACKETS = later(r"([^\[,]*)\[([0-9,-]+)\]([^\[,]*)")
+_BRACKETS = later(r"([^\[\],]*)\[([0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\](.*)")
+_PLAIN = later(r"[^\[\],]*")
 _MOST = 1_000_000
 
 
@@ -36,17 +37,25 @@ def hosts(names: str) -> Iterator[str]:
     An epilog is not to call `scontrol` (slurm.schedmd.com, prolog_epilog).
     """
     for text in _split(names):
-        found = _BRACKETS.fullmatch(text)
-        if found is None:
-            yield text
-            continue
-        before, ranges, after = found.groups()
-        for each in ranges.split(","):
-            first, _, last = each.partition("-")
-            if int(last or first) - int(first) > _MOST:
-                raise UsageError(f"--part node: {names!r} are too many nodes")
-            for number in range(int(first), int(last or first) + 1):
-                yield f"{before}{number:0{len(first)}d}{after}"
+        yield from _named(text, names)
+
+
+def _named(text: str, names: str) -> Iterator[str]:
+    """Yield the hosts of one name, which may have several brackets: `rack[0-1]n[00-15]`."""
+    found = _BRACKETS.fullmatch(text)
+    if found is None:
+        if _PLAIN.fullmatch(text) is None:
+            raise UsageError(f"SLURM's list of nodes is not understood: {names!r}")
+        yield text
+        return
+    before, ranges, after = found.groups()
+    for each in ranges.split(","):
+        first, _, last = each.partition("-")
+        if int(last or first) - int(first) > _MOST:
+            raise UsageError(f"SLURM's list of nodes has too many of them: {names!r}")
+        for number in range(int(first), int(last or first) + 1):
+            for rest in _named(after, names):
+                yield f"{before}{number:0{len(first)}d}{rest}"
 
 
 def _split(names: str) -> Iterator[str]:

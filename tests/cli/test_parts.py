@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.hosts import hosts
 from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
@@ -623,6 +624,25 @@ def test_a_task_of_a_step_of_several_has_a_part(
     done = ckptctl("sync", nodes[1], tmp_path / "to", "--json", env=slurm)
     assert done.code == 0
     assert status(done).get("step-100") == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("login", ["login"]),
+        ("gpu[07,10],login", ["gpu07", "gpu10", "login"]),
+        ("a[1-2]b[08-09]", ["a1b08", "a1b09", "a2b08", "a2b09"]),
+        ("n[1-2]-ib,x[3]", ["n1-ib", "n2-ib", "x3"]),
+    ],
+)
+def test_the_nodes_of_a_list_as_slurm_writes_it(names: str, expected: list[str]) -> None:
+    assert list(hosts(names)) == expected
+
+
+@pytest.mark.parametrize("names", ["a[1,,2]", "a[1-]", "a[", "a[x]", "a]1", "a[0-9999999]"])
+def test_a_list_of_nodes_that_is_none_is_refused(names: str) -> None:
+    with pytest.raises(UsageError, match="SLURM's list of nodes"):
+        list(hosts(names))
 
 
 def test_a_node_of_a_job_is_counted_by_its_name(
