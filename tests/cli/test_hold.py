@@ -24,6 +24,7 @@ from tests.cli.test_processes import ENV, HERE, start
 from tests.program import Ckptctl
 from tests.saved import save, steps_left
 from tests.trees import make_tree
+from tests.waiting import until
 
 
 def holds(ckptctl: Ckptctl, run: Path, name: str = "step_1") -> list[dict[str, Any]]:
@@ -34,13 +35,6 @@ def holds(ckptctl: Ckptctl, run: Path, name: str = "step_1") -> list[dict[str, A
                 h for h in each["holds"] if datetime.fromisoformat(h["until"]) > datetime.now(UTC)
             ]
     raise AssertionError(name)
-
-
-def wait_for(what: Any) -> None:
-    end = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_by_default_it_keeps_prune_away_for_a_day(tmp_path: Path, ckptctl: Ckptctl) -> None:
@@ -108,7 +102,7 @@ def test_while_a_command_runs_it_is_held_and_renewed_and_then_released(
     go_on = tmp_path / "go-on"
     script = f"while ! test -e {go_on}; do sleep 0.05; done; echo read; exit 7"
     process = start("hold", "step_1", run, "--ttl", "2s", "--json", "--", "sh", "-c", script)
-    wait_for(lambda: holds(ckptctl, run))
+    assert until(lambda: holds(ckptctl, run))
     (first,) = holds(ckptctl, run)
     assert first["by"].endswith(": sh")
     time.sleep(2.5)
@@ -130,7 +124,7 @@ def test_signals_reach_the_command_and_the_hold_ends_with_it(
     ready = tmp_path / "ready"
     program = f"import pathlib, signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
     process = start("hold", "step_1", run, "--", sys.executable, "-c", program)
-    wait_for(ready.exists)
+    assert until(ready.exists)
     process.send_signal(number)
     process.communicate()
     assert process.returncode == 128 + number
@@ -144,7 +138,7 @@ def test_a_command_that_handles_its_signal_ends_as_it_likes(
     ready = tmp_path / "ready"
     script = f"trap 'exit 9' TERM; touch {ready}; while :; do sleep 0.05; done"
     process = start("hold", "step_1", run, "--", "sh", "-c", script)
-    wait_for(ready.exists)
+    assert until(ready.exists)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 9
@@ -167,10 +161,10 @@ def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
         os.environ["PYTHONPATH"] = str(HERE)
         command = ["hold", "step_1", str(run), "--", sys.executable, "-c", program]
         os.execv(sys.executable, [sys.executable, "-m", "ckptctl", *command])
-    wait_for(ready.exists)
+    assert until(ready.exists)
     os.kill(pid, signal.SIGSTOP)  # so that a second one would come apart from the first
     os.write(fd, b"\x03")
-    wait_for(got.exists)
+    assert until(got.exists)
     os.kill(pid, signal.SIGCONT)
     while True:
         try:
@@ -188,7 +182,7 @@ def reading(run: Path, name: str, ttl: str) -> subprocess.Popen[bytes]:
     arguments = ["hold", name, str(run), "--ttl", ttl, "-q", "--", "sleep", "30"]
     process = subprocess.Popen([sys.executable, "-m", "ckptctl", *arguments], env=ENV)
     records = run.parent / ".ckptctl" / "run" / "records"
-    wait_for(lambda: any(f'"{name}.pt"' in r.read_text() for r in records.glob("*.json")))
+    assert until(lambda: any(f'"{name}.pt"' in r.read_text() for r in records.glob("*.json")))
     return process
 
 
@@ -244,7 +238,7 @@ def test_a_prune_that_runs_honours_a_hold_from_its_next_deletion_on(
     tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 31) for n in range(200)}
     run = make_tree(tmp_path / "run", tree, age=7200)
     process = start("prune", "--keep-last", "1", run, "--json")
-    wait_for(lambda: len(list(run.iterdir())) < 28)
+    assert until(lambda: len(list(run.iterdir())) < 28)
     process.send_signal(signal.SIGSTOP)  # it holds its lock, and one deletion may be in hand
     left = steps_left(run, "step_*")
     meant = [left[1], left[len(left) // 2], left[-2]]
@@ -267,12 +261,12 @@ def test_a_hold_is_seen_at_once_where_no_record_was_before(tmp_path: Path) -> No
     tree = {f"step_{s}/part{n}.pt": b"x" for s in range(10, 70) for n in range(200)}
     run = make_tree(tmp_path / "run", tree, age=7200)
     process = start("prune", "--keep-last", "1", run, "--json")
-    wait_for(lambda: len(list(run.iterdir())) < 55)
+    assert until(lambda: len(list(run.iterdir())) < 55)
     dirs = find_state(str(run), option=None, uid=os.geteuid(), forbids=None)
     recorder = Recorder.open(str(run), dirs, time.time_ns, time.monotonic, time.sleep)
     step = steps_left(run, "step_*")[4]
-    until = Hold("eval", "node7", time.time_ns() + 10**12)
-    recorder.change(f"step_{step}", lambda old: held(old, until, time.time_ns()))
+    hold = Hold("eval", "node7", time.time_ns() + 10**12)
+    recorder.change(f"step_{step}", lambda old: held(old, hold, time.time_ns()))
     recorder.state.close()
     _, err = process.communicate()
     assert process.returncode == 5, err
@@ -318,7 +312,7 @@ def test_a_signal_that_comes_while_another_writer_is_waited_for_ends_it(
 def test_two_holders_at_once_both_count(tmp_path: Path, ckptctl: Ckptctl) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
     both = [start("hold", "step_1", run, "--", "sleep", "30") for _ in range(2)]
-    wait_for(lambda: len(holds(ckptctl, run)) == 2)
+    assert until(lambda: len(holds(ckptctl, run)) == 2)
     both[0].terminate()
     both[0].communicate()
     assert len(holds(ckptctl, run)) == 1

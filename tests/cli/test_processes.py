@@ -7,13 +7,10 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -166,14 +163,6 @@ def test_on_a_terminal_it_shows_the_plan_and_asks(tmp_path: Path) -> None:
     code, shown = on_a_terminal(b"", "prune", "--keep-last", "2", run, "--yes")
     assert "?" not in shown
     assert steps_left(run) == [7, 8]
-
-
-@pytest.fixture
-def reachable() -> Iterator[Path]:
-    base = Path(tempfile.mkdtemp(prefix="ckptctl-user-"))
-    base.chmod(0o755)
-    yield base
-    shutil.rmtree(base)
 
 
 @pytest.mark.parametrize(

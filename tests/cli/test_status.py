@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +16,6 @@ from tests.saved import save
 from tests.trees import make_tree, set_age
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop root")
-
-
-@pytest.fixture
-def reachable() -> Iterator[Path]:
-    """A directory that other users reach, unlike that of pytest."""
-    base = Path(tempfile.mkdtemp(prefix="ckptctl-status-"))
-    base.chmod(0o755)
-    yield base
-    shutil.rmtree(base)
 
 
 def _losses(count: int) -> dict[int, float | None]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +13,6 @@ from tests.program import Ckptctl
 from tests.saved import save
 
 DAY = 86400
-
-
-@pytest.fixture
-def reachable() -> Iterator[Path]:
-    """A directory that other users reach, unlike that of pytest."""
-    base = Path(tempfile.mkdtemp(prefix="ckptctl-unnoticed-"))
-    base.chmod(0o755)
-    yield base
-    shutil.rmtree(base)
 
 
 def read_ago(run: Path, days: float) -> dict[str, int]:

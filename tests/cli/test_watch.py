@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ckptctl.watcher import Watcher, is_single
 from tests.cli.test_apply import left, tiers
 from tests.program import Ckptctl
 from tests.saved import save, steps_left
+from tests.waiting import until
 
 
 @contextmanager
@@ -42,16 +43,6 @@ def watching(config: str, *more: str, said: Path | None = None) -> Iterator[subp
             yield process
         finally:
             process.kill()
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait for something; False where it does not come."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_it_follows_a_training_and_ends_on_sigterm(tmp_path: Path) -> None:

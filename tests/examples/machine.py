@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,16 +81,6 @@ def run(arguments: list[str], env: Mapping[str, str], cwd: Path) -> Done:
         check=False, timeout=60,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait for something; False where it does not come."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 IS_ROOT = os.geteuid() == 0

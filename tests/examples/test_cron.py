@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.machine import EXAMPLES, IS_ROOT, ROOT, Machine, run, until
+from tests.examples.machine import EXAMPLES, IS_ROOT, ROOT, Machine, run
 from tests.program import Done
 from tests.saved import save, steps_left
+from tests.waiting import until
 
 SYSTEM = {"prune-all.cron", "metrics.cron"}
 """Those for /etc/cron.d, which name a user."""

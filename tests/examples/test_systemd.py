@@ -18,8 +18,9 @@ import pytest
 
 from ckptctl.formats._samples import torch_zip
 from ckptctl.units import parse_duration
-from tests.examples.machine import EXAMPLES, IS_ROOT, PROGRAM, Machine, run, until
+from tests.examples.machine import EXAMPLES, IS_ROOT, PROGRAM, Machine, run
 from tests.program import Ckptctl, Done
+from tests.waiting import until
 
 UNITS = sorted(
     str(file.relative_to(EXAMPLES))

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 
 from tests.program import Ckptctl
 from tests.saved import steps_left
+from tests.waiting import until
 
 TIERS = ("nvme", "lustre", "cloud")
 POLICY = """version: 1
@@ -36,14 +37,6 @@ policies:
       lustre: {{copy_to: cloud, copy: [{{every: 50}}]}}
       cloud:  {{keep: [{{every: 50}}]}}
 """
-
-
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait for something that has to come."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 @dataclass(slots=True)
@@ -101,17 +94,19 @@ class Site:
     def trains(self, saves: int) -> None:
         """Let the training save some more."""
         goal = len(self.saved) + saves
-        until(lambda: len(self.saved) >= goal, "the training goes on")
+        assert until(lambda: len(self.saved) >= goal, 60), "the training goes on"
 
     def catches_up(self) -> None:
         """Wait until what is the newest now has been copied."""
         newest = self.saved[-1]
-        until(lambda: max(self.steps("lustre"), default=0) >= newest, f"{newest} is copied up")
+        assert until(lambda: max(self.steps("lustre"), default=0) >= newest, 60), (
+            f"{newest} is copied up"
+        )
 
     def suffer(self) -> None:
         """Let each part die once, or be away for a while."""
         self.trains(5)
-        until(lambda: any(self.run("nvme").glob("*.part")), "a save begins")
+        assert until(lambda: any(self.run("nvme").glob("*.part")), 60), "a save begins"
         self.training.die_and_rise()
         self.trains(1)
         self.catches_up()
@@ -120,7 +115,9 @@ class Site:
         self.catches_up()
         told = self.watch.log.read_text().count("lustre cannot be read")
         (self.root / "lustre").rename(self.root / "away")
-        until(lambda: self.watch.log.read_text().count("lustre cannot be read") > told, "told")
+        assert until(
+            lambda: self.watch.log.read_text().count("lustre cannot be read") > told, 60
+        ), "told"
         here = set(self.steps("nvme"))
         self.trains(4)
         assert here <= set(self.steps("nvme")), "without a copy nothing goes"
