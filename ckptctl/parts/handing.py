@@ -10,11 +10,11 @@ from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.part import Caller, Kept, Part
 from ckptctl.parts.sharing import left_over, shares, sight_of
 from ckptctl.parts.union import Lies, lying
-from ckptctl.reading import VanishedError
-from ckptctl.stores._base import FULL, Store
+from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.delivery import giving_up
 from ckptctl.transfer.notes import SENT, Notes, Sent
-from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.sending import Sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Hands:
             file=f"{folder}/{self.caller.number}{SENT}",
         )
         share = shares({t: p.entry.size for t, p in pieces.items()}, self.caller.of)
-        try:
+        with giving_up(lambda: self._drop(key, notes)):
             # What others have brought already is left out, first of the own share and then of
             # all: by then those who came at the same time have told what they see.
             mine = [p for t, p in pieces.items() if share[t] == self.caller.number]
@@ -69,13 +69,6 @@ class Hands:
                 rest = self._unclaimed(pieces.values(), share, part)
                 files |= self._send(rest, offer, notes, files)
             self.sender.refuse_changed(cargo)
-        except (DroppedError, VanishedError):
-            self._drop(key, notes)
-            raise
-        except OSError as error:
-            if error.errno in FULL:  # what was staged would keep others from making room
-                self._drop(key, notes)
-            raise
         part = replace(part, files={**files, **_twins(cargo, files)}, done=True)
         self._remove_old(old, part)
         self.meeting.note(part)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ckptctl.coming import FOLDER as STAGING
 from ckptctl.coming import PARTS, parts_name
@@ -23,6 +24,8 @@ from ckptctl.parts.tree import Tree, dump_tree, parse_tree
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._base import Store
 from ckptctl.transfer.notes import CALLS
+
+_T = TypeVar("_T")
 
 _ABSENT = (FileNotFoundError, VanishedError, NoteError, TooLargeError)
 """Of what cannot be understood nothing is known: the part has to be handed in again."""
@@ -47,11 +50,8 @@ class Meeting:
 
     def part(self, key: str, caller: Caller) -> Part | None:
         """Return what one caller has handed in of a checkpoint, if it has.  Raises OSError."""
-        try:
-            part = parse(self.state.read(f"{folder_of(key)}/{caller.number}.json", LIMIT))
-        except _ABSENT:
-            return None
-        return part if part.key == key and part.caller == caller else None
+        part = self._read(f"{folder_of(key)}/{caller.number}.json", parse)
+        return part if part and (part.key, part.caller) == (key, caller) else None
 
     def keys(self, count: int) -> Iterator[Part]:
         """Yield of each checkpoint of which a part is there one that so many callers divide."""
@@ -63,9 +63,8 @@ class Meeting:
             if not name.endswith(PARTS):
                 continue
             for note in sorted(folder.files):
-                try:
-                    part = parse(self.state.read(f"{STAGING}/{name}/{note}", LIMIT))
-                except _ABSENT:
+                part = self._read(f"{STAGING}/{name}/{note}", parse)
+                if part is None:
                     continue
                 if part.caller.of == count and folder_of(part.key) == f"{STAGING}/{name}":
                     yield part
@@ -84,10 +83,7 @@ class Meeting:
 
     def roll(self, caller: Caller) -> Roll | None:
         """Return what a caller saw when it last called, if it did.  Raises OSError."""
-        try:
-            return parse_roll(self.state.read(_roll_name(caller), LIMIT))
-        except _ABSENT:
-            return None
+        return self._read(_roll_name(caller), parse_roll)
 
     def announce(self, tree: Tree) -> None:
         """Write down which runs a caller has.  Raises OSError."""
@@ -96,10 +92,7 @@ class Meeting:
 
     def tree(self, caller: Caller) -> Tree | None:
         """Return which runs a caller had when it last called, if it did.  Raises OSError."""
-        try:
-            return parse_tree(self.state.read(_tree_name(caller), LIMIT))
-        except _ABSENT:
-            return None
+        return self._read(_tree_name(caller), parse_tree)
 
     def leave_open(self, opened: Opened) -> None:
         """Write down for whom a checkpoint that is published now is open; for nobody: forget it."""
@@ -112,12 +105,10 @@ class Meeting:
 
     def opened(self, key: str, caller: Caller) -> Opened | None:
         """Return what says that a published checkpoint is open for a caller.  Raises OSError."""
-        try:
-            opened = parse_opened(self.state.read(_open_name(key), LIMIT))
-        except _ABSENT:
+        opened = self._read(_open_name(key), parse_opened)
+        if opened is None or (opened.key, opened.of) != (key, caller.of):
             return None
-        fits = (opened.key, opened.of) == (key, caller.of) and caller.number in opened.missing
-        return opened if fits else None
+        return opened if caller.number in opened.missing else None
 
     def alive(self, caller: Caller) -> bool:
         """Whether a caller is at it now.  Raises OSError."""
@@ -133,6 +124,13 @@ class Meeting:
             yield
         finally:
             lock.release()
+
+    def _read(self, name: str, parse: Callable[[bytes], _T]) -> _T | None:
+        """Return what a note says; None where there is none that can be understood.  Raises OSError."""
+        try:
+            return parse(self.state.read(name, LIMIT))
+        except _ABSENT:
+            return None
 
     def _lock(self, caller: Caller) -> Lock:
         file = f"{STAGING}/{CALLS}/{caller.number}-of-{caller.of}.lock"

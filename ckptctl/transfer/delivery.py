@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ckptctl.manifest import Manifest, Noted
 from ckptctl.model import Metadata
-from ckptctl.stores._base import Store
+from ckptctl.reading import VanishedError
+from ckptctl.stores._base import FULL, Store
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.notes import Notes, Sent, stage_name
-from ckptctl.transfer.sending import Sender
+from ckptctl.transfer.sending import DroppedError, Sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,24 @@ class NoRoomError(Exception):
 
 Room = Callable[[], None]
 """Takes away what has the name of a copy.  NoRoomError, LockedError, OSError."""
+
+
+@contextmanager
+def giving_up(forget: Callable[[], object]) -> Iterator[None]:
+    """Forget what was staged where no later call can go on with it; the error is raised again.
+
+    That is where the source is another by now or damaged, where what has the name stays, and where
+    the destination is full: what lies there would keep others from making room.
+    """
+    try:
+        yield
+    except (DroppedError, NoRoomError, VanishedError):
+        forget()
+        raise
+    except OSError as error:
+        if error.errno in FULL:
+            forget()
+        raise
 
 
 class Delivery(Protocol):

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from ckptctl import globs
 from ckptctl.listing import Folder
 from ckptctl.partial import Seen, note_partial, partial_in
-from ckptctl.reading import VanishedError
-from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
+from ckptctl.transfer.delivery import giving_up
 from ckptctl.transfer.notes import Notes, stage_name
-from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import parent_of
 
 
@@ -103,25 +102,20 @@ class FilesDelivery:
         stage = stage_name(f"{cargo.member} in part")
         notes = Notes(self.state, cargo.member, self.clock(), file=f"{stage}.json")
         self.state.make_folder(stage)
-        try:
-            with closing(self.state.below(stage)) as staged:
-                sender.send(left, staged, lambda path: path, notes)
-                for piece in left:
-                    staged.set_time(piece.target, piece.mtime_ns)
-                sender.refuse_changed(replace(cargo, pieces=tuple(left)))
-                self.check()
-                note_partial(self.state, cargo.member, all_of_it)
-                for piece in left:
-                    parent_of(self.run, piece.target)
-                    staged.rename_to(piece.target, self.run, piece.target)
-                    self.run.sync_folder(piece.target.rpartition("/")[0])
-        except (DroppedError, VanishedError):
-            self._forget(notes, stage)
-            raise
-        except OSError as error:
-            if error.errno in FULL:  # what was staged would keep others from making room
-                self._forget(notes, stage)
-            raise
+        with (
+            giving_up(lambda: self._forget(notes, stage)),
+            closing(self.state.below(stage)) as staged,
+        ):
+            sender.send(left, staged, lambda path: path, notes)
+            for piece in left:
+                staged.set_time(piece.target, piece.mtime_ns)
+            sender.refuse_changed(replace(cargo, pieces=tuple(left)))
+            self.check()
+            note_partial(self.state, cargo.member, all_of_it)
+            for piece in left:
+                parent_of(self.run, piece.target)
+                staged.rename_to(piece.target, self.run, piece.target)
+                self.run.sync_folder(piece.target.rpartition("/")[0])
         self._forget(notes, stage)
 
     def _forget(self, notes: Notes, stage: str) -> None:

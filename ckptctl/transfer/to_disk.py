@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 
 from ckptctl.model import NS
 from ckptctl.reading import VanishedError
-from ckptctl.stores._base import FULL
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo
-from ckptctl.transfer.delivery import NoRoomError, Quay, Room
+from ckptctl.transfer.delivery import Quay, Room, giving_up
 from ckptctl.transfer.notes import Notes, Sent
-from ckptctl.transfer.sending import DroppedError, Sender
+from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import parent_of, write_sidecars, written
 
 _COARSE_NS = 2 * NS
@@ -47,31 +46,26 @@ class DiskDelivery:
         if not notes.existed:
             state.remove_tree(stage)
         state.make_folder(stage)
-        try:
-            with closing(state.below(stage)) as staged:
-                arrived = dict(_arrived(cargo, notes, run))
-                named = frozenset(_named(cargo, arrived))
-                left = _left(cargo, arrived, named)
-                sent = {**self._stage(left, sender, staged, notes), **arrived}
-                if notes.existed:
-                    _tidy(left, staged)
-                sender.refuse_changed(cargo)
-                self.quay.check()
-                if room is not None:
-                    room()
-                sent = {**sent, **write_sidecars(cargo.beside(), sender, self.quay)}
-                for path in _names(cargo):
-                    if path not in named:
-                        _publish(staged, run, path, over=over)
-                made = cargo.made.keys() - left.made.keys()
-                sent |= {path: written(self.quay, path, cargo.made[path]) for path in made}
-        except (DroppedError, NoRoomError, VanishedError):
-            self._forget(state, notes, stage)
-            raise
-        except OSError as error:
-            if error.errno in FULL:  # what was staged would keep others from making room
-                self._forget(state, notes, stage)
-            raise
+        with (
+            giving_up(lambda: self._forget(state, notes, stage)),
+            closing(state.below(stage)) as staged,
+        ):
+            arrived = dict(_arrived(cargo, notes, run))
+            named = frozenset(_named(cargo, arrived))
+            left = _left(cargo, arrived, named)
+            sent = {**self._stage(left, sender, staged, notes), **arrived}
+            if notes.existed:
+                _tidy(left, staged)
+            sender.refuse_changed(cargo)
+            self.quay.check()
+            if room is not None:
+                room()
+            sent = {**sent, **write_sidecars(cargo.beside(), sender, self.quay)}
+            for path in _names(cargo):
+                if path not in named:
+                    _publish(staged, run, path, over=over)
+            made = cargo.made.keys() - left.made.keys()
+            sent |= {path: written(self.quay, path, cargo.made[path]) for path in made}
         self._forget(state, notes, stage)
         return sent
 
