@@ -84,7 +84,10 @@ class Loop:
         told = tuple(error.message for error in done.errors)
         if told != self._told and not done.locked:
             for wrong in done.errors:
-                self.session.say_error(wrong)
+                if (
+                    wrong.message not in self._told
+                ):  # by one more that is wrong, or less, nothing else is news
+                    self.session.say_error(wrong)
             if self._told and not told:
                 self.say("all is well again")
             self._told = told

@@ -90,12 +90,15 @@ def test_what_is_wrong_is_told_once_and_tried_again(tmp_path: Path) -> None:
         assert until(lambda: "slow cannot be read" in said.read_text())
         time.sleep(1.1)  # it tries once more; were it slower, less would be shown
         assert left(tmp_path)["fast"] == [1, 2, 3, 4]
+        (tmp_path / "cold").rename(tmp_path / "gone")  # one more is told, and that one alone
+        assert until(lambda: "the tier cold cannot be read" in said.read_text())
+        assert said.read_text().count("the tier slow cannot be read") == 1
+        (tmp_path / "gone").rename(tmp_path / "cold")
         (tmp_path / "away").rename(tmp_path / "slow")
         assert until(lambda: "all is well again" in said.read_text())
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said.read_text().count("the tier slow cannot be read") == 1
     assert left(tmp_path)["fast"] == [3, 4]
 
 
