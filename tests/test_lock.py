@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from ckptctl.lock import LIFE_NS, Lock
 from ckptctl.stores import open_store
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
+
+HERE = Path(__file__).parent.parent
 
 
 def store(path: Path) -> LocalStore:
@@ -78,6 +83,45 @@ def test_a_process_of_another_user_that_proc_hides_keeps_its_lock(
     lock = Lock(store(tmp_path), time.time_ns)
     lock.acquire()
     lock.release()
+
+
+HIDDEN = """
+import os, sys, time
+from ckptctl.errors import LockedError
+from ckptctl.lock import Lock, started
+from ckptctl.stores.local import LocalStore
+
+holder = Lock(LocalStore(sys.argv[1]), time.time_ns)
+holder.acquire()
+own = os.getpid()
+if child := os.fork():
+    _, code = os.waitpid(child, 0)
+    holder.check()
+    os._exit(os.waitstatus_to_exitcode(code))
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    Lock(LocalStore(sys.argv[1]), time.time_ns).acquire()
+except LockedError as error:
+    print(repr(started(own)), str(own) in str(error), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and become another user")
+def test_a_process_that_a_real_proc_hides_keeps_its_lock(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp(prefix="ckptctl-lock-"))  # that the other user reaches
+    place.chmod(0o777)
+    (tmp_path / "hidden.py").write_text(HIDDEN)
+    script = 'mount -o remount,hidepid=2 /proc && exec "$0" "$@"'
+    call = [sys.executable, str(tmp_path / "hidden.py"), str(place)]
+    done = subprocess.run(
+        ["unshare", "-mpf", "--mount-proc", "sh", "-c", script, *call],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+    shutil.rmtree(place)
+    assert (done.returncode, done.stdout) == (0, "'' True\n"), done.stderr
 
 
 @pytest.mark.parametrize(
