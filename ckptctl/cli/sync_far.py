@@ -57,6 +57,14 @@ class FarEnd:
             raise RefusedError(f"{root}: no space for ckptctl's records; nothing was copied")
         return state
 
+    def begun(self) -> bool:
+        """Whether anything is there, be it a directory or our notes on what comes.  Raises as `made` does."""
+        place = place_at(self.to, self._access(), self.formats, self._reading(), deep=False)
+        if place is None:
+            return False
+        folder = place.found.folder
+        return is_local(self.to) or bool(folder.files or folder.folders or place.dirs.existing)
+
     def look(self) -> Destination | None:
         """Return what is there now; None where nothing is.  Raises as `made` does."""
         return look_there(self.to, self._access(), self.formats, self._reading())

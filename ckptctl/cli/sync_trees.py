@@ -65,7 +65,7 @@ class Trees:
             if number != self.caller.number:
                 tree = meeting.tree(Caller(number, self.caller.of))
                 runs.update(tree.runs if tree else ())
-        return {run for run in runs if self._far(self._to(run)).look() is not None}
+        return {run for run in runs if self._far(self._to(run)).begun()}
 
     def _found(self, run: str, top: Folder | None) -> Found:
         """Return what is here under the name of another's run: nothing, or what no format knows."""

@@ -36,3 +36,10 @@ def understood(content: bytes, schema: Schema, made: Callable[[Mapping[str, Any]
     if result is None:
         raise NoteError("is of a version that this ckptctl cannot read")
     return result
+
+
+def inside(path: object) -> str:
+    """Return a path within a run.  NoteError where it leads out of it."""
+    if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
+        raise NoteError(f"names {path!r}, which is no path within a run")
+    return path

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from ckptctl.listing import Version, version_of
-from ckptctl.parts.note import NoteError, understood, written
+from ckptctl.parts.note import NoteError, inside, understood, written
 
 _SCHEMA = ("ckptctl/part", 1)
 
@@ -89,16 +89,16 @@ def _part(said: Mapping[str, Any]) -> Part:
     return Part(
         key=_text(said["key"]),
         name=_text(said["name"]),
-        roots=tuple(map(_inside, said["roots"])),
+        roots=tuple(map(inside, said["roots"])),
         caller=Caller(*map(int, said["caller"])),
         by=_text(said["by"]),
         looked_ns=int(said["looked_ns"]),
         sees=_text(said["sees"]),
         done=said["done"] is True,
-        files={_inside(each["path"]): _kept(each) for each in said["files"]},
+        files={inside(each["path"]): _kept(each) for each in said["files"]},
         links=_texts(said["links"]),
-        link_times={_inside(path): int(ns) for path, ns in said["link_times"].items()},
-        dirs={_inside(path): int(ns) for path, ns in said["dirs"].items()},
+        link_times={inside(path): int(ns) for path, ns in said["link_times"].items()},
+        dirs={inside(path): int(ns) for path, ns in said["dirs"].items()},
         trackers=_texts(said["trackers"]),
         pointing=_texts(said["pointing"]),
     )
@@ -114,22 +114,15 @@ def _kept(said: Mapping[str, Any]) -> Kept:
         links=int(said["links"]),
         there=version_of(said["there"]),
         staged=said["staged"] is True,
-        twin=None if twin is None else _inside(twin),
+        twin=None if twin is None else inside(twin),
     )
 
 
 def _texts(said: Mapping[str, Any]) -> dict[str, str]:
-    return {_inside(path): _text(text) for path, text in said.items()}
+    return {inside(path): _text(text) for path, text in said.items()}
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise NoteError(f"holds {value!r} where a text must be")
     return value
-
-
-def _inside(path: object) -> str:
-    """Return a path within a run.  NoteError where it leads out of it."""
-    if not isinstance(path, str) or {"", ".", ".."} & {*path.split("/")} or "\0" in path:
-        raise NoteError(f"names {path!r}, which is no path within a run")
-    return path

@@ -12,7 +12,7 @@ from typing import Any
 
 from ckptctl.group import Found
 from ckptctl.listing import Folder
-from ckptctl.parts.note import understood, written
+from ckptctl.parts.note import inside, understood, written
 from ckptctl.parts.part import Caller
 from ckptctl.parts.roll import Roll
 
@@ -81,7 +81,7 @@ def _tree(said: Mapping[str, Any]) -> Tree:
     return Tree(
         caller=Caller(*map(int, said["caller"])),
         looked_ns=int(said["looked_ns"]),
-        runs=tuple(map(str, said["runs"])),
+        runs=tuple(run and inside(run) for run in said["runs"]),  # "" is the source itself
         folders=tuple(map(str, said["folders"])),
         closed=tuple(map(str, said["closed"])),
     )

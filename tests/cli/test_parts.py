@@ -259,6 +259,25 @@ def test_of_a_tree_of_runs_a_node_may_lack_some(
     assert files(to / "a/llm") == files(to / "vision") == whole
 
 
+@pytest.mark.parametrize("run", ["../outside", "/outside", "a/../../outside", ".", 7])
+def test_what_others_say_they_have_leads_nowhere_else(
+    run: object, tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """The notes lie on a shared file system, where more than one may write."""
+    make_tree(tmp_path / "node0/all/llm", DCP, age=7200)
+    (tmp_path / "node1/all").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    call = ("sync", "-r", tmp_path / "node1/all", tmp_path / "to", "--part", "1/2")
+    assert ckptctl(*call).code == 0
+    (note,) = tmp_path.glob(".ckptctl/to/staging/parts/1-of-2.runs.json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "runs": [run]}))
+    done = ckptctl("sync", "-r", tmp_path / "node0/all", tmp_path / "to", "--part", "0/2", "--json")
+    assert {one["run"] for one in done.json["results"]} == {"llm"}
+    assert not list(tmp_path.glob("**/.ckptctl/outside"))
+    assert not list((tmp_path / "outside").iterdir())
+    assert ckptctl(*call).code == 0  # its next call says it anew
+
+
 def test_what_no_format_knows_in_a_run_of_others_is_no_lack_of_it(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
