@@ -67,9 +67,11 @@ def apply(
     config = configured(session, "apply")
     wanted = inners(config, runs or ())
     wish = Wish(dry_run=options.dry_run, jobs=common.copies_at_once)
-    with session.progress() as progress:
-        done = life(session, wish, rate_of(options.bwlimit), progress).lived(wanted)
-    end(session, done)
+    rate = rate_of(options.bwlimit)
+    with session.signals.noted():
+        with session.progress() as progress:
+            done = life(session, wish, rate, progress).lived(wanted)
+        end(session, done)
 
 
 def opened(common: Common) -> Session:

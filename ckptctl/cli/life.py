@@ -169,7 +169,8 @@ class Life:
         if tier.url in self._lost:
             return
         try:
-            looked = look_on(self.session, tier, inner)
+            with self.session.signals.heeded():
+                looked = look_on(self.session, tier, inner)
         except UsageError as error:  # no run can be there: the other tiers may have it all the same
             looked = Looked(tier.name, None, error)
         if looked.error is not None:

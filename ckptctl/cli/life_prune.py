@@ -54,7 +54,8 @@ class LifePrune:
             return _foreseen(run, synced, policy)
         if run.error is None and run.run is not None and self.view.access is None:
             try:
-                problems = self._recorded(run, policy)
+                with self.session.signals.heeded():
+                    problems = self._recorded(run, policy)
             except CkptctlError as failed:
                 problems = (Problem("not-recorded", failed.message),)
             except OSError as failed:

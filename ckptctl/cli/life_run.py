@@ -140,7 +140,8 @@ class LifeRun:
             return None
         where = to.to(self.path)
         try:
-            meant = self._wanted(*there, policy)
+            with self.session.signals.heeded():
+                meant = self._wanted(*there, policy)
             meant = meant if only is None else meant & only
             if only is not None and not meant:
                 return None
@@ -158,7 +159,8 @@ class LifeRun:
             return _failed(*there, where, UnreadableError(text, check))
         if any(result.status is Status.DONE for result in done.results):
             try:
-                to.again(self.session, self.path)
+                with self.session.signals.heeded():
+                    to.again(self.session, self.path)
             except CkptctlError as error:
                 done = replace(done, error=done.error or error)
         return done
@@ -170,7 +172,8 @@ class LifeRun:
         if there is None or purge is None or policy is None:
             return
         try:
-            run = self.stage(*there, policy).run
+            with self.session.signals.heeded():
+                run = self.stage(*there, policy).run
         except (CkptctlError, OSError):
             return
         assert run is not None  # noqa: S101 - it was just read

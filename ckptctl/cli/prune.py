@@ -17,7 +17,7 @@ from ckptctl.cli.policy_options import PolicyOptions, flags_of
 from ckptctl.cli.prune_run import PruneRun, refuse_by_place
 from ckptctl.cli.runtime import Session, interactive
 from ckptctl.config import Config
-from ckptctl.errors import UnreadableError, UsageError
+from ckptctl.errors import Interrupted, UnreadableError, UsageError
 from ckptctl.planfile import PlanFile, dump, parse
 from ckptctl.policy import Draft
 from ckptctl.reading import FRAMEWORK_LIMIT
@@ -63,6 +63,11 @@ class PruneOptions:
         ),
     ] = None
 
+    @property
+    def carries_out(self) -> bool:
+        """Whether anything is to be changed."""
+        return not self.dry_run and self.plan_out is None
+
     def refuse(self) -> None:
         """Refuse what makes no sense, and what excludes each other.  UsageError."""
         if self.verify_copies not in {None, "digest"}:
@@ -107,39 +112,68 @@ def prune(
             "no rule says what to keep; nothing was deleted",
             "give at least one, like --keep-last 3, or a policy with --policy FILE",
         )
+    with session.signals.noted():
+        view, runs = _decided(session, options, (named, config), flags, location, plan)
+        if options.plan_out is not None:
+            recursive = common.recursive if plan is None else plan.recursive
+            _write_plan(options.plan_out, session, view, runs, recursive=recursive)
+        if not options.carries_out:
+            session.end(_report(view, runs, dry_run=True))
+            return
+        if interactive() and not options.yes and not _agreed(session, view, runs):
+            if any(run.outcomes or run.error for run in runs):  # of an earlier prune, or in the way
+                session.end(_report(view, runs, dry_run=False))
+            session.signals.heed()
+            return
+        report = _report(view, [run.applied() for run in runs], dry_run=False)
+        _tell_of_trash(session, view, report)
+        session.end(report)
+
+
+def _decided(
+    session: Session,
+    options: PruneOptions,
+    configs: tuple[Config | None, Config | None],
+    flags: Draft,
+    location: str | None,
+    plan: PlanFile | None,
+) -> tuple[Survey, list[PruneRun]]:
+    """List the location, finish what an earlier prune left there, and decide for each run.
+
+    `configs` are that of --policy, and the one that holds.  Raises UnreadableError, UsageError, Interrupted.
+    """
+    named, config = configs
     with session.progress() as progress:
         progress.started("listing")
         where = session.locate(location if location or plan is None else plan.location)
-        recursive = common.recursive if plan is None else plan.recursive
-        access = access_of(session, config, where)
-        view = survey(where, config.formats if config else (), deep=recursive, access=access)
+        recursive = session.common.recursive if plan is None else plan.recursive
+        with session.signals.heeded():
+            access = access_of(session, config, where)
+            view = survey(where, config.formats if config else (), deep=recursive, access=access)
         view = replace(view, memory=Memory() if view.access else None)
         refuse_by_place(view, recursive=recursive)
         read = options.verify_copies is not None
         runs = [PruneRun(session, named, flags, view, f, reads_copies=read) for f in view.found]
         if plan is not None:
             runs = _planned(runs, plan)
-        if not options.dry_run and options.plan_out is None:
+        if options.carries_out:
             runs = [run.recovered() for run in runs]
-        runs = [run.decided() for run in runs]
-    if options.plan_out is not None:
-        _write_plan(options.plan_out, session, view, runs, recursive=recursive)
-        session.end(_report(view, runs, dry_run=True))
-        return
-    if not options.dry_run:
-        if interactive() and not options.yes and any(run.plan and run.plan.actions for run in runs):
+        return view, [run.decided() for run in runs]
+
+
+def _agreed(session: Session, view: Survey, runs: list[PruneRun]) -> bool:
+    """Ask whether the plan is to be carried out; a signal is no answer."""
+    if not any(run.plan and run.plan.actions for run in runs):
+        return True
+    try:
+        with session.signals.heeded():
             session.show(_report(view, runs, dry_run=True))
-            if not confirm(_question(runs), stdin=sys.stdin, stderr=sys.stderr):
-                session.say("nothing was deleted")
-                if any(
-                    run.outcomes or run.error for run in runs
-                ):  # of an earlier prune, or in the way
-                    session.end(_report(view, runs, dry_run=False))
-                return
-        runs = [run.applied() for run in runs]
-    report = _report(view, runs, dry_run=options.dry_run)
-    _tell_of_trash(session, view, report)
-    session.end(report)
+            yes = confirm(_question(runs), stdin=sys.stdin, stderr=sys.stderr)
+    except Interrupted:
+        return False
+    if not yes:
+        session.say("nothing was deleted")
+    return yes
 
 
 def _read_plan(file: str) -> PlanFile:

@@ -77,6 +77,7 @@ class PruneRun:
         """Finish what an interrupted prune left, before anything is decided on the strength of it."""
         outcomes: list[Outcome] = []
         try:
+            self.session.signals.heed()
             with closing(run_store(self.view, self.found)) as root:
                 dirs = self._state()
                 if not pending(root, dirs, surroundings_of(self.session)):
@@ -99,8 +100,9 @@ class PruneRun:
         if self.planned is not None:
             return self._as_planned(self.planned)
         try:
-            policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
-            decided = decide_run(self.session, policy, self.view, self.found, self.config)
+            with self.session.signals.heeded():
+                policy = policy_of(self.session, self.config, self.flags, self.view, self.found)
+                decided = decide_run(self.session, policy, self.view, self.found, self.config)
             if policy is None:
                 return replace(self, run=decided.run, decisions=decided.decisions)
             plan = plan_prune(decided.run, decided.decisions, policy, decided.context)
@@ -113,13 +115,14 @@ class PruneRun:
     def _as_planned(self, planned: PlannedRun) -> PruneRun:
         """Plan what a file says, as far as it still holds; nothing else is decided."""
         try:
-            said = policy_of(self.session, None, self.flags, self.view, self.found)
-            policy = replace(said or self.flags.policy(), grace_ns=planned.grace_ns)
-            # What the plan was made under holds, with another configuration or none.
-            policy = replace(policy, require_copies=max(needed(policy), planned.copies))
-            run = read_run(self.view, self.found, reading_of(self.session, policy))
-            refuse_unread(run)
-            self._refuse_unsound(planned, run)
+            with self.session.signals.heeded():
+                said = policy_of(self.session, None, self.flags, self.view, self.found)
+                policy = replace(said or self.flags.policy(), grace_ns=planned.grace_ns)
+                # What the plan was made under holds, with another configuration or none.
+                policy = replace(policy, require_copies=max(needed(policy), planned.copies))
+                run = read_run(self.view, self.found, reading_of(self.session, policy))
+                refuse_unread(run)
+                self._refuse_unsound(planned, run)
         except CkptctlError as error:
             return replace(self, error=error)
         except OSError as error:
@@ -169,6 +172,7 @@ class PruneRun:
             return self
         run, outcomes, hidden = self, list(self.outcomes), 0
         try:
+            self.session.signals.heed()
             with (
                 closing(run_store(self.view, self.found)) as root,
                 self.session.signals.noted(),

@@ -68,7 +68,9 @@ def purge(common: Common, options: PurgeOptions, location: Location = None) -> N
         ):
             session.say("nothing was freed")
             return
-    session.end(report_of("purge", [_purged(session, run) for run in runs], dry_run=False))
+    with session.signals.noted():
+        done = [_purged(session, run) for run in runs]
+        session.end(report_of("purge", done, dry_run=False))
 
 
 def _purged(session: Session, run: TrashRun) -> TrashRun:

@@ -61,8 +61,22 @@ class Signals:
             raise Interrupted(self.arrived)
 
     @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Raise Interrupted meanwhile even inside `noted`: where it only looks, nothing is cut."""
+        before = self.changing
+        self.changing = False
+        try:
+            self.heed()
+            yield
+        finally:
+            self.changing = before
+
+    @contextmanager
     def noted(self) -> Iterator[None]:
-        """Only note signals meanwhile: what is written is not cut, by how many ever."""
+        """Only note signals meanwhile: what is written is not cut, by how many ever.
+
+        Around a command's work and its telling, so that whatever was done is told.
+        """
         before = self.changing
         self.changing = True
         try:

@@ -158,7 +158,8 @@ def sync(
     if caller is not None and options.part is None:
         heed_left_out(session, here, os.environ)
     if not options.watch:
-        end(session, _synced(session, wish, flags, rate, (here, there), caller))
+        with session.signals.noted():
+            end(session, _synced(session, wish, flags, rate, (here, there), caller))
         return
     from ckptctl.cli.sync_watch import watch_sync  # noqa: PLC0415 - most calls watch nothing
 
@@ -186,7 +187,8 @@ def _synced(
     with session.progress() as progress:
         progress.started("listing")
         looked_ns = session.clock()
-        view = (viewed if caller is None else viewed_in_part)(session, here)
+        with session.signals.heeded():
+            view = (viewed if caller is None else viewed_in_part)(session, here)
         refuse_destination(there, view.store.root if caller is None else here, view.formats)
         if view.only is not None:
             wish = replace(wish, names=(view.only,))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ckptctl.cli.run_by_run import Place, Read
 from ckptctl.cli.runtime import Session
+from ckptctl.errors import Interrupted
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run
 from ckptctl.survey import Survey, name_of, path_of
@@ -33,5 +34,9 @@ def note_damage(
     jobs = session.common.copies_at_once
     wish = Wish(level=Level.DIGEST, record=False, reread=False, percent=None, jobs=jobs, scope=None)
     verify = VerifyRun(session, Place(where, view, (read,)), read, None, wish, progress)
-    verified = verify.verified([c for c in run.checkpoints if c.member in members])
+    try:
+        with session.signals.heeded():
+            verified = verify.verified([c for c in run.checkpoints if c.member in members])
+    except Interrupted:  # the next copy finds it again
+        return ()
     return tuple(p for p in verified.problems if p not in run.problems)

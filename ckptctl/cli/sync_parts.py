@@ -93,16 +93,17 @@ class PartRun:
         return ended(self._sync, self._results, path_of(self.view, self.found))
 
     def _sync(self) -> None:
-        policy = policy_of(self.session, None, self.flags, self.view, self.found, parts=True) or (
-            self.flags.policy()
-        )
-        reading = reading_of(self.session, policy)
-        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
-        if self.wish.dry_run:
-            for offer in self._here((), reading, policy.keep).offers:
-                self._results.tell(offer.cargo.checkpoint, Status.PLANNED, None)
-            return
-        place = far.made()
+        with self.session.signals.heeded():
+            policy = policy_of(
+                self.session, None, self.flags, self.view, self.found, parts=True
+            ) or (self.flags.policy())
+            reading = reading_of(self.session, policy)
+            far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
+            if self.wish.dry_run:
+                for offer in self._here((), reading, policy.keep).offers:
+                    self._results.tell(offer.cargo.checkpoint, Status.PLANNED, None)
+                return
+            place = far.made()
         with (
             closing(run_store(place.view, place.found)) as root,
             closing(far.state(place)) as state,

@@ -48,10 +48,7 @@ from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.conflict import BY_FLAGS, outlook
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.destination import (
-    Destination,
-    records_in,
-)
+from ckptctl.transfer.destination import Destination, Place, records_in
 from ckptctl.transfer.notes import begun_in
 from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
@@ -108,24 +105,27 @@ class SyncRun:
         done = ended(self._sync, self._results, self.path)
         if self._run is None or self.wish.proven is not None:  # who fetches takes another one
             return done
-        damage = note_damage(
-            self.session, self.view, self.found, self._run, done.results, self.progress
-        )
+        what = (self.view, self.found, self._run, done.results)
+        damage = note_damage(self.session, *what, self.progress)
         return replace(done, problems=(*done.problems, *damage))
 
     def _sync(self) -> None:
-        policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or (
-            self.flags.policy()
-        )
-        reading = reading_of(self.session, policy)
-        meant = self._meant(policy, reading)
-        far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
-        if self.wish.dry_run:
-            self._planned(meant, far.look(), self._on_conflict(policy))
-            if self.wish.move:
-                self._results.foreseen(*self._moving(policy).foreseen(self._results.coming))
-        elif meant.cargoes or far.look() is not None:
-            self._carried_out(meant, far, policy)
+        with self.session.signals.heeded():
+            policy = policy_of(self.session, self.config, self.flags, self.view, self.found) or (
+                self.flags.policy()
+            )
+            reading = reading_of(self.session, policy)
+            meant = self._meant(policy, reading)
+            far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
+            if self.wish.dry_run:
+                self._planned(meant, far.look(), self._on_conflict(policy))
+                if self.wish.move:
+                    self._results.foreseen(*self._moving(policy).foreseen(self._results.coming))
+                return
+            if not meant.cargoes and far.look() is None:
+                return
+            place = far.made()
+        self._carried_out(meant, far, place, policy)
 
     def _meant(self, policy: Policy, reading: Reading) -> _Meant:
         """Return what is to be copied of the run as it was listed; what cannot be is told."""
@@ -137,9 +137,8 @@ class SyncRun:
             refuse_unread(run)
         return _Meant(run, choice, tuple(self._loaded(run, reading, choice)))
 
-    def _carried_out(self, meant: _Meant, far: FarEnd, policy: Policy) -> None:
+    def _carried_out(self, meant: _Meant, far: FarEnd, place: Place, policy: Policy) -> None:
         """Copy, bring up to date and move, all under the lock at the destination."""
-        place = far.made()
         with (
             closing(run_store(self.view, self.found)) as source,
             closing(run_store(place.view, place.found)) as root,

@@ -54,6 +54,7 @@ class TrashRun:
         outcomes: list[Outcome] = []
         hidden = 0
         try:
+            session.signals.heed()
             with (
                 closing(self.opened()) as root,
                 session.signals.noted(),

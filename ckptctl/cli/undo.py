@@ -50,8 +50,9 @@ def undo(common: Common, options: UndoOptions, location: Location = None) -> Non
         runs.append(replace(run, meant=tuple(meant)))
     if missing is not None and not any(run.meant for run in runs):
         raise missing
-    if options.listing:
-        runs = [run.planned("restore") for run in runs]
-    else:
-        runs = [run.worked(session, bring_back) for run in runs]
-    session.end(report_of("undo", runs, dry_run=options.listing))
+    with session.signals.noted():
+        if options.listing:
+            runs = [run.planned("restore") for run in runs]
+        else:
+            runs = [run.worked(session, bring_back) for run in runs]
+        session.end(report_of("undo", runs, dry_run=options.listing))

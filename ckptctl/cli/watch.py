@@ -77,7 +77,8 @@ def watch(
         return done
 
     if options.once:
-        end(session, lived())
+        with session.signals.noted():
+            end(session, lived())
         return
     loop = Loop(session, Watcher(), roots(config, wanted), _polled(config), interval)
 

@@ -71,7 +71,8 @@ class Loop:
     def _tried(self, once: Callable[[], Round]) -> Round:
         """Do it once; what goes wrong is told, and tried again later."""
         try:
-            done = once()
+            with self.session.signals.noted():
+                done = once()
         except (UsageError, Interrupted):
             raise
         except CkptctlError as error:
