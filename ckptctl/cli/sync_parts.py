@@ -35,7 +35,7 @@ from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
 from ckptctl.parts.roll import Roll
 from ckptctl.parts.sharing import sight_of
-from ckptctl.parts.standing import Standing, standing
+from ckptctl.parts.standing import Standing
 from ckptctl.parts.whole import key_of
 from ckptctl.pointing import links_of
 from ckptctl.policy import Draft, Policy
@@ -187,6 +187,7 @@ class PartRun:
                 before = hands.sender.bytes_sent
                 if self._one(offer, hands, far, there):
                     keys[offer.key] = hands.sender.bytes_sent - before
+            self._overtaken([o for o in here.offers if o.key in keys], begun, keys, hands, far)
             own = {offer.key for offer in here.offers}
             names = self.wish.names
             for part in begun:
@@ -234,13 +235,8 @@ class PartRun:
                         True  # by another task in its name, that may be making all of it whole now
                     )
                 there = far.locked()  # one that has made it whole has removed the part since
-            how = standing(
-                offer.key,
-                cargo,
-                there,
-                lambda piece: sender.digest(sender.source, piece.path, piece.entry),
-                opened := hands.meeting.opened(offer.key, self.caller),
-            )
+            opened = hands.meeting.opened(offer.key, self.caller)
+            how = hands.standing(offer, there, opened)
             adding = Adding(self.session, far, sender)
             if how is Standing.MORE and opened and adding.added(offer.key, cargo, opened):
                 self._results.tell(cargo.checkpoint, Status.DONE, None)
@@ -257,6 +253,24 @@ class PartRun:
             text, _ = failure(error, cargo.member)
             self._results.tell(cargo.checkpoint, Status.FAILED, text)
         return False
+
+    def _overtaken(
+        self,
+        offers: Sequence[Offer],
+        begun: Sequence[Part],
+        keys: dict[str, int],
+        hands: Hands,
+        far: FarEnd,
+    ) -> None:
+        """Take out of `keys` what another has made whole while this caller handed it in once more."""
+        shared = {part.key for part in begun}
+        alone = [offer for offer in offers if offer.key in shared and hands.alone(offer.key)]
+        there = far.locked() if alone else None
+        for offer in alone:
+            if there and hands.standing(offer, there) is Standing.EQUAL:
+                hands.meeting.forget(offer.key)
+                del keys[offer.key]
+                self._results.tell(offer.cargo.checkpoint, Status.EQUAL, None)
 
     def _hands(self, here: _Here, root: Store, meeting: Meeting, source: Store) -> Hands:
         run, folder = here.run, here.found.folder

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 from ckptctl.listing import Entry
 from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
+from ckptctl.parts.opened import Opened
 from ckptctl.parts.part import Caller, Kept, Part
 from ckptctl.parts.sharing import left_over, shares, sight_of
+from ckptctl.parts.standing import Standing, standing
 from ckptctl.parts.union import Lies, lying
 from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.delivery import giving_up
+from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.notes import SENT, Notes, Sent
 from ckptctl.transfer.sending import Sender
 
@@ -82,6 +85,18 @@ class Hands:
             return False
         found = (self._lying(old, path, kept) for path, kept in old.files.items())
         return all(lies is not None and lies.store is self.run for lies in found)
+
+    def standing(self, offer: Offer, there: Destination, opened: Opened | None = None) -> Standing:
+        """Return how what is here stands to what is there; see `parts.standing`.  Raises as reading does."""
+
+        def digest(piece: Piece) -> str:
+            return self.sender.digest(self.sender.source, piece.path, piece.entry)
+
+        return standing(offer.key, offer.cargo, there, digest, opened)
+
+    def alone(self, key: str) -> bool:
+        """Whether nobody else has a part there: they never had, or all of it was published."""
+        return self.meeting.parts(key, self.caller.of).keys() <= {self.caller.number}
 
     def has_nothing(self, of: Part) -> None:
         """Note that of a checkpoint that others have parts of nothing is here.  Raises OSError."""

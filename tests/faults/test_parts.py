@@ -151,3 +151,47 @@ def test_all_at_once_make_one(tmp_path: Path) -> None:
     said = [call.communicate()[0].decode() for call in calls]
     assert [call.returncode for call in calls] == [0, 0, 0], said
     assert there(tmp_path) == whole(3)
+
+
+LATE = """
+import os, subprocess, sys
+from ckptctl.cli.app import run
+from ckptctl.parts.handing import Hands
+hand_in, other = Hands.hand_in, sys.argv[1:4]
+
+def late(hands, offer):
+    subprocess.run([sys.executable, "-m", "ckptctl", "sync", *other[:2], "--part", other[2]], check=True)
+    assert os.path.exists(other[1] + "/step-100/.metadata")
+    return hand_in(hands, offer)
+
+Hands.hand_in = late
+sys.exit(run(["sync", *sys.argv[4:]]))
+"""
+
+
+def test_who_hands_in_once_more_while_another_makes_it_whole_finds_it_whole(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    runs = [node(tmp_path, number, 3) for number in range(3)]
+    to = tmp_path / "to"
+    for number in (0, 1):
+        assert ckptctl("sync", runs[number], to, "--part", f"{number}/3").code == 0
+    (runs[1] / "step-100/__1_0.distcp").touch()  # else there is nothing to hand in
+    program: list[str | Path] = [
+        sys.executable,
+        "-c",
+        LATE,
+        runs[2],
+        to,
+        "2/3",
+        runs[1],
+        to,
+        "--part",
+        "1/3",
+        "--json",
+    ]
+    done = subprocess.run(program, stdout=subprocess.PIPE, check=True)
+    (result,) = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert result["status"] == "equal"
+    assert there(tmp_path) == whole(3)
+    assert not list((tmp_path / ".ckptctl/to/staging").glob("step-100*"))
