@@ -29,7 +29,7 @@ def main() -> None:
 def _run(arguments: list[str]) -> int:
     """Return the exit code; signals are taken from before the first import to the very end."""
     from ckptctl.cli.signals import SIGNALS, wants_json  # noqa: PLC0415 - see above
-    from ckptctl.errors import Interrupted  # noqa: PLC0415 - the same
+    from ckptctl.errors import Arrived, Interrupted  # noqa: PLC0415 - the same
 
     SIGNALS.loading(as_json=wants_json(arguments))
     gc.set_threshold(_RARELY)
@@ -38,7 +38,7 @@ def _run(arguments: list[str]) -> int:
 
         code = run(arguments)
         SIGNALS.changing = True
-    except Interrupted as error:  # when all was said
+    except (Arrived, Interrupted) as error:  # when all was said
         code = 128 + error.signal
     streams.flush()
     SIGNALS.over()

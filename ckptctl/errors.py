@@ -108,3 +108,15 @@ class Interrupted(CkptctlError):  # noqa: N818 - a signal is no error of ours
     def __init__(self, signal: int) -> None:
         super().__init__("interrupted", "run the same command again to finish")
         self.signal = signal
+
+
+class Arrived(BaseException):
+    """A signal that came between any two lines; its number is in `signal`.
+
+    No Exception, so that nothing on the way out takes it for a failure of what it was doing: what
+    a command tells of it is Interrupted.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal

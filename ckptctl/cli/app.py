@@ -15,7 +15,7 @@ import typer.main
 from ckptctl.cli import completing, converting
 from ckptctl.cli.commands import add_all, add_one
 from ckptctl.cli.signals import SIGNALS, wants_json
-from ckptctl.errors import CkptctlError, Interrupted, UnreadableError, UsageError
+from ckptctl.errors import Arrived, CkptctlError, Interrupted, UnreadableError, UsageError
 from ckptctl.secrecy import without_secrets, without_values
 from ckptctl.ui.streams import RESULT, silence, tell
 
@@ -65,8 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         code = typer.main.get_command(build(arguments))(
             args=list(arguments), prog_name="ckptctl", standalone_mode=False
         )
-    except Interrupted as error:
-        _tell(error, as_json=as_json)
+    except (Arrived, Interrupted) as error:
+        _tell(Interrupted(error.signal), as_json=as_json)
         return 128 + error.signal
     except CkptctlError as error:
         _tell(error, as_json=as_json)

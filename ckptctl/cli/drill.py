@@ -18,7 +18,7 @@ from ckptctl.cli.drilling import Ready, ready, rehearsed
 from ckptctl.cli.options import Common
 from ckptctl.cli.rehearsing import stands
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, PartialError, RefusedError, UsageError
+from ckptctl.errors import CkptctlError, PartialError, RefusedError, UsageError
 from ckptctl.model import Problem
 from ckptctl.stores.local import LocalStore
 from ckptctl.ui import printable
@@ -142,8 +142,7 @@ def _scratch(session: Session, into: str) -> Iterator[str]:
 def _end(session: Session, drilled: Sequence[Drilled], problems: Sequence[Problem]) -> None:
     """Write the result, and leave with the exit code."""
     session.warn()
-    if session.signals.arrived is not None:
-        raise Interrupted(session.signals.arrived)
+    session.signals.heed()
     output = session.common.format
     if output == "json":
         session.print(json.dumps(drill_data(drilled, problems)) + "\n")

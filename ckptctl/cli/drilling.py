@@ -127,8 +127,7 @@ def _verify(session: Session, copy: Fetched, to: str, progress: Progress) -> Non
         found = read.run.checkpoints if read.run else ()
         meant = tuple(one for one in found if settled(one.path) in left)
         verified = VerifyRun(own, place, read, None, wish, progress).verified(meant)
-        if session.signals.arrived is not None:
-            raise Interrupted(session.signals.arrived)
+        session.signals.heed()
         _refuse(verified)
         left -= {settled(one.path) for one in meant}
     _refuse_unseen(left, to)

@@ -109,8 +109,8 @@ class _Holding:
         """Set the hold; NotFoundError where a prune was faster, Interrupted where a signal was."""
         record = self.renew()
         try:
-            self.session.signals.heed()
-            read_after(self.session, self.target, self.recorder)
+            with self.session.signals.heeded():
+                read_after(self.session, self.target, self.recorder)
         except Interrupted:
             self.end()
             raise

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from ckptctl.errors import Interrupted
+from ckptctl.errors import Arrived, Interrupted
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _SOON = 0.01  # seconds: a finalizer takes less
@@ -25,7 +25,7 @@ class Signals:
     """What a signal does.
 
     While modules load it ends the process at once, for nothing was begun; with `as_json` stdout
-    says so.  Then it raises Interrupted, once, while only reading, and is noted in `arrived` while
+    says so.  Then it raises Arrived, once, while only reading, and is noted in `arrived` while
     something changes (`changing`) or is written.
     """
 
@@ -41,7 +41,7 @@ class Signals:
         self._install()
 
     def reading(self) -> Signals:
-        """Raise Interrupted from now on, where nothing is being changed; return this object."""
+        """Raise Arrived from now on, where nothing is being changed; return this object."""
         self._install()
         self._loading = False
         return self
@@ -62,12 +62,14 @@ class Signals:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Raise Interrupted meanwhile even inside `noted`: where it only looks, nothing is cut."""
+        """Raise Interrupted where one comes, even inside `noted`: where it only looks, nothing is cut."""
         before = self.changing
         self.changing = False
         try:
             self.heed()
             yield
+        except Arrived as arrived:
+            raise Interrupted(arrived.signal) from None
         finally:
             self.changing = before
 
@@ -90,8 +92,8 @@ class Signals:
         sys.unraisablehook = self._lost
 
     def _lost(self, lost: sys.UnraisableHookArgs) -> None:
-        """Send the signal again where its Interrupted fell into a finalizer, which raises nothing."""
-        if not isinstance(lost.exc_value, Interrupted):
+        """Send the signal again where its exception fell into a finalizer, which raises nothing."""
+        if not isinstance(lost.exc_value, Arrived):
             sys.__unraisablehook__(lost)
             return
         self.arrived = None
@@ -107,7 +109,7 @@ class Signals:
         if self._loading:
             self._leave(128 + number)
         if first:
-            raise Interrupted(number)
+            raise Arrived(number)
 
     def _leave(self, code: int) -> None:
         if self._as_json:

@@ -17,7 +17,7 @@ from ckptctl.cli.resolving import Resolved
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_parts import PartRun
-from ckptctl.errors import Interrupted, LockedError, PartialError
+from ckptctl.errors import LockedError, PartialError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.lock import LIFE_NS
@@ -101,8 +101,7 @@ class Bringing:
 
     def _go_on(self) -> None:
         """Raise where this call is to end."""
-        if self.session.signals.arrived is not None:
-            raise Interrupted(self.session.signals.arrived)
+        self.session.signals.heed()
         if self.session.late():
             raise PartialError(
                 f"{self.to}: --timeout has passed while the tasks of this step bring it there",

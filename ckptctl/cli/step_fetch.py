@@ -15,7 +15,6 @@ from ckptctl.cli.step_bring import Bringing
 from ckptctl.cli.step_place import StepPlace, Task, agreeing, meeting_of
 from ckptctl.cli.tier_runs import Everywhere
 from ckptctl.errors import (
-    Interrupted,
     NotFoundError,
     PartialError,
 )
@@ -150,8 +149,7 @@ class StepFetch:
             found, passed = self._whole(save, everywhere)
             if found is not None:
                 return Resolution(replace(found, why=why), passed, ()), everywhere
-            if self.session.signals.arrived is not None:
-                raise Interrupted(self.session.signals.arrived)
+            self.session.signals.heed()
             if passed or self.session.clock() - decision.at_ns > _FRESH_NS:
                 self._notes += passed
                 return None, everywhere

@@ -75,7 +75,8 @@ class VerifyRun:
         if self._read.run is not None and checkpoints:
             with self._stack:
                 try:
-                    self._verify(checkpoints)
+                    with self._session.signals.heeded():
+                        self._verify(checkpoints)
                 except CkptctlError as failed:
                     error = failed
                 except OSError as failed:  # of the state; of the run it is a value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import typer
 
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import CkptctlError, Interrupted, PartialError, UsageError
+from ckptctl.errors import Arrived, CkptctlError, Interrupted, PartialError, UsageError
 from ckptctl.model import NS
 from ckptctl.units import format_time
 from ckptctl.watcher import Watcher
@@ -61,7 +61,7 @@ class Loop:
                     break
                 looking = max(time.monotonic() - began - done.moving, 0.0)
                 self._rest(done, looking, polled=self.polled or not all(heard))
-        except Interrupted:
+        except (Arrived, Interrupted):
             pass  # nothing was in hand
         finally:
             self.watcher.close()

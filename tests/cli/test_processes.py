@@ -327,7 +327,7 @@ def test_a_signal_that_falls_into_a_finalizer_is_not_lost() -> None:
     program = """
 import os, signal, time
 from ckptctl.cli.signals import SIGNALS
-from ckptctl.errors import Interrupted
+from ckptctl.errors import Arrived
 
 class Final:
     def __del__(self):
@@ -338,7 +338,7 @@ SIGNALS.reading()
 try:
     Final()
     time.sleep(30)
-except Interrupted as error:
+except Arrived as error:
     print("ended by", error.signal)
 """
     done = subprocess.run(

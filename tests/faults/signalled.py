@@ -1,10 +1,10 @@
 """Run `ckptctl` in this very process, and send it SIGTERM before the nth line once a path has changed.
 
-    python -m tests.faults.signalled N PATH ARGUMENT...
+    python -m tests.faults.signalled N IN PATH ARGUMENT...
 
-It counts the lines of ckptctl/cli that a signal would cut, each once, after PATH has come, or has
-gone; and the first one after that, where signals are only noted.  N is 0 for none; how many there
-were is said on stderr.
+It counts the lines of IN (files and directories of ckptctl/, with commas) that a signal would cut,
+each once, after PATH has come, or has gone; and the first one after that, where signals are only
+noted.  PATH is - for all of them, N is 0 for none; how many there were is said on stderr.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ import sys
 from types import FrameType
 from typing import Any
 
-from ckptctl import cli
+import ckptctl
 from ckptctl.cli.signals import SIGNALS
 
-_OURS = os.path.dirname(cli.__file__) + os.sep
+_OURS = os.path.dirname(ckptctl.__file__) + os.sep
 _NEITHER = ("signals.py", "app.py")
 """What takes the signal, and what only tells that it came."""
 
 
 def main() -> int:
-    limit, path = int(sys.argv[1]), sys.argv[2]
-    before = os.path.exists(path)
+    limit, path = int(sys.argv[1]), sys.argv[3]
+    ours = tuple(_OURS + name for name in sys.argv[2].split(","))
+    before = os.path.exists(path) or path == "-"
     lines: set[tuple[str, int]] = set()
 
     def entered(frame: FrameType, _: str, __: Any) -> Any:
         name = frame.f_code.co_filename
-        return line if name.startswith(_OURS) and not name.endswith(_NEITHER) else None
+        return line if name.startswith(ours) and not name.endswith(_NEITHER) else None
 
     def line(frame: FrameType, event: str, _: Any) -> Any:
         place = (frame.f_code.co_filename, frame.f_lineno)
-        if lines and (SIGNALS.changing or place in lines):
+        if (lines or path == "-") and (SIGNALS.changing or place in lines):
             return line
         if event == "line" and (lines or os.path.exists(path) != before):
             lines.add(place)
@@ -44,7 +45,7 @@ def main() -> int:
 
     from ckptctl.__main__ import main as run  # noqa: PLC0415 - only now nothing is begun
 
-    sys.argv = ["ckptctl", *sys.argv[3:]]
+    sys.argv = ["ckptctl", *sys.argv[4:]]
     sys.settrace(entered)
     try:
         run()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from ckptctl.formats._samples import torch_zip
+from tests.cli.test_buckets import options
 from tests.faults.moments import Moments
-from tests.program import Ckptctl
+from tests.program import Ckptctl, Done
 from tests.saved import save
+from tests.stores.places import Place, place
 
 
 class Case(NamedTuple):
@@ -62,7 +66,7 @@ def test_what_was_done_is_told(
             assert ckptctl(*case.before.format(base).split()).code == 0
         first = next(base.glob(case.first), base / case.first)
         call = [*case.call.format(base).split(), "--json"]
-        done = ckptctl(str(nth), str(first), *call, module=("tests.faults.signalled",))
+        done = ckptctl(str(nth), "cli/", str(first), *call, module=("tests.faults.signalled",))
         shutil.rmtree(base)
         return done.code, done.stdout, done.stderr
 
@@ -77,3 +81,32 @@ def test_what_was_done_is_told(
         assert case.told in told, (nth, told, words)
         assert json.loads(told), nth
         assert "Traceback" not in words
+
+
+LOOKS = "formats/,group.py,survey.py,stores/,reading.py"
+
+
+@pytest.fixture(params=["local", "s3-obstore"])
+def where(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from place(request.param, request)
+
+
+def test_where_it_only_looks_it_ends_at_once(
+    ckptctl: Ckptctl, moments: Moments, where: Place
+) -> None:
+    """Nothing takes the signal for a failure of a format, or of the network."""
+    where.put("step_1.pt", torch_zip())
+    where.put("step_1.json", b'{"step": 1}')
+
+    def called(nth: int) -> Done:
+        call = (str(nth), LOOKS, "-", "list", where.url, *options(where), "--json")
+        return ckptctl(*call, module=("tests.faults.signalled",))
+
+    done = called(0)
+    assert done.code == 0, done.stderr
+    lines = int(re.findall(r"lines=([0-9]+)", done.stderr)[0])
+    assert lines > 100
+    for nth in moments(lines + 1, 0, 2):
+        done = called(nth)
+        assert done.code == 143, (nth, done)
+        assert done.json["kind"] == "interrupted", (nth, done)
