@@ -1,6 +1,6 @@
 """Run `ckptctl` in this very process, and send it SIGTERM before the nth line once a path has changed.
 
-    python -m tests.faults.signalled N IN PATH ARGUMENT...
+    python -m tests.faults.interrupted N IN PATH ARGUMENT...
 
 It counts the lines of IN (files and directories of ckptctl/, with commas) that a signal would cut,
 each once, after PATH has come, or has gone; and the first one after that, where signals are only

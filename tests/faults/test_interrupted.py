@@ -66,7 +66,7 @@ def test_what_was_done_is_told(
             assert ckptctl(*case.before.format(base).split()).code == 0
         first = next(base.glob(case.first), base / case.first)
         call = [*case.call.format(base).split(), "--json"]
-        done = ckptctl(str(nth), "cli/", str(first), *call, module=("tests.faults.signalled",))
+        done = ckptctl(str(nth), "cli/", str(first), *call, module=("tests.faults.interrupted",))
         shutil.rmtree(base)
         return done.code, done.stdout, done.stderr
 
@@ -100,7 +100,7 @@ def test_where_it_only_looks_it_ends_at_once(
 
     def called(nth: int) -> Done:
         call = (str(nth), LOOKS, "-", "list", where.url, *options(where), "--json")
-        return ckptctl(*call, module=("tests.faults.signalled",))
+        return ckptctl(*call, module=("tests.faults.interrupted",))
 
     done = called(0)
     assert done.code == 0, done.stderr
