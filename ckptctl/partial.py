@@ -1,6 +1,7 @@
 """What was fetched of a checkpoint by a pattern: some of its files, which must never look whole.
 
-`partial/ID.json` in the state of the run where they are, written before any of them has its name.
+`partial/ID.json` in the state of the run where they are, written before any of them has its name: in
+the one that lies at the run, wherever --state-dir is, so that a call without it sees them too.
 """
 
 from __future__ import annotations

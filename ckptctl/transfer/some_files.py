@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ckptctl import globs
 from ckptctl.listing import Folder
 from ckptctl.partial import Seen, note_partial, partial_in
+from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.delivery import giving_up
@@ -48,6 +49,7 @@ class FilesDelivery:
 
     run: LocalStore
     state: LocalStore
+    noting: Store  # the state in which every call looks: that it is a part is noted there
     folder: Folder  # the run's, as it is now
     clock: Callable[[], int]
     check: Callable[[], None]  # proves that the lock is still ours.  LockedError
@@ -58,7 +60,7 @@ class FilesDelivery:
         Raises TakenError, Stopped and OSError; what was sent stays for the next call, unless the
         source is another by now (VanishedError) or damaged (DroppedError).
         """
-        noted = partial_in(self.state)
+        noted = partial_in(self.state) | partial_in(self.noting)
         present = dict(self._present(cargo))
         left = [piece for piece in pieces if not self._is_there(piece, sender)]
         if not left:
@@ -111,7 +113,7 @@ class FilesDelivery:
                 staged.set_time(piece.target, piece.mtime_ns)
             sender.refuse_changed(replace(cargo, pieces=tuple(left)))
             self.check()
-            note_partial(self.state, cargo.member, all_of_it)
+            note_partial(self.noting, cargo.member, all_of_it)
             for piece in left:
                 parent_of(self.run, piece.target)
                 staged.rename_to(piece.target, self.run, piece.target)

@@ -229,3 +229,32 @@ def test_a_note_that_cannot_be_understood_stops_what_deletes(
     note.write_text("{")
     make_tree(node, {"step_98.pt": torch_zip(), "step_97.pt": torch_zip()}, age=9000)
     assert ckptctl("prune", node, "--keep-last", "1").code == 7
+
+
+def test_a_part_never_looks_whole_whichever_state_directory_a_later_call_names(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    mine, other = ("--state-dir", str(tmp_path / "mine")), ("--state-dir", str(tmp_path / "other"))
+    assert fetch(ckptctl, run, node, "--files", "*_rank_0.pt", *mine).code == 0
+    for state in ((), mine, other):
+        assert ckptctl("list", node, *state, "--json").json["runs"][0]["checkpoints"][0]["state"] == "incomplete"  # fmt: skip
+        assert ckptctl("resolve", "latest", node, *state).code == 8
+    # And others may join it, wherever the state of that call is.
+    assert fetch(ckptctl, run, node, "--files", "*_rank_1.pt", *other).code == 0
+    assert fetch(ckptctl, run, node, "--files", "*_rank_2.pt").code == 0
+    assert len(files(node)) == 3
+    assert states(ckptctl, node) == ["incomplete"]
+
+
+def test_where_no_later_call_would_look_nothing_is_fetched_in_part(
+    tmp_path: Path, node: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    node.mkdir(parents=True)
+    (node.parent / ".ckptctl").write_text("no directory")
+    (node / ".ckptctl").write_text("no directory")
+    done = fetch(ckptctl, run, node, "--files", "*_rank_0.pt", "--state-dir", str(tmp_path / "s"))
+    assert (done.code, done.stdout) == (7, "")
+    assert "--state-dir" not in done.stderr
+    assert [path.name for path in node.iterdir()] == [".ckptctl"]
