@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ckptctl.cli.completing import locations
-from ckptctl.cli.drilling import Ready, ready, rehearsed
+from ckptctl.cli.drilling import SCRATCH, Ready, ready, rehearsed, sweep_scratch
 from ckptctl.cli.options import Common
 from ckptctl.cli.rehearsing import stands
 from ckptctl.cli.runtime import Session
@@ -69,6 +69,7 @@ def drill(common: Common, options: DrillOptions, runs: Runs = None) -> None:
         progress.started("listing")
         found, problems = stands(session, runs or ())
         every = [ready(session, stand) for stand in found]
+        sweep_scratch(into, session.clock())
         _refuse_large(into, every)
         drilled = list(_all(session, every, into, progress))
     _end(session, drilled, problems)
@@ -122,7 +123,7 @@ def _all(
 @contextmanager
 def _scratch(session: Session, into: str) -> Iterator[str]:
     """Make a directory of our own, and remove it with all that is in it, a signal or not."""
-    name = f"ckptctl-drill-{secrets.token_hex(8)}"
+    name = f"{SCRATCH}{secrets.token_hex(8)}"
     path = os.path.join(into, name)
     try:
         try:

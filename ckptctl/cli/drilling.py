@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from ckptctl.cli.fetching import Fetched, LostError, all_of_step, fetch, refuse_endless
@@ -14,13 +15,20 @@ from ckptctl.cli.run_by_run import read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.verify_run import VerifyRun, Wish
 from ckptctl.errors import CkptctlError, DamagedError, Interrupted, NotFoundError
+from ckptctl.patterns import later
 from ckptctl.selecting import parse_selector
 from ckptctl.stores import settled
+from ckptctl.stores.local import LocalStore
+from ckptctl.transfer.sweeping import LIFE_NS
 from ckptctl.ui.drilling import Drilled
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
 from ckptctl.verdicts import BAD, Level
 
+SCRATCH = "ckptctl-drill-"
+"""How the name begins of a directory that a drill fetches to; 16 hexadecimal digits follow."""
+
+_OURS = later(rf"{SCRATCH}[0-9a-f]{{16}}")
 _LATEST = parse_selector("latest")
 
 
@@ -88,6 +96,26 @@ def rehearsed(session: Session, one: Ready, to: str, progress: Progress) -> Dril
         raise
     except CkptctlError as error:
         return _failed(drilled, error)
+
+
+def sweep_scratch(into: str, now_ns: int) -> None:
+    """Remove what our drills that were killed left there a week ago: whole checkpoints.
+
+    Their files have the times of those that they are copies of: when they came, the ctime tells.
+    """
+    with suppress(OSError), closing(LocalStore(into)) as store:
+        for name in filter(_OURS.fullmatch, os.listdir(into)):
+            top = os.path.join(into, name)
+            if os.lstat(top).st_uid != os.geteuid():
+                continue
+            tree = [
+                os.path.join(at, name)
+                for at, *both in os.walk(top)
+                for names in both
+                for name in names
+            ]
+            if now_ns - max(os.lstat(path).st_ctime_ns for path in (top, *tree)) >= LIFE_NS:
+                store.remove_tree(name)
 
 
 def _of(session: Session, drilled: Drilled, resolution: Resolution) -> Drilled:

@@ -34,6 +34,7 @@ from ckptctl.transfer.failing import failure
 from ckptctl.transfer.outcome import Status
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.some_files import FilesDelivery, TakenError, matching
+from ckptctl.transfer.sweeping import sweep
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.ui.progress import Progress
 
@@ -175,6 +176,7 @@ class _Copy:
                 if pieces:
                     self._one(cargo, pieces, delivery, sender)
             self.bytes_sent = sender.bytes_sent
+            sweep(state, run, (), session.clock())
         return self
 
     def _noting(self, far: FarEnd) -> Store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier
@@ -15,6 +15,7 @@ from ckptctl.cli.elsewhere import guard_of, held_back, needed
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
+from ckptctl.coming import FOLDER as STAGING
 from ckptctl.config import Config
 from ckptctl.decide import metrics_asked
 from ckptctl.decision import Decision
@@ -233,6 +234,11 @@ class PruneRun:
             assured=copies.reading(plan) if self.reads_copies else None,
         )
         yield from applier.apply(plan, asking, policy.grace_ns or 0)
+        if dirs.holding(STAGING) and not session.signals.stopped():
+            from ckptctl.transfer.sweeping import sweep  # noqa: PLC0415 - few calls delete
+
+            with suppress(OSError, RefusedError):  # what died calls left takes no space for long
+                sweep(applier.state(), root, (), session.clock())
 
     def _logged(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         for outcome in outcomes:

@@ -19,9 +19,9 @@ from ckptctl.parts.note import NoteError, understood, written
 from ckptctl.parts.part import Caller
 from ckptctl.reading import TRACKER_LIMIT, VanishedError
 from ckptctl.stores._base import Store
-from ckptctl.transfer.sweeping import is_abandoned
+from ckptctl.transfer.sweeping import RESOLVING as FOLDER
+from ckptctl.transfer.sweeping import sweep_folder
 
-FOLDER = "resolving"
 _SCHEMA = ("ckptctl/resolving", 1)
 _SAME_NS = 2 * NS
 """How far the time of one save may be off on another store: some know whole seconds only."""
@@ -90,8 +90,7 @@ class Agreement:
             self.state.create(f"{self._now}.json", _dump(own))
         except FileExistsError:
             return self.decision() or own
-        with suppress(OSError):
-            self._sweep()
+        sweep_folder(self.state, FOLDER, self.clock())
         return own
 
     def end(self, how: End) -> End:
@@ -130,16 +129,6 @@ class Agreement:
             return self.state.read(path, TRACKER_LIMIT)
         except (FileNotFoundError, VanishedError):
             return None
-
-    def _sweep(self) -> None:
-        """Remove what steps of a week ago have left."""
-        try:
-            steps = self.state.listing(FOLDER).folders
-        except FileNotFoundError:
-            return
-        for name, folder in steps.items():
-            if name != self.step and is_abandoned(folder, self.clock()):
-                self.state.remove_tree(f"{FOLDER}/{name}")
 
 
 def _dump(decision: Decision) -> bytes:

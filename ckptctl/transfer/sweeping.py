@@ -1,4 +1,4 @@
-"""Remove what interrupted copies left that nobody will go on with."""
+"""Remove what interrupted copies, and other calls that died, left and nobody will go on with."""
 
 from __future__ import annotations
 
@@ -7,30 +7,53 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from ckptctl.coming import FOLDER, PARTS, parts_name, roots_in
+from ckptctl.errors import CkptctlError
 from ckptctl.listing import Folder
+from ckptctl.lock import Lock
 from ckptctl.model import NS
 from ckptctl.reading import FRAMEWORK_LIMIT, NOT_UNDERSTOOD, TooLargeError, VanishedError
+from ckptctl.resumption import FILE as READ
+from ckptctl.resumption import FOLDER as SHARES
 from ckptctl.stores._base import Store
 from ckptctl.transfer.notes import CALLS, SENT, STORED, stage_name
 
-_LIFE_NS = 7 * 24 * 3600 * NS
+RESOLVING = "resolving"
+"""The directory of our state in which the tasks of a step agree what to fetch."""
+
+LIFE_NS = 7 * 24 * 3600 * NS
 """How long an interrupted copy is kept to go on with."""
 
 
 def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None:
     """Remove what is staged of checkpoints that are `whole` by now, and what is older than a week.
 
-    Whoever calls it holds the run's lock, so that nobody is staging.  Raises OSError.
+    On a disk also what verifications and steps have left a week ago; in a bucket, where looking is a
+    request, the next of these does.  Whoever calls it holds the run's lock, so that nobody is staging.
+    Raises OSError.
     """
+    if state.able.rename:
+        sweep_folder(state, RESOLVING, now_ns)
+        sweep_folder(state, SHARES, now_ns)
+        _drop_old(state, READ, now_ns)
     try:
         listed = state.listing(FOLDER, deep=False)
     except FileNotFoundError:
         return
+    _sweep_staged(state, run, listed, whole, now_ns)
+
+
+def _sweep_staged(
+    state: Store, run: Store, listed: Folder, whole: Collection[str], now_ns: int
+) -> None:
+    """Remove what `sweep` says of copies, of what was listed just now."""
     done = {stage_name(member).rpartition("/")[2] for member in whole}
     united = {parts_name(member) for member in whole}
     dead: set[str] = set()
     for name in {*listed.files, *listed.folders}:
-        if name == CALLS or (name.endswith(PARTS) and name not in united):
+        if name == CALLS:
+            _sweep_calls(state, now_ns)
+            continue
+        if name.endswith(PARTS) and name not in united:
             dead.update(_sweep_parts(state, run, name, now_ns))
             continue
         number, _, suffix = name.partition(".")
@@ -49,8 +72,50 @@ def sweep(state: Store, run: Store, whole: Collection[str], now_ns: int) -> None
 
 def is_abandoned(folder: Folder, now_ns: int) -> bool:
     """Whether nobody has written to a directory of our state for so long that nobody will go on with it."""
-    newest = max((entry.mtime_ns for _, entry in folder.walk()), default=now_ns)
-    return now_ns - newest >= _LIFE_NS
+    newest = max((entry.mtime_ns for _, entry in folder.walk()), default=folder.mtime_ns or now_ns)
+    return now_ns - newest >= LIFE_NS
+
+
+def sweep_folder(state: Store, name: str, now_ns: int) -> None:
+    """Remove of a directory of our state each file and directory that nobody has written to for a week.
+
+    Nothing depends on any of them: what cannot be read or removed now is left to the next call.
+    """
+    with suppress(OSError):
+        for below, folder in state.listing(name).folders.items():
+            if is_abandoned(folder, now_ns):
+                state.remove_tree(f"{name}/{below}")
+        for file in state.listing(name, deep=False).files:
+            _drop_old(state, f"{name}/{file}", now_ns)
+
+
+def _sweep_calls(state: Store, now_ns: int) -> None:
+    """Remove what callers noted of their calls a week ago, one by one: others go on calling."""
+    try:
+        names = state.listing(f"{FOLDER}/{CALLS}", deep=False).files
+    except FileNotFoundError:
+        return
+    for name in names:
+        file = f"{FOLDER}/{CALLS}/{name}"
+        if not name.endswith(".lock"):
+            _drop_old(state, file, now_ns)
+        elif _is_old(state, file, now_ns):
+            # Whoever takes it over this moment must not lose it: so do we, if its holder is dead.
+            with suppress(CkptctlError):
+                lock = Lock(state, lambda: now_ns, file=file)
+                lock.acquire()
+                lock.release()
+
+
+def _drop_old(state: Store, file: str, now_ns: int) -> None:
+    """Remove a file that nobody has written to for a week, looked at now: it may be written anew."""
+    if _is_old(state, file, now_ns):
+        state.remove_file(file)
+
+
+def _is_old(state: Store, file: str, now_ns: int) -> bool:
+    entry = state.stat(file)
+    return entry is not None and now_ns - entry.mtime_ns >= LIFE_NS
 
 
 def _sweep_parts(state: Store, run: Store, name: str, now_ns: int) -> Iterator[str]:
@@ -99,7 +164,7 @@ def _noted(state: Store, name: str, now_ns: int) -> Iterator[str]:
     """
     try:
         said = json.loads(state.read(name, FRAMEWORK_LIMIT))
-        if 0 <= now_ns - int(said["began_ns"]) < _LIFE_NS:
+        if 0 <= now_ns - int(said["began_ns"]) < LIFE_NS:
             yield ""
             return
         yield from map(str, said["files"])

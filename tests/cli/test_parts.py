@@ -807,4 +807,4 @@ def test_what_nobody_goes_on_with_is_swept_after_a_week(
     make_tree(other, {"step_8.pt": torch_zip()})
     time.sleep(0.01)
     assert ckptctl("sync", other, tmp_path / "to", "--settle", "0s").code == 0
-    assert not list(staging.iterdir())
+    assert not read_tree(staging)
