@@ -29,7 +29,9 @@ CHANGES_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 
 FORKED = {
     f"tests.faults.{name}"
-    for name in ("dying", "dying_there", "interrupted", "meddling", "preloaded", "unprivileged")
+    for name in (
+        "dying", "dying_there", "interrupted", "meddling", "preloaded", "signalled", "unprivileged",
+    )  # fmt: skip
 }
 """Modules that do something to the program in their own process, and may be forked like it."""
 

@@ -96,21 +96,21 @@ def test_without_waiting_the_second_is_3_and_changes_nothing(
 def test_a_signal_settles_names_and_leaves_bytes_to_the_next(
     tmp_path: Path, ckptctl: Ckptctl, number: signal.Signals, code: int
 ) -> None:
-    tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 30) for n in range(300)}
+    tree = {f"step_{s}/part{n}.pt": b"x" for s in range(1, 10) for n in range(20)}
     run = make_tree(tmp_path / "run", tree, age=7200)
-    process = start("prune", "--keep-last", "1", run, "--json")
-    while len(list(run.iterdir())) > 25 and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(number)
-    out, err = process.communicate()
-    assert process.returncode == code, err
-    assert json.loads(out)["code"] == code
+    when = (number.name, "os.rename:step_:4")
+    done = ckptctl(
+        *when, "prune", "--keep-last", "1", run, "--json", module=("tests.faults.signalled",)
+    )
+    assert (done.code, done.json["code"]) == (code, code), done.stderr
+    assert 4 < len(list(run.iterdir())) < 9
     for folder in run.iterdir():
-        assert len(list(folder.iterdir())) == 300  # none is seen half
-    assert len(list(run.iterdir())) > 1
+        assert len(list(folder.iterdir())) == 20  # none is seen half
+    trash = tmp_path / ".ckptctl" / "run" / "trash"
+    assert list(trash.iterdir())
     assert ckptctl("prune", "--keep-last", "1", run).code == 0
-    assert [p.name for p in run.iterdir()] == ["step_29"]
-    assert not list((tmp_path / ".ckptctl" / "run" / "trash").iterdir())
+    assert [p.name for p in run.iterdir()] == ["step_9"]
+    assert not list(trash.iterdir())
 
 
 def test_a_timeout_begins_nothing_new_and_is_5(tmp_path: Path, ckptctl: Ckptctl) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -433,21 +431,12 @@ def test_copies_that_went_while_the_rest_was_copied_are_no_success(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
     """Somebody moves the directory away and makes a new one, as a job that starts anew does."""
-    big = torch_zip({"data/1": bytes(300_000)})
-    run = make_tree(tmp_path / "run", {f"step_{n}.pt": big for n in (1, 2, 3)}, age=7200)
-    there = tmp_path / "there"
-
-    def swap() -> None:
-        while not list(there.glob("step_*")):
-            time.sleep(0.01)
-        there.rename(tmp_path / "old")
-        there.mkdir()
-
-    swapping = threading.Thread(target=swap, daemon=True)
-    swapping.start()
-    log = tmp_path / "log"
-    done = ckptctl("sync", run, there, "--move", "--bwlimit", "600kB", "--json", "--log-file", log)
-    swapping.join()
+    run = make_tree(tmp_path / "run", {f"step_{n}.pt": torch_zip() for n in (1, 2, 3)}, age=7200)
+    there, log = tmp_path / "there", tmp_path / "log"
+    done = ckptctl(
+        there, "sync", run, there, "--move", "--json", "--log-file", log,
+        env={"MEDDLE": "moved"}, module=("tests.faults.meddling",),
+    )  # fmt: skip
     said = [json.loads(line) for line in log.read_text().splitlines()]
     assert {line["checkpoint"]: line["status"] for line in said} == {
         f"step_{n}": "failed" for n in (1, 2, 3)

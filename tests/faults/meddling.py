@@ -3,7 +3,8 @@
 The other's changes come at a known moment: just after the first name has left the run.  With
 MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`; with
 MEDDLE=pin it pins the second step there, as soon as the first copy has come; with MEDDLE=save the
-second step at RUN is saved anew then, with MEDDLE=gone the first one is deleted then.
+second step at RUN is saved anew then, with MEDDLE=gone the first one is deleted then, with
+MEDDLE=moved RUN is moved away then, and made anew.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def meddle(run: Path) -> None:
         return
     if os.environ.get("MEDDLE") == "gone":
         (run / "step_1.pt").unlink()
+        return
+    if os.environ.get("MEDDLE") == "moved":
+        run.rename(run.with_suffix(".old"))
+        run.mkdir()
         return
     if os.environ.get("MEDDLE") == "tracker":
         (run / "latest").write_text("")
@@ -65,7 +70,7 @@ def main() -> int:
         comes = str(target).startswith("step_")  # of a copy
         if (
             str(source).startswith("step_")
-            and comes is (when in {"pin", "save", "gone"})
+            and comes is (when in {"pin", "save", "gone", "moved"})
             and not done
         ):
             done = True
