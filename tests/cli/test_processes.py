@@ -24,8 +24,8 @@ HERE = Path(__file__).parent.parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(HERE)}
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    program = [sys.executable, "-m", "ckptctl", *map(str, arguments)]
+def start(*arguments: object, module: str = "ckptctl") -> subprocess.Popen[str]:
+    program = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.Popen(
         program,
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,8 @@ The other's changes come at a known moment: just after the first name has left t
 MEDDLE=lock it only looks whether RUN could be locked then, and writes that to `RUN.locked`; with
 MEDDLE=pin it pins the second step there, as soon as the first copy has come; with MEDDLE=save the
 second step at RUN is saved anew then, with MEDDLE=gone the first one is deleted then, with
-MEDDLE=moved RUN is moved away then, and made anew.
+MEDDLE=moved RUN is moved away then, and made anew.  With MEDDLE=hold the second step is held then,
+and one look at the run does for all deletions where nothing tells of a change.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from ckptctl import sight
 from ckptctl.formats._samples import torch_zip
+from ckptctl.model import Hold
+from ckptctl.noting import held
+from ckptctl.recording import Recorder
+from ckptctl.statedir import find_state
 
 
 def meddle(run: Path) -> None:
@@ -34,6 +41,9 @@ def meddle(run: Path) -> None:
     if os.environ.get("MEDDLE") == "gone":
         (run / "step_1.pt").unlink()
         return
+    if os.environ.get("MEDDLE") == "hold":
+        _hold(run, "step_2.pt")
+        return
     if os.environ.get("MEDDLE") == "moved":
         run.rename(run.with_suffix(".old"))
         run.mkdir()
@@ -45,6 +55,14 @@ def meddle(run: Path) -> None:
     (run / "step_3.json").write_text('{"pinned": true}')
     (run / "latest").write_text("step_4")
     (run / "step_5.pt").unlink()
+
+
+def _hold(run: Path, member: str) -> None:
+    dirs = find_state(str(run), option=None, uid=os.geteuid(), forbids=None)
+    recorder = Recorder.open(str(run), dirs, time.time_ns, time.monotonic, time.sleep)
+    hold = Hold("eval", "node7", time.time_ns() + 10**12)
+    recorder.change(member, lambda old: held(old, hold, time.time_ns()))
+    recorder.state.close()
 
 
 def _is_locked(run: Path) -> bool:
@@ -76,6 +94,9 @@ def main() -> int:
             done = True
             meddle(run)
 
+    if when == "hold":
+        setattr(sight, "_CHEAP_SECONDS", 0)  # noqa: B010 - mypy would have it exported
+        setattr(sight, "_PATIENCE", 10**9)  # noqa: B010 - the same
     setattr(os, "rename", renaming)  # noqa: B010 - a plain assignment would have to have every overload
     from ckptctl.cli.app import run as program  # noqa: PLC0415 - the rename must be wrapped first
 
