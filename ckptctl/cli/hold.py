@@ -111,6 +111,7 @@ class _Holding:
         try:
             with self.session.signals.heeded():
                 read_after(self.session, self.target, self.recorder)
+            self.session.signals.heed()
         except Interrupted:
             self.end()
             raise
@@ -136,14 +137,12 @@ class _Holding:
 
     def around(self, command: Sequence[str]) -> int:
         """Run a command while the hold stands; return its exit code, 128+N where a signal ended it."""
-        self.begin()
-        try:
+        with self.session.signals.noted():  # so that none falls between the hold and its end
+            self.begin()
             self.session.say(
                 f"{printable.name(self.checkpoint.name)}: held while {printable.text(command[0])} runs"
             )
-            return Reader(command, self._renew_or_say, self.ttl_ns // 3).run()
-        finally:
-            self._end_or_say()
+            return Reader(command, self._renew_or_say, self.ttl_ns // 3, self._end_or_say).run()
 
     def _renew_or_say(self) -> None:
         """Renew; a failure is said and tried again, for the command that runs goes on."""

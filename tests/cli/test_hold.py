@@ -169,16 +169,71 @@ def test_a_command_that_handles_its_signal_ends_as_it_likes(
     assert holds(ckptctl, run) == []
 
 
+def test_signals_that_come_as_the_command_ends_leave_no_hold(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    """As from a batch system, which sends some to all processes of a job."""
+    run = save(tmp_path / "run", {1: None, 2: None})
+    sent = "; ".join(f"kill -{name} $PPID" for name in ("STOP", "HUP", "USR1", "TERM"))
+    script = f"{sent}; (sleep 0.3; kill -CONT $PPID) & exit 3"  # all of them are there at once then
+    process = start("hold", "step_1", run, "--", "sh", "-c", script)
+    process.communicate()
+    assert process.returncode == 3
+    assert holds(ckptctl, run) == []
+
+
+def test_one_that_is_stopped_for_long_goes_on_renewing_and_repeats_no_signal(
+    tmp_path: Path,
+) -> None:
+    """As by Ctrl-Z; sigtimedwait(2) is interrupted then, which Python takes for any signal at all."""
+    run = save(tmp_path / "run", {1: None, 2: None})
+    got = tmp_path / "got"
+    program = (
+        "import pathlib, signal; some = {signal.SIGUSR1, signal.SIGTERM};"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, some);"
+        f"got = pathlib.Path({str(got)!r}); got.touch()\n"
+        "while (one := signal.sigwait(some)) != signal.SIGTERM: got.write_text(got.read_text() + 'x')"
+    )
+    process = start("hold", "step_1", run, "--ttl", "1s", "--", sys.executable, "-c", program)
+    assert until(got.exists)
+    process.send_signal(signal.SIGUSR1)
+    assert until(lambda: got.read_text() == "x")
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    stopped = ends_ns(run)
+    process.send_signal(signal.SIGCONT)
+    assert until(lambda: ends_ns(run) > stopped)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 0
+    assert got.read_text() == "x"
+
+
+def test_a_signal_that_a_thread_of_a_library_gets_is_passed_on() -> None:
+    """A client of a bucket has some, and none of them blocks any signal."""
+    program = """
+import os, signal, threading
+from ckptctl.cli.reader import Reader
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+renewing = lambda: os.kill(os.getpid(), signal.SIGUSR1)
+print(Reader(["sleep", "300"], renewing, 10**8, lambda: None).run())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=ENV, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "138\n"), done.stderr
+
+
 def test_the_terminals_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
     ready = tmp_path / "ready"
     got = tmp_path / "got"
     program = (
-        "import pathlib, signal, sys; mine = {signal.SIGINT};"
+        "import pathlib, signal, sys, time; mine = {signal.SIGINT};"
         "signal.pthread_sigmask(signal.SIG_BLOCK, mine);"
         f"pathlib.Path({str(ready)!r}).touch(); signal.sigwait(mine);"
         f"pathlib.Path({str(got)!r}).touch();"
-        "sys.exit(40 + (signal.sigtimedwait(mine, 2) is None))"
+        "time.sleep(2); sys.exit(40 + (mine & signal.sigpending() == set()))"
     )
     pid, fd = pty.fork()
     if pid == 0:  # the child: nothing of the test runner may go on here
