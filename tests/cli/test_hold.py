@@ -216,7 +216,7 @@ import os, signal, threading
 from ckptctl.cli.reader import Reader
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 renewing = lambda: os.kill(os.getpid(), signal.SIGUSR1)
-print(Reader(["sleep", "300"], renewing, 10**8, lambda: None).run())
+print(Reader(["sleep", "60"], renewing, 10**8, lambda: None).run())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], env=ENV, capture_output=True, text=True, check=False
