@@ -192,9 +192,7 @@ class PartRun:
             names = self.wish.names
             for part in begun:
                 if part.key not in own and (not names or part.name in names):
-                    old = meeting.part(part.key, self.caller)
-                    if old is None or (old.done and not old.files):
-                        hands.has_nothing(part)  # anew: it counts from when it looked
+                    hands.has_nothing(part)  # anew: it counts from when it looked
                     keys.setdefault(part.key, 0)
         folder = here.found.folder
         self._tell_unknown(here, keys)

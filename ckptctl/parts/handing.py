@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptctl.listing import Entry
+from ckptctl.parts.counting import is_older
 from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.opened import Opened
 from ckptctl.parts.part import Caller, Kept, Part
@@ -99,7 +100,16 @@ class Hands:
         return self.meeting.parts(key, self.caller.of).keys() <= {self.caller.number}
 
     def has_nothing(self, of: Part) -> None:
-        """Note that of a checkpoint that others have parts of nothing is here.  Raises OSError."""
+        """Note that of a checkpoint that others have parts of nothing is here.  Raises OSError.
+
+        What an earlier call has handed in stays: this node may have lost its disk since.  Unless it
+        is of an earlier save than what others have: then it is for nothing, and goes.
+        """
+        old = self.meeting.part(of.key, self.caller)
+        if old is not None and (old.files or not old.done):
+            parts = self.meeting.parts(of.key, self.caller.of).values()
+            if not is_older(old, max(part.changed_ns for part in parts)):
+                return
         empty = Part(
             key=of.key,
             name=of.name,
@@ -111,6 +121,7 @@ class Hands:
             trackers=self.trackers,
             pointing=self.pointing,
         )
+        self._remove_old(old, empty)
         self.meeting.note(empty)
 
     def _empty(self, offer: Offer) -> Part:

@@ -461,6 +461,31 @@ def test_a_node_without_files_that_calls_again_counts_from_then(
     assert status(hand(first, "0/3", *now)) == {"step_100": "done"}
 
 
+def test_what_a_node_had_of_yesterdays_save_keeps_nobody_waiting_for_todays(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    """The training began anew with another layout, and that node saves nothing any more."""
+    second = make_tree(tmp_path / "b/run", {"step_100/model_rank1.pt": torch_zip()}, age=86400)
+    hand(second, "1/2")
+    shutil.rmtree(second / "step_100")
+    first = make_tree(tmp_path / "a/run", {"step_100/model_rank0.pt": torch_zip()}, age=7200)
+    assert status(hand(first, "0/2")) == {"step_100": "part"}
+    assert status(hand(second, "1/2")) == {"step_100": "done"}
+    assert list(files(tmp_path / "to")) == ["step_100/model_rank0.pt"]
+
+
+def test_what_a_node_had_of_this_save_stays_though_its_disk_is_gone(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    trees = {k: make_tree(tmp_path / f"{k}/run", {f"step_100/model_rank{k}.pt": torch_zip()},
+                          age=7200) for k in (0, 1)}  # fmt: skip
+    hand(trees[1], "1/2")
+    shutil.rmtree(trees[1] / "step_100")
+    hand(trees[1], "1/2")
+    assert status(hand(trees[0], "0/2")) == {"step_100": "done"}
+    assert len(files(tmp_path / "to")) == len(trees)
+
+
 def test_all_parts_that_are_no_whole_are_a_failure(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
