@@ -30,11 +30,6 @@ class Count(NamedTuple):
         return not self.missing or self.grid
 
 
-def is_older(part: Part, newest_ns: int) -> bool:
-    """Whether the files of a part are of an earlier save than what was written last."""
-    return bool(part.files) and newest_ns - part.changed_ns > SAVE_NS
-
-
 Said = Callable[[int], Roll | None]
 """What the caller of a number has said of what it lacks, if it has; asked only where it handed in nothing."""
 
@@ -56,7 +51,7 @@ def counted(parts: Mapping[int, Part], said: Said, count: int) -> Count:
     for number in range(count):
         part = parts.get(number)
         roll = said(number) if part is None else None
-        if part is not None and is_older(part, newest):
+        if part is not None and part.files and newest - part.changed_ns > SAVE_NS:
             missing.append(number)
             older.append(number)
         elif part is not None and part.done and part.looked_ns >= newest:

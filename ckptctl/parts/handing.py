@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptctl.listing import Entry
-from ckptctl.parts.counting import is_older
+from ckptctl.parts.counting import SAVE_NS
 from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.opened import Opened
 from ckptctl.parts.part import Caller, Kept, Part
@@ -108,7 +108,10 @@ class Hands:
         old = self.meeting.part(of.key, self.caller)
         if old is not None and (old.files or not old.done):
             parts = self.meeting.parts(of.key, self.caller.of).values()
-            if not is_older(old, max(part.changed_ns for part in parts)):
+            newest = max(part.changed_ns for part in parts)
+            # Of a call that died nothing tells when what it was about to send was written.
+            written = old.changed_ns if old.done else old.looked_ns
+            if newest - written <= SAVE_NS:
                 return
         empty = Part(
             key=of.key,
