@@ -14,6 +14,7 @@ from ckptctl.cli.sync_far import FarEnd
 from ckptctl.cli.sync_naming import Local, Naming
 from ckptctl.cli.sync_results import Results
 from ckptctl.model import NS, Problem, State
+from ckptctl.parts.amid import refuse_lost
 from ckptctl.parts.counting import Count, counted
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
@@ -132,6 +133,7 @@ class Making:
                 replace(self.far.reading.context, now_ns=count.looked_ns),
                 self.local.found.folder.called,
             )
+            refuse_lost(whole, there.found.folder, naming.root, self.far.formats)
         except UnlikeError as error:
             text = f"{error}; nothing of it was published"
             self._tell(key, count, Status.CONFLICT, sent, text)

@@ -474,6 +474,30 @@ def test_what_a_node_had_of_yesterdays_save_keeps_nobody_waiting_for_todays(
     assert list(files(tmp_path / "to")) == ["step_100/model_rank0.pt"]
 
 
+@pytest.mark.parametrize(
+    "layout", ["global_step{}/mp_rank_00_model_states.pt", "ckpt_step{}_rank0.pt"]
+)
+def test_a_rank_that_others_of_the_family_have_is_missed(
+    layout: str, tmp_path: Path, hand: Callable[..., Done], ckptctl: Ckptctl
+) -> None:
+    """The node with the last ranks died, and the one in its place has an empty disk."""
+    ranks = "global_step{}/zero_pp_rank_{}_mp_rank_00_optim_states.pt", "ckpt_step{}_rank{}.pt"
+    rank = ranks[layout.startswith("ckpt")]
+    for step, nodes in ((100, (0, 1)), (200, (0,))):
+        for node in nodes:
+            names = {rank.format(step, node), *([layout.format(step)] if not node else ())}
+            make_tree(tmp_path / f"{node}/run", dict.fromkeys(names, torch_zip()))
+        if step != 100:
+            shutil.rmtree(tmp_path / "1")
+            (tmp_path / "1").mkdir()
+        done = [hand(tmp_path / f"{node}/run", f"{node}/2", "--settle", "0s") for node in (0, 1)]
+    name = done[1].json["results"][0]["checkpoint"]
+    assert (done[1].code, status(done[1])) == (5, {name: "failed"})
+    assert "its family ha" in done[1].json["results"][0]["error"]
+    assert len(complete(ckptctl, tmp_path / "to")) == 1
+    assert not any("200" in path for path in files(tmp_path / "to"))
+
+
 def test_what_a_node_had_of_this_save_stays_though_its_disk_is_gone(
     tmp_path: Path, hand: Callable[..., Done]
 ) -> None:
