@@ -30,8 +30,14 @@ CHANGES_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 FORKED = {
     f"tests.faults.{name}"
     for name in (
-        "dying", "dying_there", "interrupted", "meddling", "preloaded", "signalled", "unprivileged",
-    )  # fmt: skip
+        "dying",
+        "dying_there",
+        "interrupted",
+        "meddling",
+        "preloaded",
+        "signalled",
+        "unprivileged",
+    )
 }
 """Modules that do something to the program in their own process, and may be forked like it."""
 

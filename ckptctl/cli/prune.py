@@ -14,7 +14,8 @@ from ckptctl.cli.access import access_of
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
 from ckptctl.cli.policy_options import PolicyOptions, flags_of
-from ckptctl.cli.prune_run import PruneRun, refuse_by_place
+from ckptctl.cli.prune_run import PruneRun
+from ckptctl.cli.run_by_run import refuse_by_place
 from ckptctl.cli.runtime import Session, interactive
 from ckptctl.config import Config
 from ckptctl.errors import Interrupted, UnreadableError, UsageError

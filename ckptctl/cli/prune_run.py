@@ -21,7 +21,7 @@ from ckptctl.decide import metrics_asked
 from ckptctl.decision import Decision
 from ckptctl.deletion._base import Surroundings
 from ckptctl.deletion.deleters import pending
-from ckptctl.errors import CkptctlError, RefusedError, UnreadableError, UsageError
+from ckptctl.errors import CkptctlError, RefusedError, UnreadableError
 from ckptctl.families import all_apart, families
 from ckptctl.group import Found
 from ckptctl.model import Problem, Run, State
@@ -265,22 +265,6 @@ class PruneRun:
             problems=problems,
             hidden_bytes=self.hidden_bytes,
             error=self.error,
-        )
-
-
-def refuse_by_place(view: Survey, *, recursive: bool) -> None:
-    """Refuse a location that is no run by itself, naming the runs that are there."""
-    if view.only is not None:
-        run = view.store.root
-        raise UsageError(
-            f"{view.location}: is one checkpoint of the run {run}; nothing was changed",
-            f"name the run: {run}",
-        )
-    if view.found and not view.itself and not recursive:
-        raise UsageError(
-            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:",
-            "name one of them, or add --recursive",
-            [f"  {path_of(view, found)}" for found in view.found],
         )
 
 

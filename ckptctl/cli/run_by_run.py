@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ckptctl.cli.access import access_of
 from ckptctl.cli.runtime import Session
 from ckptctl.config import policy_for
-from ckptctl.errors import CkptctlError, UnreadableError
+from ckptctl.errors import CkptctlError, UnreadableError, UsageError
 from ckptctl.flags import PolicyFlags
 from ckptctl.group import Found
 from ckptctl.model import Checkpoint, Problem, Run, State
@@ -52,6 +52,22 @@ def read_place(session: Session, location: str | None) -> Place:
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(read_found(session, view, found) for found in view.found)
     return Place(where, view, runs)
+
+
+def refuse_by_place(view: Survey, *, recursive: bool) -> None:
+    """Refuse a location that is no run by itself, naming the runs that are there."""
+    if view.only is not None:
+        run = view.store.root
+        raise UsageError(
+            f"{view.location}: is one checkpoint of the run {run}; nothing was changed",
+            f"name the run: {run}",
+        )
+    if view.found and not view.itself and not recursive:
+        raise UsageError(
+            f"{view.location}: is no run itself, but holds {len(view.found)}; nothing was changed:",
+            "name one of them, or add --recursive",
+            [f"  {path_of(view, found)}" for found in view.found],
+        )
 
 
 def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:

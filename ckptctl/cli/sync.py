@@ -15,7 +15,7 @@ from ckptctl.cli.left_out import heed_left_out
 from ckptctl.cli.loop_options import LoopOptions
 from ckptctl.cli.options import Common
 from ckptctl.cli.policy_options import ChoiceOptions, flags_of
-from ckptctl.cli.prune_run import refuse_by_place
+from ckptctl.cli.run_by_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_run import SyncRun

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from ckptctl.cli.access import access_of
-from ckptctl.cli.prune_run import refuse_by_place
+from ckptctl.cli.run_by_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.group import Found, look
 from ckptctl.known import known_formats

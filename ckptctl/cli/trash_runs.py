@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from ckptctl.apply import Applier
 from ckptctl.cli.access import access_of
-from ckptctl.cli.prune_run import refuse_by_place, surroundings_of
+from ckptctl.cli.prune_run import surroundings_of
+from ckptctl.cli.run_by_run import refuse_by_place
 from ckptctl.cli.runtime import Session
 from ckptctl.deletion.schedule import scheduled_in
 from ckptctl.deletion.trash import TrashEntry
