@@ -9,6 +9,9 @@ from ckptctl.expiry import Expiry, PurgeBy, SitePurge
 from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.units import format_duration, format_time
 
+GOING = {State.COMPLETE, State.SAVING}
+"""The states of what a purge can tear."""
+
 _NAMED = 5
 """Checkpoints that a text names."""
 
@@ -22,7 +25,7 @@ _AGE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtRisk:
-    """What a purge does to the complete checkpoints of a run; one minus a file is torn.
+    """What a purge does to the complete checkpoints of a run, and those being saved; one minus a file is torn.
 
     Those without a copy have none that is proven on another tier now, as far as that was looked at.
     """
@@ -42,7 +45,7 @@ class AtRisk:
 
 def soonest(run: Run, expiries: Mapping[str, Expiry]) -> list[Checkpoint]:
     """Return the checkpoints whose end is known, the first to lose a file first."""
-    known = [c for c in run.checkpoints if c.member in expiries and c.state is State.COMPLETE]
+    known = [c for c in run.checkpoints if c.member in expiries and c.state in GOING]
     return sorted(known, key=lambda c: (expiries[c.member].at_ns, c.path))
 
 

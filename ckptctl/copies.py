@@ -204,18 +204,18 @@ def _judged(here: Here, checkpoint: Checkpoint, there: There) -> Copy | Lack:
     own = _side(checkpoint, manifest, here.folder if here.links else None)
     if (text := unlike(own, theirs)) is not None:
         return Lack(tier, "differs", text)
-    if (text := _going(there, copy)) is not None:
+    if (text := _going(there, copy, theirs)) is not None:
         return Lack(tier, "expiring", text)
     return Copy(tier, copy.path, there.seen_ns)
 
 
-def _going(there: There, copy: Checkpoint) -> str | None:
+def _going(there: There, copy: Checkpoint, side: Side) -> str | None:
     """Return why a copy will soon be none: the site takes files of it."""
     purge, store = there.site.purge, there.view.store
     if purge is None or not isinstance(store, LocalStore):
         return None
     try:
-        expiry = expiry_in(store, copy.files, purge, there.seen_ns)
+        expiry = expiry_in(store, copy.files, side.links or (), purge, there.seen_ns)
     except OSError as error:
         return f"has it, and its times cannot be read ({_said(error)})"
     return going(expiry, purge) if expiry is not None and expiry.at_risk else None

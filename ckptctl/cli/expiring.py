@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
+from ckptctl.at_risk import GOING
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, UnreadableError
 from ckptctl.expiry import Expiry, PurgeBy, SitePurge, Times, expiry_of
 from ckptctl.group import Found
+from ckptctl.listing import Folder
 from ckptctl.locate import local_path
-from ckptctl.model import Problem, Run, State
+from ckptctl.looking import links_in
+from ckptctl.model import Checkpoint, Problem, Run, State
 from ckptctl.records import FOLDER as RECORDS
 from ckptctl.scratch import expiry_in, times_in
 from ckptctl.statedir import StateDirs
@@ -24,38 +27,42 @@ from ckptctl.units import format_time
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """When each complete checkpoint of a run (by member) loses its first file."""
+    """When each complete checkpoint of a run (by member) loses its first file; see `expiring`."""
 
     purge: SitePurge
     expiries: Mapping[str, Expiry]
     problems: tuple[Problem, ...] = ()  # why these times may be others
 
 
-def expiring(run: Run, purge: SitePurge, now_ns: int) -> Expiring:
+def expiring(run: Run, folder: Folder, purge: SitePurge, now_ns: int) -> Expiring:
     """Ask for the times of the files of all complete checkpoints.  Raises UnreadableError.
 
-    What is scheduled to go may go, and in a bucket nothing is purged.
+    What is scheduled to go may go, and in a bucket nothing is purged.  One that seems to be saved,
+    since a file of it changed lately or has a time ahead of the clock, has old files only if it is
+    not; of what is saved, files come and go.
     """
     if not is_local(run.location):
         return Expiring(purge, {})
-    meant = [c for c in run.checkpoints if c.state is State.COMPLETE and c.doomed_ns is None]
+    meant = [
+        c for c in run.checkpoints if c.state in GOING and c.doomed_ns is None and not c.temporary
+    ]
     path = local_path(run.location)
     found: dict[str, Expiry] = {}
     unborn = False
     try:
         with closing(LocalStore(path)) as store:
 
-            def told(
-                times: Iterable[tuple[str, Times | None]],
-            ) -> Iterator[tuple[str, Times | None]]:
+            def told(checkpoint: Checkpoint) -> Iterator[tuple[str, Times | None]]:
                 nonlocal unborn
-                for name, each in times:
+                saving = checkpoint.state is State.SAVING
+                links = links_in(checkpoint, folder)
+                for name, each in times_in(store, checkpoint.files, links, purge):
                     unborn |= each is not None and each.birth_ns is None
-                    yield name, each
+                    if each is not None or not saving:
+                        yield name, each
 
             for checkpoint in meant:
-                times = told(times_in(store, checkpoint.files, purge))
-                if (expiry := expiry_of(times, purge, now_ns)) is not None:
+                if (expiry := expiry_of(told(checkpoint), purge, now_ns)) is not None:
                     found[checkpoint.member] = expiry
             problems = tuple(_doubts(path, purge, unborn=unborn and purge.needs_birth))
     except OSError as error:
@@ -74,7 +81,7 @@ def foreseen(
 
     Raises UnreadableError, OSError: see `unknown`.
     """
-    seen = expiring(run, purge, now_ns)
+    seen = expiring(run, found.folder, purge, now_ns)
     dirs = state_dirs(view, found, session.common.state_dir, os.geteuid())
     noted = _state_problems(dirs, run.location, purge, now_ns)
     return replace(seen, problems=(*seen.problems, *noted))
@@ -97,7 +104,7 @@ def _state_problems(dirs: StateDirs, run: str, purge: SitePurge, now_ns: int) ->
             if os.fstat(store.fd).st_dev == device:
                 listed = store.listing(RECORDS).files.items()
                 files = {f"{RECORDS}/{name}": entry for name, entry in listed}
-                expiry = expiry_in(store, files, purge, now_ns)
+                expiry = expiry_in(store, files, (), purge, now_ns)
         if expiry is not None and expiry.at_risk:
             text = (
                 f"what is recorded in {place} (pins, tags, holds) is about to be purged, from "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.expiring import expiring
 from ckptctl.cli.options import Common
 from ckptctl.cli.run_by_run import read_place
 from ckptctl.cli.runtime import Session
@@ -19,7 +20,7 @@ from ckptctl.cli.status_risk import risking
 from ckptctl.expiry import PurgeBy, SitePurge, Times
 from ckptctl.formats._samples import torch_zip
 from ckptctl.health import Health, Limits, with_risk
-from ckptctl.model import NS
+from ckptctl.model import NS, State
 from ckptctl.stores.local import LocalStore
 from ckptctl.units import parse_time
 from tests.layouts import like
@@ -343,3 +344,43 @@ def test_of_several_runs_what_is_about_to_go_goes_before_the_rest_of_any(
     ] + [("other", f"step_{n}", "done") for n in (2, 3, 1)]  # fmt: skip
     assert not [problem for run in done.json["runs"] for problem in run["problems"]]
     assert not llm("apply", "--json").json["runs"][0]["outcomes"]
+
+
+def test_a_file_that_is_dated_ahead_hides_no_other(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    run = make_tree(tmp_path / "run", like("hf-trainer", "checkpoint-500"), age=20 * DAY)
+    ahead = run / "checkpoint-500" / "optimizer.pt"
+    os.utime(ahead, (time.time() + 5 * DAY, time.time() + 5 * DAY))
+    for by in ("mtime", "atime"):
+        done = ckptctl("status", run, "--purge-after", "21d", "--purge-by", by, "--json")
+        (found,) = done.json["runs"]
+        assert found["checkpoints"]["saving"] == 1  # its file is newer than its marker
+        assert found["purge"]["without_copy"] == ["checkpoint-500"]
+        assert found["purge"]["first_file"] != "checkpoint-500/optimizer.pt"
+
+
+def test_a_file_that_goes_while_it_is_saved_was_not_purged(tmp_path: Path) -> None:
+    run = make_tree(tmp_path / "run", {"checkpoint-5/model.tmp": b"1", "checkpoint-5/model.safetensors": b"1"})  # fmt: skip
+    session = Session(common=Common(no_config=True, no_progress=True))
+    place = read_place(session, str(run))
+    (read,) = place.runs
+    assert read.found is not None
+    assert read.run is not None
+    assert [c.state for c in read.run.checkpoints] == [State.SAVING]
+    (run / "checkpoint-5/model.tmp").unlink()
+    seen = expiring(read.run, read.found.folder, SitePurge(DAY * NS, PurgeBy.ATIME), time.time_ns())
+    assert [expiry.at_risk for expiry in seen.expiries.values()] == [False]
+
+
+@pytest.mark.parametrize("by", ["mtime", "any"])  # each listing reads it, which no flag can hide
+def test_a_link_of_a_checkpoint_goes_by_its_own_times(
+    by: str, ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    run = make_tree(tmp_path / "run", like("hf-trainer", "checkpoint-500"), age=DAY)
+    link = run / "checkpoint-500" / "tokenizer.json"
+    link.symlink_to("config.json")
+    then = time.time() - 20 * DAY
+    os.utime(link, (then, then), follow_symlinks=False)
+    done = ckptctl("status", run, "--purge-after", "21d", "--purge-by", by, "--json")
+    (found,) = done.json["runs"]
+    assert found["purge"]["first_file"] == "checkpoint-500/tokenizer.json"
+    assert found["purge"]["at_risk"]["files"] == 1
