@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from ckptctl.cli.ground import Ground
 from ckptctl.cli.life_run import LifeRun
@@ -148,9 +149,15 @@ class Life:
         return bool(paths) or named
 
     def _rescue(self, runs: Sequence[LifeRun]) -> None:
-        """Copy of each run what a site is about to purge, before anything else of another one."""
-        if any(tier.purge is not None for tier in self.config.tiers):
-            self._first(runs, LifeRun.rescue)
+        """Copy what sites are about to purge, of all runs the first to go first, before anything else."""
+        if all(tier.purge is None for tier in self.config.tiers):
+            return
+        with suppress(Interrupted):  # while it only looked: what was copied is told all the same
+            risks = sorted((risk, at) for at, run in enumerate(runs) for risk in run.risks())
+            for (at, tier), some in groupby(risks, lambda one: (one[1], one[0].tier)):
+                if self.session.signals.stopped():
+                    break
+                runs[at].rescue(tier, frozenset(risk.member for risk, _ in some))
 
     def _first(self, runs: Sequence[LifeRun], what: Callable[[LifeRun], None]) -> None:
         """Do something for all runs before the rest of any of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptctl.at_risk import risk_problems, urgent
@@ -33,12 +33,12 @@ class Ahead:
         return urgent(self.run, self.seen.expiries)
 
     @property
-    def alone(self) -> frozenset[str]:
-        """Those of them that have no copy."""
+    def alone(self) -> Iterator[tuple[bool, int, str]]:
+        """Those of them that have no copy: whether it is a trainer's own, when it goes, which it is."""
         first = self.first
-        return frozenset(
-            c.member for c in self.run.checkpoints if c.member in first and not c.copies
-        )
+        for c in self.run.checkpoints:
+            if c.member in first and not c.copies:
+                yield c.named, self.seen.expiries[c.member].at_ns, c.member
 
     def problems(self, to: str | None, results: Sequence[Shipped]) -> tuple[Problem, ...]:
         """Return what a person should know once that was copied to a tier."""

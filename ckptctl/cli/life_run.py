@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ckptctl.cli.deciding import policy_of
 from ckptctl.cli.elsewhere import guard_of
@@ -27,6 +28,15 @@ from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.throttle import Throttle
 from ckptctl.transfer.wanted import Stage, wanted
 from ckptctl.ui.progress import Progress
+
+
+class Risk(NamedTuple):
+    """A checkpoint that a site is about to purge and nobody else has; the first to be copied is the least."""
+
+    named: bool  # a trainer's own copy: as in any copy these come last
+    at_ns: int
+    member: str
+    tier: str
 
 
 @dataclass(slots=True)
@@ -53,17 +63,24 @@ class LifeRun:
         """Whether anything was copied before the rest of another run."""
         return bool(self._rescued or self._near)
 
-    def rescue(self) -> None:
-        """Copy what a site is about to purge and nobody else has: of all runs before the rest of one."""
+    def risks(self) -> Iterator[Risk]:
+        """Yield what a site is about to purge on a tier and nobody else has, in no order."""
         for ground in self.grounds:
             if self.session.signals.stopped():
                 break
             self._look_ahead(ground)
-            ahead = self._ahead.get(ground.tier.name)
-            if ahead is not None and ahead.alone:
-                done = self._copied(ground, ahead.alone)
-                if done is not None:
-                    self._rescued[ground.tier.name] = done
+            if (ahead := self._ahead.get(ground.tier.name)) is not None:
+                yield from (Risk(*risk, tier=ground.tier.name) for risk in ahead.alone)
+
+    def rescue(self, tier: str, members: frozenset[str]) -> None:
+        """Copy some of what is at risk on a tier, which it may do several times."""
+        ground, before = self.ground(tier), self._rescued.get(tier)
+        done = None if ground is None else self._copied(ground, members)
+        if before is not None and done is not None:
+            results = (*before.results, *done.results)
+            done = replace(done, results=results, error=done.error or before.error)
+        if done is not None:
+            self._rescued[tier] = done
 
     def near(self) -> None:
         """Copy between disks: of all runs, before a bucket keeps one of them waiting."""

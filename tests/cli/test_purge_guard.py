@@ -346,6 +346,23 @@ def test_of_several_runs_what_is_about_to_go_goes_before_the_rest_of_any(
     assert not llm("apply", "--json").json["runs"][0]["outcomes"]
 
 
+def test_of_all_runs_what_goes_first_is_copied_first(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    llm = purged(tmp_path, ckptctl, "purge_after: 21d, purge_by: atime", steps=3)
+    other = save(llm.run.with_name("other"), dict.fromkeys(range(1, 4)))
+    ages(llm.run, {1: 15, 3: 18})
+    ages(other, {1: 17, 2: 20})
+    log = tmp_path / "log"
+    done = llm("apply", "--json", "--log-file", log)
+    assert done.code == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["run"], line["checkpoint"]) for line in lines if line["status"] == "done"] == [
+        ("other", "step_2"), ("llm", "step_3"), ("other", "step_1"), ("llm", "step_1"),
+        ("llm", "step_2"), ("other", "step_3"),
+    ]  # fmt: skip
+    told = sorted((r["run"], r["checkpoint"], r["status"]) for r in done.json["results"])
+    assert told == [(run, f"step_{n}", "done") for run in ("llm", "other") for n in (1, 2, 3)]
+
+
 def test_a_file_that_is_dated_ahead_hides_no_other(ckptctl: Ckptctl, tmp_path: Path) -> None:
     run = make_tree(tmp_path / "run", like("hf-trainer", "checkpoint-500"), age=20 * DAY)
     ahead = run / "checkpoint-500" / "optimizer.pt"
