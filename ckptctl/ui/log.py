@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Mapping
 
 from ckptctl.errors import UsageError
+from ckptctl.planted import open_unled
 from ckptctl.report import Outcome
 from ckptctl.units import format_time
 
@@ -21,12 +22,13 @@ class ActionLog:
 
     A regular file, a character device (`/dev/stderr`), or a pipe that somebody reads.  What it
     cannot take stops no action: `lost` tells of it in the end.  Where logrotate renames a file,
-    what has its name then is written on, so that a `watch` of weeks needs no signal.
+    what has its name then is written on, so that a `watch` of weeks needs no signal.  As root no
+    symbolic link of another user is followed on the way to it.
     """
 
     def __init__(self, path: str, environ: Mapping[str, str], clock: Callable[[], int]) -> None:
         try:
-            self._fd = os.open(path, _FLAGS, 0o644)
+            self._fd = open_unled(path, _FLAGS, 0o644)
             mode = os.fstat(self._fd).st_mode
             os.set_blocking(self._fd, True)
         except OSError as error:
@@ -103,7 +105,7 @@ class ActionLog:
         except OSError:
             pass  # nothing has its name: the file is made
         try:
-            fd = os.open(self._path, _FLAGS, 0o644)
+            fd = open_unled(self._path, _FLAGS, 0o644)
         except OSError as error:
             return None if held.st_nlink else error.strerror or str(error)
         if stat.S_ISREG(os.fstat(fd).st_mode):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.formats._samples import torch_zip
+from ckptctl.planted import open_unled
 from tests.program import Ckptctl
 from tests.saved import save, steps_left
 from tests.trees import make_tree, set_age
@@ -242,6 +243,32 @@ def test_as_user_drops_root_before_anything_is_touched(reachable: Path, ckptctl:
         "step_1",
         "step_2",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root follows what users may not; CI is root")
+def test_root_follows_no_link_of_a_user_to_its_log(
+    reachable: Path, ckptctl: Ckptctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = save(reachable / "run", dict.fromkeys(range(1, 4)))
+    secret, made = reachable / "roots" / "secret", reachable / "roots" / "new"
+    theirs = make_tree(reachable / "theirs", {})
+    make_tree(secret.parent, {"secret": "root's"})
+    for name, target in {"log": secret, "new": made, "dir": secret.parent}.items():
+        (theirs / name).symlink_to(target)
+    for path in (theirs, *theirs.iterdir()):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    for log in ("log", "new", "dir/secret"):
+        done = ckptctl("prune", "--keep-last", "1", run, "--log-file", theirs / log)
+        assert (done.code, done.stdout) == (2, "")
+        assert "is a symbolic link of uid 65534, which root does not follow" in done.stderr
+    assert (secret.read_text(), made.exists(), steps_left(run)) == ("root's", False, [1, 2, 3])
+    # A link of root's own leads anywhere: `/var/log` may be one.
+    (theirs / "mine").symlink_to("../roots")
+    done = ckptctl("prune", "--keep-last", "1", run, "--log-file", theirs / "mine" / "new")
+    assert (done.code, len(made.read_text().splitlines())) == (0, 2)
+    # Whoever is no root can write to nothing by a link that is not open to them anyway.
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    os.close(open_unled(str(theirs / "dir" / "secret"), os.O_WRONLY, 0o600))
 
 
 def test_the_log_has_a_line_for_each_action(tmp_path: Path, ckptctl: Ckptctl) -> None:
