@@ -19,8 +19,8 @@ from tests.trees import make_tree, read_tree
 
 Tree = dict[str, bytes | str]
 
-LONG = 400_000
-"""Bytes of the shard of node2, where it must take a while."""
+LONG = 2_000_000
+"""Bytes of the shard of node2, where it must take longer than all that the others do."""
 
 
 def _dcp(long: int = 4096) -> list[Tree]:
@@ -213,7 +213,7 @@ def test_epilogs_at_different_times_publish_it_with_keys_that_only_root_can_read
     )
     assert cluster.srun("-N3", "true", cwd=folder).code == 0
     cluster.script("epilog", "#!/bin/sh\nexit 0\n")
-    assert cluster.srun("-N3", "-t1", "--immediate=30", "true").code == 0
+    assert cluster.srun("-N3", "-t1", "--immediate=60", "true").code == 0
     there = Bucket(f"s3://{BUCKET}/{cluster.user}/{bucket.name}", bucket.weed, bucket.ckptctl)
     (tmp_path / "node3").touch()
     cluster.until(lambda: there.handed_in("global_step5") == {2}, "the part of node3")
