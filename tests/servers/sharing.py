@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,27 @@ import pytest
 from tests.servers import keeper
 
 _ATTEMPTS = 3
-_HIGHEST = 45000  # gRPC listens 10000 above
+_PORTS = (10001, 22000)
+"""Below those that clients get (Linux: from 32768 on), as are those 10000 above, where gRPC listens."""
+_SECONDS = 120  # until a server answers, on a machine that does other things
 
 
 def free_ports(count: int) -> list[int]:
     """Ports that are free now, and those 10000 above them too."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randint(20000, _HIGHEST)  # noqa: S311 - no secret
+        port = random.randint(*_PORTS)  # noqa: S311 - no secret
         if port not in found and is_free(port) and is_free(port + 10000):
             found.append(port)
     return found
+
+
+@contextmanager
+def nobodys() -> Iterator[str]:
+    """The address of a port that refuses connections, and that nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def is_free(port: int) -> bool:
@@ -86,7 +97,7 @@ def _started(
         [sys.executable, keeper.__file__, str(owner), keeper.started(owner), str(folder), *command(folder, chosen)],
         check=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + _SECONDS
     while True:
         try:
             ready(chosen[0])

@@ -14,7 +14,7 @@ from ckptctl.stores import open_store
 from ckptctl.stores._base import IgnoredConditionError, Store
 from ckptctl.stores._options import region_of
 from tests.servers import fake_gcs, liar, seaweed
-from tests.servers.sharing import free_ports
+from tests.servers.sharing import nobodys
 
 ENGINES = ("obstore", "fsspec")
 SECRETS = [
@@ -117,7 +117,11 @@ def test_a_gcs_bucket_that_is_not_there(gcs: fake_gcs.FakeGcs) -> None:
 
 
 def test_a_refused_connection_is_known_within_30_seconds() -> None:
-    gone = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with nobodys() as gone:
+        _refused(gone)
+
+
+def _refused(gone: str) -> None:
     s3 = {"endpoint_url": gone, "key": "AKIALIAR", "secret": NOT_TOLD}
     ways: list[tuple[str, dict[str, object]]] = [
         ("s3://b/run", {**s3, "engine": "obstore"}),
@@ -202,7 +206,8 @@ def test_what_is_named_goes_before_the_environment(
 
 def test_the_region_of_a_bucket_is_asked_for_where_nobody_named_it(lying: liar.Liar) -> None:
     assert region_of("b", lying.endpoint) == "eu-west-3"
-    assert region_of("b", f"http://127.0.0.1:{free_ports(1)[0]}") == "us-east-1"
+    with nobodys() as gone:
+        assert region_of("b", gone) == "us-east-1"
 
 
 def test_the_environment_is_enough_for_gcs(
