@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(true: Callable[[], object], seconds: float = 30) -> bool:
+def until(true: Callable[[], object], seconds: float = 60) -> bool:
     """Wait for something; False where it does not come."""
     end = time.monotonic() + seconds
     while not true():

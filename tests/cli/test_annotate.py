@@ -156,7 +156,18 @@ def test_a_wrong_command_line_is_2_and_records_nothing(
 
 def test_many_at_once_lose_no_entry(tmp_path: Path, ckptctl: Ckptctl) -> None:
     run = save(tmp_path / "run", {1: None, 2: None})
-    program = [sys.executable, "-m", "ckptctl", "annotate", "step_1", "--in", str(run), "--tag"]
+    program = [
+        sys.executable,
+        "-m",
+        "ckptctl",
+        "annotate",
+        "step_1",
+        "--in",
+        str(run),
+        "--lock-wait",
+        "1m",
+        "--tag",
+    ]
     all_of_them = [
         subprocess.Popen([*program, f"t{n}", f"m{n}={n}"], env=ENV, stdout=subprocess.DEVNULL)
         for n in range(12)

@@ -163,7 +163,7 @@ def test_many_that_record_at_once_lose_nothing(s3: Place, ckptctl: Ckptctl) -> N
     url = f"{s3.url}/run"
     calls = [
         subprocess.Popen(
-            [sys.executable, "-m", "ckptctl", "annotate", "step_1", f"m{n}={n}", "--in", url, *options(s3)],
+            [sys.executable, "-m", "ckptctl", "annotate", "step_1", f"m{n}={n}", "--in", url, *options(s3), "--lock-wait", "1m"],
             env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
         for n in range(6)
@@ -190,12 +190,12 @@ def test_a_lock_that_expired_is_taken_over_and_one_that_lives_is_not(
         done = ckptctl(*impatient, "--lock-wait", "0s", "--json")
         assert (done.code, done.json["kind"]) == (3, "locked")
     process = subprocess.Popen(
-        [sys.executable, "-m", "ckptctl", *annotate], env=ENV, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "ckptctl", *annotate, "--lock-wait", "1m"], env=ENV, stderr=subprocess.PIPE,
     )  # fmt: skip
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)  # it waits for its turn
     s3.put(".ckptctl/run/records.lock", json.dumps({**living, "expires_ns": 1}).encode())
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert process.stderr is not None
     process.stderr.close()
 

@@ -41,7 +41,7 @@ def test_two_at_once_end_well_and_delete_each_thing_once(tmp_path: Path) -> None
     for number in range(3):
         run = save(tmp_path / str(number) / "run", dict.fromkeys(range(1, 60)))
         both = [
-            start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "1m") for _ in range(2)
+            start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "2m") for _ in range(2)
         ]
         results = [(p.communicate(), p.returncode) for p in both]
         done = [json.loads(out)["runs"][0]["outcomes"] for (out, _), _ in results]
@@ -55,7 +55,7 @@ def test_two_at_once_end_well_and_delete_each_thing_once(tmp_path: Path) -> None
 def test_the_epilogs_of_eight_nodes_at_once_all_end_with_0(tmp_path: Path) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 60)))
     nodes = [
-        start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "30s") for _ in range(8)
+        start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "2m") for _ in range(8)
     ]
     results = [(*node.communicate(), node.returncode) for node in nodes]
     assert [code for *_, code in results] == [0] * 8, [err for _, err, _ in results]
@@ -71,7 +71,7 @@ def test_one_that_had_to_wait_decides_anew(tmp_path: Path) -> None:
     first = start("prune", "--keep-last", "2", run, "--json")
     while not (tmp_path / ".ckptctl" / "run" / "lock").exists() and first.poll() is None:
         time.sleep(0.001)
-    second = start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "1m")
+    second = start("prune", "--keep-last", "2", run, "--json", "--lock-wait", "2m")
     (out, _), (again, err) = first.communicate(), second.communicate()
     assert (first.returncode, second.returncode) == (0, 0), err
     assert len(json.loads(out)["runs"][0]["outcomes"]) == 5

@@ -180,7 +180,7 @@ def test_a_path_of_its_own_needs_no_location(
 def test_two_at_once_leave_one_holder(run: Path, ckptctl: Ckptctl) -> None:
     program = [sys.executable, "-m", "ckptctl", "promote"]
     both = [
-        subprocess.Popen([*program, name, run, "--as", "prod"], env={**os.environ, **ENV}, stdout=subprocess.DEVNULL)
+        subprocess.Popen([*program, name, run, "--as", "prod", "--lock-wait", "1m"], env={**os.environ, **ENV}, stdout=subprocess.DEVNULL)
         for name in ("step_1", "step_2")
     ]  # fmt: skip
     assert [each.wait() for each in both] == [0, 0]

@@ -58,7 +58,7 @@ def test_it_follows_a_training_and_ends_on_sigterm(tmp_path: Path) -> None:
             stream.write(torch_zip())
         assert until(lambda: left(tmp_path)["slow"] == [4, 5, 6])
         process.send_signal(signal.SIGTERM)
-        said, words = process.communicate(timeout=20)
+        said, words = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "ended by a signal" in words
     assert "Traceback" not in words
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_told_once_and_tried_again(tmp_path: Path) -> None:
         (tmp_path / "away").rename(tmp_path / "slow")
         assert until(lambda: "all is well again" in said.read_text())
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 130
     assert left(tmp_path)["fast"] == [3, 4]
 
@@ -117,7 +117,7 @@ def test_sigterm_finishes_what_is_in_hand_in_the_time_given(
     with watching(config, "--bwlimit", "700kB", "--finish", finish) as process:
         assert until(lambda: any(staging.glob("**/step_4*")))
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 143
     there = [path.name for path in (tmp_path / "slow" / "llm").iterdir()]
     assert there == (["step_4.safetensors"] if finish == "30s" else [])
@@ -188,7 +188,7 @@ def test_sync_watches_one_source(tmp_path: Path, ckptctl: Ckptctl) -> None:
             (run / "step_3.tmp").rename(run / "step_3.pt")
             assert until(lambda: steps_left(there) == [1, 2, 3])
             process.send_signal(signal.SIGTERM)
-            said, _ = process.communicate(timeout=20)
+            said, _ = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 143
@@ -251,7 +251,7 @@ def test_what_is_about_to_be_purged_and_copied_nowhere_is_told_once(
         (run / "train.log").write_text("step 3\n")  # which it hears of, and finds nothing to do
         time.sleep(1.1)  # were it slower, less would be shown
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     words = " ".join(said.read_text().split())
     told = f"! {run}: its site purges files not read for 21d: step_1 is about to be torn"
     assert words.count(told) == 1, words

@@ -78,7 +78,7 @@ def run(arguments: list[str], env: Mapping[str, str], cwd: Path) -> Done:
     """Run something with this environment alone, as cron or systemd does."""
     done = subprocess.run(
         arguments, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False, timeout=60,
+        check=False, timeout=100,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
 

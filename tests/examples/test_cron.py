@@ -150,7 +150,7 @@ def test_apply_is_silent_while_another_one_is_at_work(cron: Cron, machine: Machi
         assert (second.code, mailed(second)) == (3, "")
         assert other.poll() is None
         other.terminate()
-        other.communicate(timeout=20)
+        other.communicate(timeout=60)
     assert other.returncode == 143
     assert machine.left("nvme") == [1, 2, 3, 4, 5]
 

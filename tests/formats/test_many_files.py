@@ -22,7 +22,7 @@ MANY = 20_000
 LATER = Context(now_ns=4_000_000_000 * 10**9)
 
 # What takes a second here takes minutes where each file is compared with each other one.
-pytestmark = [pytest.mark.timeout(60), pytest.mark.sampled]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.sampled]
 
 
 def with_files(folder: Folder, top: str, paths: Iterable[str]) -> Folder:
