@@ -60,7 +60,7 @@ def times(root: Path, names: set[str]) -> dict[str, int]:
     return {name: (root / name).lstat().st_mtime_ns for name in names}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_corpus_comes_back_from_two_buckets_as_it_was(
     tmp_path: Path, ckptctl: Ckptctl, corpus: Path, env: dict[str, str], far: tuple[str, str],
     pytestconfig: pytest.Config,

@@ -181,7 +181,7 @@ def test_grace_with_a_state_directory_elsewhere_leaves_everything(
         shutil.rmtree(state, ignore_errors=True)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(4))
 def test_a_death_at_any_moment_of_taking_and_of_bringing_back(
     tmp_path: Path, ckptctl: Ckptctl, share: int, moments: Moments

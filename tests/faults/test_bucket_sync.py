@@ -56,7 +56,7 @@ def keys(where: Place, to: str) -> dict[str, bytes]:
         return {}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail", "lose"])
 def test_at_every_request(
     s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, moments: Moments
@@ -102,7 +102,7 @@ def named(root: Path, age: float, *more: str) -> Path:
     return make_tree(root, {**tree, **{f"last.ckpt/{name}": b"1" for name in more}}, age=age)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_a_named_directory_is_replaced_whole_wherever_a_call_died(
     s3: Place, ckptctl: Ckptctl, tmp_path: Path, moments: Moments
 ) -> None:
@@ -139,7 +139,7 @@ def waiting(where: Place, to: str) -> dict[str, bytes]:
     return {path.partition("/files/")[2]: content for path, content in found.items()}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("how", "share"), [("kill", 0), ("fail", 1)])
 def test_one_of_both_is_there_whole_wherever_an_overwrite_died(
     s3: Place, ckptctl: Ckptctl, tmp_path: Path, how: str, share: int, moments: Moments

@@ -79,7 +79,7 @@ EXPECTED = (
 )
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("share", range(6))
 def test_at_every_call(

@@ -53,7 +53,7 @@ CASES = {
 }
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_was_done_is_told(
     tmp_path: Path, ckptctl: Ckptctl, moments: Moments, case: Case

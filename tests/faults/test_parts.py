@@ -43,7 +43,7 @@ def there(base: Path) -> dict[str, bytes]:
     return {p: c for p, c in read_tree(base / "to").items() if ".ckptctl" not in p.split("/")}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("last", [True, False])
 def test_a_caller_that_dies_at_each_call(
@@ -76,7 +76,7 @@ def test_a_caller_that_dies_at_each_call(
         shutil.rmtree(base)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 def test_a_late_caller_that_dies_while_it_adds_leaves_a_whole_one(
     how: str, tmp_path: Path, ckptctl: Ckptctl, moments: Moments

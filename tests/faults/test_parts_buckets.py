@@ -26,7 +26,7 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Place]:
     yield from place("s3-obstore", request)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 def test_the_last_caller_dies_at_each_request(
     how: str, s3: Place, ckptctl: Ckptctl, tmp_path: Path, moments: Moments

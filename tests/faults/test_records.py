@@ -27,7 +27,7 @@ def seen(ckptctl: Ckptctl, run: Path) -> dict[str, Any]:
     return {key: first[key] for key in (*OLD, "holds")}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("command", ["annotate", "hold", "release", "first"])
 def test_at_every_call(

@@ -75,7 +75,7 @@ def count_calls(tmp_path: Path, ckptctl: Ckptctl, how: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["kill", "fail"])
 @pytest.mark.parametrize("share", range(2))
 def test_at_every_call(

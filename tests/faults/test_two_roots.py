@@ -38,7 +38,7 @@ def check(run: Path, before: dict[str, bytes]) -> None:
     assert 2 in steps_in(run)["_critic"]
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(2))
 @pytest.mark.parametrize("how", ["kill", "fail"])
 def test_at_every_call(
@@ -58,7 +58,7 @@ def test_at_every_call(
         shutil.rmtree(base)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(3))
 def test_it_comes_back_whole_wherever_a_prune_died(
     tmp_path: Path, ckptctl: Ckptctl, share: int, moments: Moments
@@ -78,7 +78,7 @@ def test_it_comes_back_whole_wherever_a_prune_died(
         shutil.rmtree(base)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_a_copy_goes_on_wherever_a_sync_died(
     tmp_path: Path, ckptctl: Ckptctl, moments: Moments
 ) -> None:
