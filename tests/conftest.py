@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.faults.moments import Moments, every
@@ -21,6 +22,12 @@ from tests.warm import Warm
 
 PACKED = Path(__file__).parent / "corpus"
 
+
+hypothesis.settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)  # fmt: skip
+hypothesis.settings.load_profile("steady")
+"""The same examples each time, however long each takes; `--hypothesis-profile=default` looks for others."""
 
 _STEP = 15
 """Of so many moments at which something may die one is tried, unless all are asked for."""

@@ -72,7 +72,7 @@ def test_in_json(ckptctl: Ckptctl, tmp_path: Path) -> None:
     (found,) = done.json["runs"]
     assert (found["name"], found["location"], found["error"]) == ("run", str(run), None)
     assert (found["newest"], found["step"], found["level"]) == ("step_3", 3, None)
-    assert found["age_seconds"] == pytest.approx(7 * 3600, abs=30)
+    assert found["age_seconds"] == pytest.approx(7 * 3600, abs=600)
     assert found["checkpoints"] == {"complete": 3, "saving": 1, "incomplete": 0, "damaged": 0}
     assert found["bytes"] == sum(path.stat().st_size for path in run.iterdir())
     assert found["trash"] == {"entries": 0, "bytes": 0, "gone_bytes": 0}
@@ -102,7 +102,7 @@ def test_the_exit_code_and_first_line_are_nagioss(
     said, _, numbers = done.stdout.splitlines()[0].partition(" | ")
     assert said == f"{word}: run llm-7b: newest complete checkpoint is 7h 12m old"
     age = numbers.split()[0]
-    assert re.fullmatch(r"age_seconds=259[23]\d(;\d*)?(;\d+)?", age)
+    assert re.fullmatch(r"age_seconds=2[56]\d\d\d(;\d*)?(;\d+)?", age)
     as_json = ckptctl("status", run, *flags, "--json")
     assert as_json.code == code
     assert as_json.json["level"] == as_json.json["runs"][0]["level"] == word.lower()
@@ -270,7 +270,7 @@ def test_metrics_for_prometheus(ckptctl: Ckptctl, tmp_path: Path) -> None:
     assert (done.code, done.stderr) == (0, "")
     found = _metrics(file.read_text())
     who = f'run="run",location="{run}"'
-    assert found[f"ckptctl_newest_complete_age_seconds{{{who}}}"] == pytest.approx(25200, abs=30)
+    assert found[f"ckptctl_newest_complete_age_seconds{{{who}}}"] == pytest.approx(25200, abs=600)
     saved = found[f"ckptctl_newest_complete_timestamp_seconds{{{who}}}"]
     assert saved == pytest.approx((run / "step_3.pt").stat().st_mtime, abs=0.01)
     assert found[f'ckptctl_checkpoints{{{who},state="complete"}}'] == 3

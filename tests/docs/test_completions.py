@@ -209,4 +209,4 @@ def test_a_slow_file_system_does_not_hold_the_shell(place: Path) -> None:
     (place.parent / "bin" / "ckptctl").write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{program}'\n")  # fmt: skip
     began = time.monotonic()
     assert _bash(place, "ckptctl why ") == [""]
-    assert 1 < time.monotonic() - began < 60
+    assert 1 < time.monotonic() - began < 250

@@ -53,7 +53,7 @@ SMALL = 200_000  # bytes of a file of the corpus that is changed
 def often(times: int) -> settings:
     return settings(
         max_examples=TIMES or times,
-        deadline=timedelta(seconds=5),
+        deadline=timedelta(seconds=60),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         database=None,
     )
