@@ -106,7 +106,7 @@ def shell(place: Path, *command: str) -> Iterator[Shell]:
     try:
         yield Shell(terminal)
     finally:
-        os.kill(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)  # with what it has begun
         os.close(terminal)
         os.waitpid(pid, 0)
 

