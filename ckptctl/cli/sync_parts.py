@@ -28,8 +28,8 @@ from ckptctl.hashing import Stopped
 from ckptctl.locate import local_path
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
-from ckptctl.model import Problem, Run
-from ckptctl.parts.adopting import with_parts_of
+from ckptctl.model import Problem, Run, State
+from ckptctl.parts.adopting import Begun, with_parts_of
 from ckptctl.parts.handing import Hands, Offer
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
@@ -112,8 +112,10 @@ class PartRun:
             meeting = Meeting(state, self.session.clock)
             with meeting.being(self.caller):
                 begun = list(meeting.keys(self.caller.of))
-                here = self._here(begun, reading, policy.keep)
-                keys = self._handed_in(here, begun, root, meeting, far)
+                there = far.locked()
+                # After the parts: what was made whole meanwhile has none any more.
+                here = self._here(_known(begun, there), reading, policy.keep)
+                keys = self._handed_in(here, begun, root, meeting, far, there)
             local = Local(self.view, here.run, here.found)
             ends = (self.session, self.caller, local, far, self._results, self._sender(root))
             Making(*ends, self.absent).make(keys, meeting)
@@ -127,7 +129,7 @@ class PartRun:
         outcomes = move.moved(self._results.whole)
         self._results.moved(outcomes, path_of(self.view, here.found))
 
-    def _here(self, begun: Sequence[Part], reading: Reading, rules: tuple[Rule, ...]) -> _Here:
+    def _here(self, begun: Sequence[Begun], reading: Reading, rules: tuple[Rule, ...]) -> _Here:
         """Read what this caller has: all of it counts, whether it is whole or not."""
         if not self.found.folder.files and not self.found.folder.folders:
             name, path = self._results.run, path_of(self.view, self.found)
@@ -168,10 +170,10 @@ class PartRun:
             yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
 
     def _handed_in(
-        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, far: FarEnd
-    ) -> dict[str, int]:
+        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, far: FarEnd,
+        there: Destination,
+    ) -> dict[str, int]:  # fmt: skip
         """Hand in all that is here; return the checkpoints of which parts are there, and what was sent."""
-        there = far.locked()
         with closing(run_store(self.view, here.found) if here.offers else root) as source:
             hands = self._hands(here, root, meeting, source)
             due = sum(offer.cargo.bytes for offer in here.offers)
@@ -296,3 +298,12 @@ class PartRun:
         stopped, finish = self.session.signals.stopped, self.wish.finish_seconds
         over = finishing(stopped, time.monotonic, finish)
         return Sender(source, self.throttle, self.wish.jobs, over, self.progress.advanced)
+
+
+def _known(begun: Sequence[Part], there: Destination) -> list[Begun]:
+    """Return what others have parts of, and what is whole: perhaps it was published without this caller."""
+    whole = (c for c in there.run.checkpoints if c.roots and c.state is State.COMPLETE)
+    return [
+        *(Begun(part.key, part.name, part.roots) for part in begun),
+        *(Begun(key_of(c), c.name, c.roots) for c in whole),
+    ]

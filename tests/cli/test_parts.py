@@ -193,6 +193,19 @@ def test_what_a_late_caller_has_besides_is_added(
     assert ckptctl("verify", tmp_path / "to", "--level", "digest").code == 6
 
 
+@pytest.mark.parametrize("age", [7200, 86400])
+def test_a_late_caller_whose_files_no_format_knows_alone_is_no_other(
+    age: int, nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
+) -> None:
+    published_early(nodes, hand)
+    late = make_tree(tmp_path / "node3/run", {"step-100/loader_3.json": b"{}"}, age=age)
+    done = hand(late, "3/4")
+    fits = age == 7200
+    expected = (0, {"step-100": "done"}) if fits else (5, {"step-100": "conflict"})
+    assert (done.code, status(done)) == expected
+    assert ("step-100/loader_3.json" in files(tmp_path / "to")) is fits
+
+
 @pytest.mark.parametrize("wrong", ["torn", "other", "yesterday", "early"])
 def test_nothing_else_is_added(
     wrong: str, nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
