@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ckptctl.at_risk import AtRisk
 from ckptctl.errors import CkptctlError
-from ckptctl.model import Checkpoint, Problem, Run, State
+from ckptctl.model import NS, Checkpoint, Problem, Run, State
 
 
 class Level(StrEnum):
@@ -50,6 +50,10 @@ class Limits:
         if self.warn_ns is not None and age_ns > self.warn_ns:
             return Level.WARNING
         return Level.OK
+
+
+_SKEW_NS = 3600 * NS
+"""How far the clock of who saved may be ahead: what is of a later time says nothing of when it was saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +172,11 @@ def health_of(
 ) -> Health:
     """Return how well a run is saved; `size` are the bytes of its checkpoints together."""
     complete = [c for c in run.checkpoints if c.state is State.COMPLETE]
-    newest = max(complete, key=_order, default=None)
-    age = max(now_ns - _written(newest), 0) if newest else None
+    latest = now_ns + _SKEW_NS
+    ahead = [c for c in complete if _written(c) > latest]
+    near = [c for c in complete if _written(c) <= latest]
+    newest = max(near or ahead, key=_order, default=None)
+    age = _away(now_ns - _written(newest)) if newest else None
     counts = Counter(c.state for c in run.checkpoints)
     return Health(
         name=run.name,
@@ -183,7 +190,7 @@ def health_of(
         trash=trash,
         disk=disk,
         level=Level.UNKNOWN if error and limits.any else limits.level(age),
-        problems=run.problems,
+        problems=(*run.problems, *map(_told, ahead)),
         error=error,
     )
 
@@ -213,6 +220,15 @@ def _order(c: Checkpoint) -> tuple[int, int, float, str]:
 def _written(c: Checkpoint) -> int:
     """Return when a checkpoint was saved; one from the future must not look young for years."""
     return min(c.saved_ns, c.changed_ns) if c.future else c.saved_ns
+
+
+def _away(age_ns: int) -> int:
+    """Return an age; a time so far ahead that no clock explains it is as far away as one behind."""
+    return max(age_ns, 0) if age_ns >= -_SKEW_NS else -age_ns
+
+
+def _told(c: Checkpoint) -> Problem:
+    return Problem("future-time", f"{c.name}: its files are of a time that is ahead of the clock")
 
 
 def worst(levels: Iterable[Level | None]) -> Level | None:

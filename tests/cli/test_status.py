@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptctl.formats._samples import torch_zip
 from tests.program import Ckptctl
 from tests.saved import save
 from tests.trees import make_tree, set_age
@@ -188,6 +189,23 @@ def test_a_checkpoint_from_the_future_does_not_look_young_for_years(
     run = save(tmp_path / "run", _losses(2), newest_hours_ago=7)
     (run / "step_2.json").write_text('{"step": 2, "saved_at": "2199-01-01T00:00:00Z"}')
     assert ckptctl("status", run, "--critical", "6h").code == 2
+
+
+@pytest.mark.parametrize("others", [1, 0])
+def test_files_from_the_future_hide_no_training_that_saves_nothing(
+    others: int, ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """The clock of a node was wrong once; nothing but the files' own time says when it saved."""
+    run = save(tmp_path / "run", _losses(others), newest_hours_ago=7)
+    ahead = make_tree(run, {"step_9.pt": torch_zip()}) / "step_9.pt"
+    os.utime(ahead, (time.time() + 30 * 86400,) * 2)
+    done = ckptctl("status", run, "--critical", "6h")
+    assert done.code == 2
+    assert "step_9: its files are of a time that is ahead of the clock" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
+    os.utime(ahead, (time.time() + 60,) * 2)  # as clocks differ
+    assert ckptctl("status", run, "--critical", "6h").code == 0
 
 
 def test_a_name_cannot_pass_for_performance_data_or_a_second_line(
