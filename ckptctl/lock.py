@@ -29,7 +29,8 @@ FILE = "lock"
 LIFE_NS = 10 * 60 * NS
 """How long a lock that nobody renews is respected."""
 
-_START_FIELD = 19  # of /proc/PID/stat, counted after the name in parentheses; see proc(5)
+# Fields of /proc/PID/stat, counted after the name in parentheses; see proc(5)
+_STATE_FIELD, _THREADS_FIELD, _START_FIELD = 0, 17, 19
 
 Clock = Callable[[], int]
 
@@ -44,8 +45,23 @@ def _read(path: str) -> str:
 
 def started(pid: int) -> str:
     """Return when a process of this host started, in the kernel's ticks; "" where there is none."""
+    fields = _fields(pid)
+    return fields[_START_FIELD] if fields else ""
+
+
+def _fields(pid: int) -> list[str]:
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
+    return fields if len(fields) > _START_FIELD else []
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether only its parent's asking for its end is left of a process, for which some never ask.
+
+    Process 1 of a container is often the training itself.  A thread that hangs in a write may still
+    write, though the process was killed: then it has not ended.
+    """
+    fields = _fields(pid)
+    return bool(fields) and fields[_STATE_FIELD] == "Z" and int(fields[_THREADS_FIELD]) <= 1
 
 
 def is_gone(pid: int, began: object) -> bool:
@@ -56,7 +72,7 @@ def is_gone(pid: int, began: object) -> bool:
     """
     seen = started(pid)
     if seen:
-        return seen != began
+        return seen != began or _has_ended(pid)
     if pid <= 0:  # the ids of groups
         return True
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ckptctl.errors import LockedError
-from ckptctl.lock import LIFE_NS, Lock
+from ckptctl.lock import LIFE_NS, Lock, started
 from ckptctl.stores import open_store
 from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
@@ -59,6 +59,19 @@ def test_a_process_that_is_gone_from_this_host_has_no_lock(tmp_path: Path) -> No
     lock.acquire()
     lock.check()
     lock.release()
+
+
+def test_a_process_that_was_killed_and_that_nobody_waits_for_has_no_lock(tmp_path: Path) -> None:
+    """As below a process 1 of a container that is no init."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        holder(tmp_path, pid=process.pid, started=started(process.pid))
+        lock = Lock(store(tmp_path), time.time_ns)
+        with pytest.raises(LockedError):
+            lock.acquire()
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        lock.acquire()
+        lock.release()
 
 
 def test_a_reused_process_id_is_not_taken_for_its_holder(tmp_path: Path) -> None:
