@@ -7,7 +7,7 @@ import sys
 
 from ckptctl.ui import streams
 
-_RARELY = 100_000
+_RARELY = 1_000_000
 """Objects between two searches for cycles: a listing makes many objects and no cycles."""
 
 

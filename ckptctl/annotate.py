@@ -101,7 +101,9 @@ def annotate(
             came_ns = beside.fetched.get(file_name(sources.member), 0)  # files keep their times
             changed_ns = max(checkpoint.changed_ns, came_ns)
             checkpoint = replace(checkpoint, resumable=None, changed_ns=changed_ns)
-        checkpoints.append(replace(checkpoint, best=best.get(sources.member)))
+        if sources.member in best:
+            checkpoint = replace(checkpoint, best=best[sources.member])
+        checkpoints.append(checkpoint)
     checkpoints.sort(
         key=lambda c: (c.step is not None, c.step or 0, c.epoch or 0, c.saved_ns, c.member)
     )

@@ -98,6 +98,7 @@ class Name:
         return Unit.EPOCH if self.epoch is not None else None
 
 
+@functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
 def split_suffix(name: str, suffixes: tuple[str, ...] = TENSOR_SUFFIXES) -> tuple[str, str]:
     """Return (stem, suffix) where the name ends in one of the suffixes, else (name, "")."""
     lowered = name.lower()

@@ -130,6 +130,9 @@ def naming_their_best(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, ..
     again wherever one turns out not to be complete.
     """
     every = tuple(checkpoints)
+    before = {one.key_file for one in every if one.best is not None}
+    if not before:
+        return every
     naming: defaultdict[str, list[Checkpoint]] = defaultdict(list)
     for one in sorted(every, key=_number, reverse=True):
         so_far = naming[one.family]
@@ -138,7 +141,6 @@ def naming_their_best(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, ..
     pointed: defaultdict[str | None, list[str]] = defaultdict(list)
     for one in itertools.chain.from_iterable(naming.values()):
         pointed[one.best].append(one.key_file)
-    before = {one.key_file for one in every if one.best is not None}
     return tuple(
         replace(one, pointers=(*(p for p in one.pointers if p not in before), *pointed[one.member]))
         for one in every

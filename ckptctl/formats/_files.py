@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ckptctl import names
@@ -25,7 +26,7 @@ class _File(NamedTuple):
 
 
 def claim_files(
-    folder: Folder, kind: str, suffixes: Collection[str], fixed: re.Pattern[str] | None = None
+    folder: Folder, kind: str, suffixes: frozenset[str], fixed: re.Pattern[str] | None = None
 ) -> Iterator[Claim]:
     """Yield the checkpoints among the files of a folder, those of one step as one.
 
@@ -59,7 +60,8 @@ def claim_files(
         )
 
 
-def _read(name: str, suffixes: Collection[str], fixed: re.Pattern[str] | None) -> _File | None:
+@functools.lru_cache(maxsize=1 << 13)  # a run and its copy hold the same names
+def _read(name: str, suffixes: frozenset[str], fixed: re.Pattern[str] | None) -> _File | None:
     """Return what a file's name says; None where it is no checkpoint's."""
     stem, suffix = names.split_suffix(name)
     if suffix.lower() not in suffixes:

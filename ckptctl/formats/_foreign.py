@@ -11,6 +11,8 @@ from ckptctl.listing import Folder
 Number = tuple[float | None, float | None]
 """A step and an epoch."""
 
+_NONE: Number = (None, None)
+
 
 def foreign(
     folder: Folder,
@@ -40,13 +42,14 @@ def _other(name: str, step: float | None, epoch: float | None, *, file: bool) ->
 
     One that carries the folder's own step may well add an epoch that the folder does not state.
     """
-    if not names.has_number_word(name):
-        return False
-    return differs(_said(name, file=file), (step, epoch))
+    said = _said(name, file=file)
+    return said != _NONE and differs(said, (step, epoch))
 
 
 @functools.lru_cache(maxsize=1 << 14)  # the folders of a run hold the same names
 def _said(name: str, *, file: bool) -> Number:
+    if not names.has_number_word(name):
+        return _NONE
     said = names.parse(names.split_suffix(name)[0] if file else name, file=file)
     return said.step, said.epoch
 
@@ -54,4 +57,4 @@ def _said(name: str, *, file: bool) -> Number:
 def differs(said: Number, own: Number) -> bool:
     """Whether what a name says is a number, and not that of the folder above."""
     shared = [a == b for a, b in zip(said, own, strict=True) if a is not None and b is not None]
-    return not all(shared) or (said != (None, None) and not shared)
+    return not all(shared) or (said != _NONE and not shared)

@@ -47,11 +47,16 @@ class Shipped:
 
 
 def copy_of(
-    checkpoint: Checkpoint, root: str, status: Status, error: str | None, *, member: str = ""
+    checkpoint: Checkpoint,
+    root: str,
+    status: Status,
+    error: str | None,
+    member: str | None = None,
+    size: int | None = None,
 ) -> Shipped:
     """Return what is told of the copy of a checkpoint; `root` is the run's full path at the destination.
 
-    `member` is its path there, where that is not its own.
+    `member` is its path there and `size` its bytes, where those are not its own.
     """
     return Shipped(
         run=checkpoint.run,
@@ -59,7 +64,7 @@ def copy_of(
         path=f"{root.rstrip('/')}/{member or checkpoint.member}",
         action="copy",
         status=status,
-        bytes=checkpoint.bytes,
+        bytes=checkpoint.bytes if size is None else size,
         error=error,
         member=checkpoint.member,
     )

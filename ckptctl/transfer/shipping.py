@@ -188,14 +188,13 @@ class Shipper:
         """Bring what goes along with an equal copy up to date: sidecars, and what its manifest says."""
         cargo, manifest = task.cargo, task.there.manifest
         if manifest is not None:
-            files = dict(manifest.files)
+            files, said = manifest.files, said_of(cargo.checkpoint)
             if stale := list(stale_sidecars(cargo, task.there)):
                 self.wrote = True
                 sent = write_sidecars(stale, self.sender, self.quay)
-                files |= {p.target: noted_of(p, sent[p.target]) for p in stale}
-            fresh = replace(manifest, files=files, said=said_of(cargo.checkpoint))
-            if (fresh.files, fresh.said) != (manifest.files, manifest.said):
-                self._keep(fresh)
+                files = {**files, **{p.target: noted_of(p, sent[p.target]) for p in stale}}
+            if (files, said) != (manifest.files, manifest.said):
+                self._keep(replace(manifest, files=files, said=said))
         return self._told(task, Status.EQUAL, None)
 
     def _keep(self, manifest: Manifest) -> None:
@@ -208,8 +207,8 @@ class Shipper:
     ) -> Shipped:
         cargo = cargo or task.cargo
         root = self.quay.run.root
-        done = copy_of(cargo.checkpoint, root, status, error, member=cargo.member)
-        return replace(done, bytes=cargo.bytes)
+        how = (status, error, cargo.member, cargo.bytes)
+        return copy_of(cargo.checkpoint, root, *how)
 
 
 def _not_newer(task: Task) -> bool:
