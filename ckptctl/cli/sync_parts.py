@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from ckptctl.cli.deciding import policy_of, refuse_unread
-from ckptctl.cli.moving_parts import PartMove, counted_whole
-from ckptctl.cli.noted import noted_of
+from ckptctl.cli.deciding import policy_of
+from ckptctl.cli.moving_parts import PartMove
 from ckptctl.cli.recording import host_name
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_adding import Adding
-from ckptctl.cli.sync_cargo import Loader
-from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_having import Having, Here, known
 from ckptctl.cli.sync_naming import Local
 from ckptctl.cli.sync_results import Results, ended
 from ckptctl.cli.sync_whole import Making
@@ -26,25 +24,19 @@ from ckptctl.errors import LockedError
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.locate import local_path
-from ckptctl.manifest import ManifestError
-from ckptctl.manifests import remembered
-from ckptctl.model import Problem, Run, State
-from ckptctl.parts.adopting import Begun, with_parts_of
+from ckptctl.model import Problem
 from ckptctl.parts.handing import Hands, Offer
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
 from ckptctl.parts.roll import Roll
 from ckptctl.parts.sharing import sight_of
 from ckptctl.parts.standing import Standing
-from ckptctl.parts.whole import key_of
 from ckptctl.pointing import links_of
 from ckptctl.policy import Draft, Policy
-from ckptctl.reading import Below
 from ckptctl.repointing import read_trackers
-from ckptctl.rules._base import Rule
 from ckptctl.stores import is_local
 from ckptctl.stores._base import Store
-from ckptctl.survey import Reading, Survey, name_of, path_of, read_run, run_store
+from ckptctl.survey import Reading, Survey, name_of, path_of, run_store
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
 from ckptctl.transfer.outcome import Status, SyncedRun
@@ -57,14 +49,6 @@ _CONFLICT = (
 )
 _SHOWN = 5
 """Names that are told of what no format knows."""
-
-
-class _Here(NamedTuple):
-    """What this caller has of a run."""
-
-    run: Run
-    found: Found
-    offers: Sequence[Offer]
 
 
 @dataclass(slots=True)
@@ -100,7 +84,7 @@ class PartRun:
             reading = reading_of(self.session, policy)
             far = FarEnd(self.session, self.to, self.view.formats, reading, self.wish.own_state)
             if self.wish.dry_run:
-                for offer in self._here((), reading, policy.keep).offers:
+                for offer in self._having(reading, policy).here(()).offers:
                     self._results.tell(offer.cargo.checkpoint, Status.PLANNED, None)
                 return
             place = far.made()
@@ -114,7 +98,7 @@ class PartRun:
                 begun = list(meeting.keys(self.caller.of))
                 there = far.locked()
                 # After the parts: what was made whole meanwhile has none any more.
-                here = self._here(_known(begun, there), reading, policy.keep)
+                here = self._having(reading, policy).here(known(begun, there))
                 keys = self._handed_in(here, begun, root, meeting, far, there)
             local = Local(self.view, here.run, here.found)
             ends = (self.session, self.caller, local, far, self._results, self._sender(root))
@@ -122,55 +106,20 @@ class PartRun:
             if self.wish.move and here.offers and not self.session.signals.stopped():
                 self._move(here, policy, far, root)
 
-    def _move(self, here: _Here, policy: Policy, far: FarEnd, root: Store) -> None:
+    def _move(self, here: Here, policy: Policy, far: FarEnd, root: Store) -> None:
         """Delete here what a whole copy there holds, as far as no guard keeps it."""
         ends = (self.session, self.view, here.found, self.to, policy)
         move = PartMove(*ends, far=far, sender=self._sender(root))
         outcomes = move.moved(self._results.whole)
         self._results.moved(outcomes, path_of(self.view, here.found))
 
-    def _here(self, begun: Sequence[Begun], reading: Reading, rules: tuple[Rule, ...]) -> _Here:
-        """Read what this caller has: all of it counts, whether it is whole or not."""
-        if not self.found.folder.files and not self.found.folder.folders:
-            name, path = self._results.run, path_of(self.view, self.found)
-            return _Here(Run(name=name, location=path, path=""), self.found, ())
-        kind = self.view.by_name["tensor-folder"]
-        found = with_parts_of(self.found, begun, kind)
-        manifests = remembered(noted_of(self.session, self.view, found))
-        run = read_run(self.view, found, reading, manifests)
-        self.session.note(run.problems)
-        refuse_unread(run)
-        had = {name for c in run.checkpoints for name in (c.name, c.member)}
-        wish = replace(self.wish, names=tuple(n for n in self.wish.names if n in had))
-        if self.wish.names and not wish.names:
-            return _Here(run, found, ())
-        whole = replace(run, checkpoints=tuple(map(counted_whole, run.checkpoints)))
-        chosen = rules if self.flags.keep is not None else None
-        reader = Below(self.view.store, found.folder.path)
-        choice = Choice(wish, chosen, self.view.by_name, reader, manifests)
-        return _Here(
-            run,
-            found,
-            tuple(self._offered(whole, choice, Loader(self.view, found, self.to), reading)),
-        )
-
-    def _offered(
-        self, run: Run, choice: Choice, loader: Loader, reading: Reading
-    ) -> Iterator[Offer]:
-        for checkpoint, unfit in choice.of(run, reading.context):
-            if unfit is not None:
-                self._results.tell(checkpoint, *unfit)
-                continue
-            try:
-                manifest = choice.manifests(checkpoint.member)
-            except ManifestError as error:
-                text = f"its manifest cannot be read ({error}); it was not copied"
-                self._results.tell(checkpoint, Status.FAILED, text)
-                continue
-            yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
+    def _having(self, reading: Reading, policy: Policy) -> Having:
+        ends = (self.session, self.view, self.found, self.to, self._results)
+        rules = policy.keep if self.flags.keep is not None else None
+        return Having(*ends, self.wish, reading, rules)
 
     def _handed_in(
-        self, here: _Here, begun: Sequence[Part], root: Store, meeting: Meeting, far: FarEnd,
+        self, here: Here, begun: Sequence[Part], root: Store, meeting: Meeting, far: FarEnd,
         there: Destination,
     ) -> dict[str, int]:  # fmt: skip
         """Hand in all that is here; return the checkpoints of which parts are there, and what was sent."""
@@ -213,7 +162,7 @@ class PartRun:
                 keys.setdefault(part.key, 0)
         return keys
 
-    def _tell_unknown(self, here: _Here, keys: Collection[str]) -> None:
+    def _tell_unknown(self, here: Here, keys: Collection[str]) -> None:
         """Tell that what is here is no checkpoint alone, where nobody else's is there yet."""
         there = sorted((*here.found.folder.folders, *here.found.folder.files))
         if there and not here.offers and not keys and not self.wish.names:
@@ -272,7 +221,7 @@ class PartRun:
                 del keys[offer.key]
                 self._results.tell(offer.cargo.checkpoint, Status.EQUAL, None)
 
-    def _hands(self, here: _Here, root: Store, meeting: Meeting, source: Store) -> Hands:
+    def _hands(self, here: Here, root: Store, meeting: Meeting, source: Store) -> Hands:
         run, folder = here.run, here.found.folder
         trackers = read_trackers(source, folder, run.trackers)
         links = {
@@ -298,12 +247,3 @@ class PartRun:
         stopped, finish = self.session.signals.stopped, self.wish.finish_seconds
         over = finishing(stopped, time.monotonic, finish)
         return Sender(source, self.throttle, self.wish.jobs, over, self.progress.advanced)
-
-
-def _known(begun: Sequence[Part], there: Destination) -> list[Begun]:
-    """Return what others have parts of, and what is whole: perhaps it was published without this caller."""
-    whole = (c for c in there.run.checkpoints if c.roots and c.state is State.COMPLETE)
-    return [
-        *(Begun(part.key, part.name, part.roots) for part in begun),
-        *(Begun(key_of(c), c.name, c.roots) for c in whole),
-    ]

@@ -1,0 +1,96 @@
+"""What one caller of a divided sync has of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ckptctl.cli.deciding import refuse_unread
+from ckptctl.cli.moving_parts import counted_whole
+from ckptctl.cli.noted import noted_of
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_cargo import Loader
+from ckptctl.cli.sync_choice import Choice, Wish
+from ckptctl.cli.sync_results import Results
+from ckptctl.group import Found
+from ckptctl.manifest import ManifestError
+from ckptctl.manifests import remembered
+from ckptctl.model import Run, State
+from ckptctl.parts.adopting import Begun, with_parts_of
+from ckptctl.parts.handing import Offer
+from ckptctl.parts.part import Part
+from ckptctl.parts.whole import key_of
+from ckptctl.reading import Below
+from ckptctl.rules._base import Rule
+from ckptctl.survey import Reading, Survey, path_of, read_run
+from ckptctl.transfer.destination import Destination
+from ckptctl.transfer.outcome import Status
+
+
+class Here(NamedTuple):
+    """What this caller has of a run."""
+
+    run: Run
+    found: Found
+    offers: Sequence[Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """Reads what this caller has; what cannot be copied is told in `results`."""
+
+    session: Session
+    view: Survey
+    found: Found
+    to: str
+    results: Results
+    wish: Wish
+    reading: Reading
+    rules: tuple[Rule, ...] | None  # that choose, if any do
+
+    def here(self, begun: Sequence[Begun]) -> Here:
+        """Read it: all of it counts, whether it is whole or not.  Raises UnreadableError, OSError."""
+        if not self.found.folder.files and not self.found.folder.folders:
+            name, path = self.results.run, path_of(self.view, self.found)
+            return Here(Run(name=name, location=path, path=""), self.found, ())
+        kind = self.view.by_name["tensor-folder"]
+        found = with_parts_of(self.found, begun, kind)
+        manifests = remembered(noted_of(self.session, self.view, found))
+        run = read_run(self.view, found, self.reading, manifests)
+        self.session.note(run.problems)
+        refuse_unread(run)
+        had = {name for c in run.checkpoints for name in (c.name, c.member)}
+        wish = replace(self.wish, names=tuple(n for n in self.wish.names if n in had))
+        if self.wish.names and not wish.names:
+            return Here(run, found, ())
+        whole = replace(run, checkpoints=tuple(map(counted_whole, run.checkpoints)))
+        reader = Below(self.view.store, found.folder.path)
+        choice = Choice(wish, self.rules, self.view.by_name, reader, manifests)
+        return Here(
+            run,
+            found,
+            tuple(self._offered(whole, choice, Loader(self.view, found, self.to))),
+        )
+
+    def _offered(self, run: Run, choice: Choice, loader: Loader) -> Iterator[Offer]:
+        for checkpoint, unfit in choice.of(run, self.reading.context):
+            if unfit is not None:
+                self.results.tell(checkpoint, *unfit)
+                continue
+            try:
+                manifest = choice.manifests(checkpoint.member)
+            except ManifestError as error:
+                text = f"its manifest cannot be read ({error}); it was not copied"
+                self.results.tell(checkpoint, Status.FAILED, text)
+                continue
+            yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
+
+
+def known(begun: Sequence[Part], there: Destination) -> list[Begun]:
+    """Return what others have parts of, and what is whole: perhaps it was published without this caller."""
+    whole = (c for c in there.run.checkpoints if c.roots and c.state is State.COMPLETE)
+    return [
+        *(Begun(part.key, part.name, part.roots) for part in begun),
+        *(Begun(key_of(c), c.name, c.roots) for c in whole),
+    ]
