@@ -100,5 +100,12 @@ def remembered(
     text = next((p.text for p in checkpoint.problems if p.code == "damaged"), "it is damaged")
     deep = known.depth <= level.depth
     clears = "digests, of which none are known now," if deep else f"all of level {known}"
-    text = f"was found damaged ({text}); only {clears} can clear that"
-    return [Finding(checkpoint.key_file, "recorded-damage", text)]
+    file = damaged_file(checkpoint, text)
+    text = f"was found damaged ({text.removeprefix(f'{file}: ')}); only {clears} can clear that"
+    return [Finding(file, "recorded-damage", text)]
+
+
+def damaged_file(checkpoint: Checkpoint, damage: str) -> str:
+    """Return the file that a damage is of, as it was noted (`damage_of`): the key file where it names none."""
+    named = (file for file in checkpoint.files if damage.startswith(f"{file}: "))
+    return max(named, key=len, default=checkpoint.key_file)

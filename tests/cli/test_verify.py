@@ -15,6 +15,7 @@ import blake3
 import pytest
 
 from ckptctl.formats._samples import dcp_metadata, safetensors, shard_index, torch_zip
+from tests.layouts import like
 from tests.program import Ckptctl, Done
 from tests.saved import save, steps_left, touch
 from tests.trees import make_tree, read_tree, set_age
@@ -316,6 +317,18 @@ def test_a_sample_does_not_call_sound_what_is_known_to_be_damaged(
     assert (done.code, statuses(done)["step_3"]) == (6, "damaged")
     assert codes(done) == {"step_3": ["recorded-damage"]}
     assert ckptctl("verify", run, "--level", "digest").code == 0
+
+
+def test_a_damage_that_is_remembered_names_its_file(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = make_tree(tmp_path / "run", like("hf-trainer", "checkpoint-500"), age=7200)
+    ckptctl("verify", run, "--record")
+    flip(run / "checkpoint-500" / "optimizer.pt", 60)
+    assert ckptctl("verify", run, "--level", "digest").code == 6
+    done = ckptctl("verify", run, "--level", "names", "--json")
+    (finding,) = done.json["results"][0]["findings"]
+    assert (done.code, finding["code"]) == (6, "recorded-damage")
+    assert finding["file"] == "checkpoint-500/optimizer.pt"
+    assert "optimizer.pt" not in finding["text"]  # once is enough
 
 
 def test_a_sample_reads_a_part_and_clears_nothing(tmp_path: Path, ckptctl: Ckptctl) -> None:
