@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ckptctl.listing import Entry
+from ckptctl.errors import CkptctlError
+from ckptctl.listing import Entry, Version
+from ckptctl.lock import Lock
 from ckptctl.parts.counting import SAVE_NS
 from ckptctl.parts.meeting import Meeting, folder_of, staged_at, staged_below
 from ckptctl.parts.opened import Opened
@@ -199,24 +202,59 @@ class Hands:
 
     def _remove_old(self, old: Part | None, new: Part) -> None:
         """Remove what an earlier call has handed in of an older save, and this one has not."""
-        if old is None:
+        gone = {} if old is None else old.files
+        gone = {p: kept for p, kept in gone.items() if p not in new.files and kept.twin is None}
+        if old is None or not gone:
             return
-        for path, kept in old.files.items():
-            if path in new.files or kept.twin is not None:
-                continue
+        theirs = self._of_others(new.key)
+        for path, kept in gone.items():
             lies = self._lying(old, path, kept)
             named = kept.staged and lies is not None and lies.store is self.run  # all of it has
-            if lies is not None and not named:
+            sent_twice = lies is not None and lies.store is self.run and path in theirs
+            if lies is not None and not named and not sent_twice:
                 lies.store.remove_files({lies.at: lies.entry})
 
     def _drop(self, key: str, notes: Notes) -> None:
-        """Take back what was sent of a checkpoint that is another one by now."""
-        state, number = self.meeting.state, self.caller.number
-        seen = {path: (self.run.stat(path), notes.version(path)) for path in notes.paths()}
+        """Take back what was sent of a checkpoint that is another one by now.
+
+        In a bucket some of it has its name already, and another may be publishing that very name, which
+        both have sent: so it goes under the run's lock.  Where somebody holds that, it stays for the next call;
+        where all was published meanwhile, it is no longer this caller's.
+        """
+        if self.run.able.rename:
+            self._forget(key, notes)
+            return
+        lock = Lock(self.meeting.state, self.meeting.clock)
+        with suppress(CkptctlError):
+            lock.acquire()
+            try:
+                if self.meeting.part(key, self.caller) is None:
+                    return
+                theirs = self._of_others(key)
+                own = [path for path in notes.paths() if path not in theirs]
+                self._take_back({path: notes.version(path) for path in own})
+                self._forget(key, notes)
+            finally:
+                lock.release()
+
+    def _of_others(self, key: str) -> set[str]:
+        """Return the files that others have handed in: in a bucket one name is that of all who have it."""
+        parts = self.meeting.parts(key, self.caller.of).values()
+        return {path for part in parts if part.caller != self.caller for path in part.files}
+
+    def _take_back(self, sent: Mapping[str, Version | None]) -> None:
+        """Remove what has its name in the run in the version in which it was sent."""
+        seen = {path: (self.run.stat(path), version) for path, version in sent.items()}
         ours: dict[str, Entry] = {
-            path: entry for path, (entry, sent) in seen.items() if entry and entry.version == sent
+            path: entry
+            for path, (entry, version) in seen.items()
+            if entry and entry.version == version
         }
         self.run.remove_files(ours)
+
+    def _forget(self, key: str, notes: Notes) -> None:
+        """Remove what waits for its name, and what says that it was sent."""
+        state, number = self.meeting.state, self.caller.number
         state.remove_tree(staged_below(key, number))
         state.remove_file(f"{folder_of(key)}/{number}.json")
         notes.forget()

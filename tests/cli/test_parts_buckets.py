@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ckptctl.cli.options import Common
+from ckptctl.cli.run_by_run import read_place
+from ckptctl.cli.runtime import Session
+from ckptctl.cli.sync_cargo import Loader
 from ckptctl.formats._samples import dcp_metadata, torch_zip
+from ckptctl.lock import Lock
 from ckptctl.model import NS
+from ckptctl.parts.handing import Hands, Offer
+from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.part import Caller
+from ckptctl.parts.whole import key_of
+from ckptctl.reading import VanishedError
+from ckptctl.survey import run_store
+from ckptctl.transfer.cargo import Cargo
+from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.sweeping import sweep
+from ckptctl.transfer.throttle import Throttle
 from tests.program import Ckptctl
 from tests.servers.seaweed import BUCKET, GUEST, VERSIONED, Seaweed
-from tests.stores.places import place
+from tests.stores.places import Place, place
 from tests.trees import make_tree, read_tree
 
 SHARD = b"x" * 4096
@@ -95,6 +112,99 @@ def test_one_that_called_as_one_of_many_and_has_all_replaces_what_it_began(
     assert ckptctl("sync", run, to, "--part", "0/1", "--overwrite", env=env).code == 0
     listed = ckptctl("list", to, "--json", env=env).json["runs"][0]["checkpoints"]
     assert [(c["name"], c["state"]) for c in listed] == [("update_7", "complete")]
+
+
+def test_a_file_that_two_have_is_one(
+    tmp_path: Path, ckptctl: Ckptctl, seaweedfs: Seaweed, request: pytest.FixtureRequest
+) -> None:
+    to = next(place("s3-obstore", request)).url
+    env = environment(seaweedfs)
+    said = []
+    for number, tree in enumerate(DCP):
+        both = {**tree, "step-100/train_state.pt": torch_zip()}
+        run = make_tree(tmp_path / f"node{number}", both, age=7200 - number)
+        done = ckptctl("sync", run, to, "--part", f"{number}/2", "--json", env=env)
+        said += [(done.code, result["status"]) for result in done.json["results"]]
+        time.sleep(1.1 * (number == 0))  # a bucket's times are whole seconds
+    assert said == [(0, "part"), (0, "done")]
+    assert ckptctl("verify", to, "--level", "digest", env=env).code == 0
+
+
+class Changed(Sender):
+    """Of what it sends the source is another by the end."""
+
+    def refuse_changed(self, cargo: Cargo) -> None:
+        raise VanishedError(errno.ESTALE, "it was saved anew meanwhile", cargo.member)
+
+
+def hands_of(number: int, node: Path, to: Place, sender: type[Sender]) -> tuple[Hands, Offer]:
+    above, _, name = to.url.rpartition("/")
+    state = replace(to, url=f"{above}/.ckptctl/{name}").open()
+    read = read_place(Session(common=Common(no_config=True, no_progress=True)), str(node))
+    (one,) = read.runs
+    assert read.view is not None
+    assert one.found is not None
+    assert one.run is not None
+    (checkpoint,) = one.run.checkpoints
+    hands = Hands(
+        meeting=Meeting(state, time.time_ns), run=to.open(), caller=Caller(number, 3),
+        sender=sender(
+            run_store(read.view, one.found), Throttle(None, time.monotonic, time.sleep), 1,
+            lambda: False, lambda _: None,
+        ),
+        by="a test", looked_ns=time.time_ns(), trackers={}, pointing={},
+    )  # fmt: skip
+    cargo = Loader(read.view, one.found, to.url).cargo(checkpoint, None)
+    return hands, Offer(key=key_of(checkpoint), cargo=cargo)
+
+
+def test_who_takes_back_what_it_sent_takes_nothing_that_another_has_sent_too(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to = next(place("s3-obstore", request))
+    for number in range(2):
+        files = [f"update_7/{name}.pt" for name in ("model", "optim", f"state_{'ab'[number]}")]
+        tree = dict.fromkeys(files, torch_zip())
+        make_tree(tmp_path / f"node{number}", tree, age=7200 - number)
+    first, offer = hands_of(0, tmp_path / "node0", to, Sender)
+    first.hand_in(offer)
+    second, offer = hands_of(1, tmp_path / "node1", to, Changed)
+    run, state = second.run, second.meeting.state
+    # Who publishes holds the run's lock: all stays for the next call.
+    with closing_lock(Lock(state, time.time_ns)):
+        with pytest.raises(VanishedError):
+            second.hand_in(offer)
+        assert run.stat("update_7/state_b.pt") is not None
+        assert second.meeting.part(offer.key, second.caller) is not None
+    with pytest.raises(VanishedError):
+        second.hand_in(offer)
+    assert [path for path, _ in run.listing("update_7").walk()] == ["optim.pt", "state_a.pt"]
+    assert second.meeting.part(offer.key, second.caller) is None
+    assert not second.meeting.alive(second.caller)
+
+
+def test_who_takes_back_what_it_sent_leaves_what_was_published_meanwhile(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to = next(place("s3-obstore", request))
+    make_tree(tmp_path / "node", FOLDER[0], age=7200)
+
+    class Published(Changed):
+        def refuse_changed(self, cargo: Cargo) -> None:
+            hands.meeting.forget(offer.key)  # the last that a publisher does
+            super().refuse_changed(cargo)
+
+    hands, offer = hands_of(0, tmp_path / "node", to, Published)
+    with pytest.raises(VanishedError):
+        hands.hand_in(offer)
+    assert hands.run.stat("update_7/optima.pt") is not None
+
+
+@contextmanager
+def closing_lock(lock: Lock) -> Iterator[None]:
+    lock.acquire()
+    yield
+    lock.release()
 
 
 def test_what_nobody_goes_on_with_never_looks_whole(
