@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -112,6 +113,6 @@ def _opened(
     reading = reading_of(session, PolicyFlags(settle="0s").draft().policy())
     far = FarEnd(session, to, first.view.formats, reading, own_state=False)
     state = stack.enter_context(closing(far.state(far.made())))
-    agreement = Agreement(state, task.step, task.caller, session.clock)
+    agreement = Agreement(state, task.step, task.caller, session.clock, time.sleep)
     agreement.begin()
     return StepPlace(to=to, tier=tier, state=state, agreement=agreement)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ckptctl.model import NS
 from ckptctl.parts.note import NoteError, understood, written
@@ -25,6 +25,13 @@ from ckptctl.transfer.sweeping import sweep_folder
 _SCHEMA = ("ckptctl/resolving", 1)
 _SAME_NS = 2 * NS
 """How far the time of one save may be off on another store: some know whole seconds only."""
+
+_WRITING_NS = 10 * NS
+"""How long a small note may be there in part."""
+
+_NAP_SECONDS = 0.1
+
+_T = TypeVar("_T")
 
 
 class End(StrEnum):
@@ -65,6 +72,7 @@ class Agreement:
     step: str
     caller: Caller
     clock: Callable[[], int]
+    sleep: Callable[[float], None]
     _round: int = field(default=0, init=False)
     _try: int = field(default=0, init=False)
 
@@ -80,8 +88,7 @@ class Agreement:
         """Return what is decided now; None where nothing is."""
         while self._end() is End.LOST:
             self._try += 1
-        said = self._read(f"{self._now}.json")
-        return None if said is None else _parse(said)
+        return self._said(f"{self._now}.json", _parse, "what another task has decided")
 
     def decide(self, save: Save | None, by: str) -> Decision:
         """Decide, unless another task has: return what stands."""
@@ -118,17 +125,24 @@ class Agreement:
         return f"{self._folder}/{self._round}-{self._try}"
 
     def _end(self) -> End | None:
-        said = self._read(f"{self._now}.end")
-        try:
-            return None if said is None else End(said.decode())
-        except ValueError as error:
-            raise OSError(f"what became of it cannot be understood: {error}") from error
+        return self._said(f"{self._now}.end", _end, "what became of what was decided")
 
-    def _read(self, path: str) -> bytes | None:
-        try:
-            return self.state.read(path, TRACKER_LIMIT)
-        except (FileNotFoundError, VanishedError):
-            return None
+    def _said(self, path: str, parse: Callable[[bytes], _T], what: str) -> _T | None:
+        """Return what a note says; None where there is none.  OSError where it cannot be understood.
+
+        It must not be passed over: others go on from it.  Where a file system has no hard links it
+        is there a moment before all of it is, and is waited for.
+        """
+        while True:
+            try:
+                return parse(self.state.read(path, TRACKER_LIMIT))
+            except (FileNotFoundError, VanishedError):
+                return None
+            except NoteError as error:
+                entry = self.state.stat(path)
+                if entry and abs(self.clock() - entry.mtime_ns) > _WRITING_NS:
+                    raise OSError(f"{what} {error}") from error
+            self.sleep(_NAP_SECONDS)
 
 
 def _dump(decision: Decision) -> bytes:
@@ -138,11 +152,14 @@ def _dump(decision: Decision) -> bytes:
 
 
 def _parse(content: bytes) -> Decision:
-    """Return the decision in a file.  OSError where it cannot be understood: it must not be passed over."""
+    return understood(content, _SCHEMA, _decision)
+
+
+def _end(content: bytes) -> End:
     try:
-        return understood(content, _SCHEMA, _decision)
-    except NoteError as error:
-        raise OSError(f"what another task has decided {error}") from error
+        return End(content.decode())
+    except ValueError as error:
+        raise NoteError(f"cannot be understood ({error})") from error
 
 
 def _decision(said: Mapping[str, Any]) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pytest
 
 from ckptctl.formats._samples import dcp_metadata, torch_zip
 from ckptctl.lock import Lock
+from ckptctl.parts.agreeing import Agreement, End, Save
+from ckptctl.parts.part import Caller
 from ckptctl.stores.local import LocalStore
 from tests.cli.test_fetch import TORN, damage
 from tests.cli.test_processes import ENV
@@ -24,7 +27,7 @@ from tests.program import Ckptctl, Done
 from tests.saved import save
 from tests.servers import faulty
 from tests.stores.places import Place
-from tests.trees import make_tree, read_tree
+from tests.trees import make_tree, read_tree, set_age
 
 SHARDS = 6
 SIZE = 300_000
@@ -272,10 +275,44 @@ def test_what_cannot_be_understood_of_a_decision_is_not_passed_over(
 ) -> None:
     assert taken(call(ckptctl, run, 0)) == "step_3.pt"
     (half,) = (run.parents[1] / "fast/.ckptctl/llm/resolving").glob(f"*/{note}")
-    half.write_bytes(b"")  # in the middle of being written where a file system has no hard links
+    half.write_bytes(b"")  # by one that was killed, where a file system has no hard links
+    set_age(half, 60)
     done = call(ckptctl, run, 1)
     assert (done.code, done.stdout) == (7, "")
     assert "cannot agree on a checkpoint" in done.stderr
+
+
+def test_a_note_that_is_being_written_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = tmp_path / "resolving" / "step"
+    naps = []
+
+    def meanwhile(seconds: float) -> None:
+        naps.append(seconds)
+        half, content = written.pop()
+        half.write_bytes(content)
+
+    state = LocalStore(str(tmp_path))
+    one, two = (
+        Agreement(state, "step", Caller(number, 2), time.time_ns, meanwhile) for number in range(2)
+    )
+    one.begin()
+    two.begin()
+    mine, theirs = (Save(member=f"step_{n}", step=n, saved_ns=n) for n in (1, 2))
+    decided = one.decide(mine, "the first")
+    written = [(folder / "0-0.json", (folder / "0-0.json").read_bytes())]
+    (folder / "0-0.json").write_bytes(b"")
+    assert two.decide(theirs, "the second") == decided
+    assert one.end(End.TAKEN) is End.TAKEN
+    written = [(folder / "0-0.end", b"taken")]
+    (folder / "0-0.end").write_bytes(b"ta")
+    assert two.end(End.LOST) is End.TAKEN
+    assert len(naps) == 2
 
 
 def test_a_place_to_meet_that_one_cannot_see_is_no_place_to_go_without(
