@@ -13,7 +13,7 @@ from ckptctl.cli.rehearsing import Stand, anew
 from ckptctl.cli.resolving import Resolution, resolve_in
 from ckptctl.cli.run_by_run import read_place
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.verify_run import VerifyRun, Wish
+from ckptctl.cli.verify_run import VerifyRun, VerifyWish
 from ckptctl.errors import CkptctlError, DamagedError, Interrupted, NotFoundError
 from ckptctl.patterns import later
 from ckptctl.selecting import parse_selector
@@ -142,7 +142,7 @@ def _verify(session: Session, copy: Fetched, to: str, progress: Progress) -> Non
     common = replace(session.common, state_dir=None, recursive=False)
     own = replace(session, common=common, found=None)
     place = read_place(own, to)
-    wish = Wish(
+    wish = VerifyWish(
         level=Level.DIGEST,
         record=False,
         reread=False,

@@ -27,12 +27,14 @@ def note_damage(
     members = {result.member for result in results if result.fault is Fault.DAMAGED}
     if not members:
         return ()
-    from ckptctl.cli.verify_run import VerifyRun, Wish  # noqa: PLC0415 - few copies find damage
+    from ckptctl.cli.verify_run import VerifyRun, VerifyWish  # noqa: PLC0415 - few copies find damage
 
     where = path_of(view, found)
     read = Read(name=name_of(view, found), location=where, found=found, run=run)
     jobs = session.common.copies_at_once
-    wish = Wish(level=Level.DIGEST, record=False, reread=False, percent=None, jobs=jobs, scope=None)
+    wish = VerifyWish(
+        level=Level.DIGEST, record=False, reread=False, percent=None, jobs=jobs, scope=None
+    )
     verify = VerifyRun(session, Place(where, view, (read,)), read, None, wish, progress)
     try:
         with session.signals.heeded():

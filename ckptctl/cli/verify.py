@@ -16,7 +16,7 @@ from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Locations
 from ckptctl.cli.run_by_run import Place, Read, read_place, read_places
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.verify_run import VerifyRun, Wish
+from ckptctl.cli.verify_run import VerifyRun, VerifyWish
 from ckptctl.errors import DamagedError, NotFoundError, UsageError
 from ckptctl.model import Checkpoint
 from ckptctl.report import Report, RunReport, verdict
@@ -93,7 +93,7 @@ class VerifyOptions:
         typer.Option("--newer-than", metavar="D", help="Only what was saved at most D ago."),
     ] = None
 
-    def wish(self, session: Session) -> Wish:
+    def wish(self, session: Session) -> VerifyWish:
         """Return how each run is to be verified.  Raises UsageError."""
         if self.level not in set(Level):
             raise UsageError(f"--level: {self.level!r} is none of {', '.join(Level)}")
@@ -105,7 +105,7 @@ class VerifyOptions:
         if self.sample is not None and (level is not Level.DIGEST or self.record):
             raise UsageError("--sample goes with --level digest, and not with --record")
         caller = _caller(self.part)
-        return Wish(
+        return VerifyWish(
             level=level,
             record=self.record,
             reread=self.reread,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class VerifyWish:
     """How the user wants every run to be verified."""
 
     level: Level
@@ -56,7 +56,7 @@ class VerifyRun:
         place: Place,
         read: Read,
         beside: tuple[Place, Read | None] | None,
-        wish: Wish,
+        wish: VerifyWish,
         progress: Progress,
     ) -> None:
         self._session = session
