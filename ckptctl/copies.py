@@ -55,7 +55,7 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class There:
+class SeenThere:
     """The run as it was just seen on another tier."""
 
     site: Site
@@ -128,7 +128,7 @@ class Elsewhere:
             return None
         return f"{sound} of {needed} copies were read and are sound: {'; '.join(wrong) or 'there are no more'}"
 
-    def _look(self, site: Site) -> There | Lack:
+    def _look(self, site: Site) -> SeenThere | Lack:
         now_ns = self.clock()
         until_ns, lack = self.down.get(site.tier, (0, None))
         if lack is not None and now_ns < until_ns:
@@ -147,7 +147,7 @@ class Elsewhere:
             return lack
 
 
-def _seen(site: Site, layouts: Sequence[Layout], now_ns: int) -> There | Lack:
+def _seen(site: Site, layouts: Sequence[Layout], now_ns: int) -> SeenThere | Lack:
     """Return the run as it is on a tier.  Raises CkptctlError, OSError."""
     view = survey(site.location, layouts, access=site.access)
     found = next((found for found in view.found if not found.folder.path), None)
@@ -162,7 +162,7 @@ def _seen(site: Site, layouts: Sequence[Layout], now_ns: int) -> There | Lack:
     if run.unread:
         return Lack(site.tier, "unreachable", f"cannot be read ({run.unread[0]})")
     dirs = state_dirs(view, found, site.state_dir, reading.uid)
-    return There(
+    return SeenThere(
         site=site,
         view=view,
         found=found,
@@ -182,7 +182,7 @@ def _said(error: Exception) -> str:
     return (text or str(error)).removesuffix("; nothing was changed")
 
 
-def _judged(here: Here, checkpoint: Checkpoint, there: There) -> Copy | Lack:
+def _judged(here: Here, checkpoint: Checkpoint, there: SeenThere) -> Copy | Lack:
     """Return the copy of a checkpoint that a tier holds, or why it holds none."""
     tier, copy = there.site.tier, there.checkpoints.get(checkpoint.member)
     if copy is None:
@@ -209,7 +209,7 @@ def _judged(here: Here, checkpoint: Checkpoint, there: There) -> Copy | Lack:
     return Copy(tier, copy.path, there.seen_ns)
 
 
-def _going(there: There, copy: Checkpoint, side: Side) -> str | None:
+def _going(there: SeenThere, copy: Checkpoint, side: Side) -> str | None:
     """Return why a copy will soon be none: the site takes files of it."""
     purge, store = there.site.purge, there.view.store
     if purge is None or not isinstance(store, LocalStore):
@@ -247,7 +247,7 @@ def _is_same_file(one: Checkpoint, other: Checkpoint) -> bool:
     return any((e.device, e.inode) in inodes for e in other.files.values())
 
 
-def _misread(there: There, checkpoint: Checkpoint, jobs: int, stop: Stop) -> str | None:
+def _misread(there: SeenThere, checkpoint: Checkpoint, jobs: int, stop: Stop) -> str | None:
     """Return what is wrong with the bytes of a copy; None where they are those that were noted."""
     copy = there.checkpoints.get(checkpoint.member)
     try:
