@@ -14,7 +14,7 @@ from ckptctl.manifest import Manifest, Noted
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class CopySide:
     """A checkpoint as it is at one place; paths are relative to the run."""
 
     files: Mapping[str, Entry]
@@ -40,7 +40,7 @@ class Side:
         return _links(self.manifest) if self.manifest else None
 
 
-def unproven(there: Side) -> str | None:
+def unproven(there: CopySide) -> str | None:
     """Return why a copy is not proven, None where it is."""
     if there.manifest is None:
         return "has it without a manifest"
@@ -59,7 +59,7 @@ def unproven(there: Side) -> str | None:
     return None
 
 
-def unlike(here: Side, there: Side) -> str | None:
+def unlike(here: CopySide, there: CopySide) -> str | None:
     """Return in what a proven copy is not one of this very checkpoint; None where it is."""
     assert there.manifest is not None  # noqa: S101 - it is proven
     own = here.own

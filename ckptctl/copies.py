@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from ckptctl.at_risk import going
-from ckptctl.copied import Side, unlike, unproven
+from ckptctl.copied import CopySide, unlike, unproven
 from ckptctl.decision import Context
 from ckptctl.errors import CkptctlError
 from ckptctl.expiry import SitePurge
@@ -65,7 +65,7 @@ class SeenThere:
     checkpoints: Mapping[str, Checkpoint]
     manifest: Manifests
 
-    def side(self, checkpoint: Checkpoint) -> Side:
+    def side(self, checkpoint: Checkpoint) -> CopySide:
         """Return a checkpoint there, with what is noted of it.  Raises ManifestError, OSError."""
         return _side(
             checkpoint,
@@ -209,7 +209,7 @@ def _judged(here: Here, checkpoint: Checkpoint, there: SeenThere) -> Copy | Lack
     return Copy(tier, copy.path, there.seen_ns)
 
 
-def _going(there: SeenThere, copy: Checkpoint, side: Side) -> str | None:
+def _going(there: SeenThere, copy: Checkpoint, side: CopySide) -> str | None:
     """Return why a copy will soon be none: the site takes files of it."""
     purge, store = there.site.purge, there.view.store
     if purge is None or not isinstance(store, LocalStore):
@@ -232,8 +232,8 @@ def _unfit(checkpoint: Checkpoint, copy: Checkpoint) -> str | None:
     return None
 
 
-def _side(checkpoint: Checkpoint, manifest: Manifest | None, folder: Folder | None) -> Side:
-    return Side(
+def _side(checkpoint: Checkpoint, manifest: Manifest | None, folder: Folder | None) -> CopySide:
+    return CopySide(
         checkpoint.files,
         manifest,
         None if folder is None else links_in(checkpoint, folder),

@@ -8,12 +8,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptctl.copied import Side, unlike, unproven
+from ckptctl.copied import CopySide, unlike, unproven
 from ckptctl.listing import Entry
 from ckptctl.manifest import Manifest, Noted
 from ckptctl.model import Metadata
 
-Pair = tuple[Side, Side]
+Pair = tuple[CopySide, CopySide]
 
 
 def _manifest(files: Mapping[str, Noted]) -> Manifest:
@@ -43,17 +43,17 @@ def pairs(draw: st.DrawFn) -> Pair:
         noted["c/marker"] = Noted(0, 0, "m", etag="m", made=True)
     own = {path: n._replace(etag=None) for path, n in noted.items() if not n.made}
     return (
-        Side(here, _manifest(own) if noted_here else None, links),
-        Side(there, _manifest(noted), None if bucket else links),
+        CopySide(here, _manifest(own) if noted_here else None, links),
+        CopySide(there, _manifest(noted), None if bucket else links),
     )
 
 
-def _entry(side: Side, path: str, change: Callable[[Entry], Entry | None]) -> Side:
+def _entry(side: CopySide, path: str, change: Callable[[Entry], Entry | None]) -> CopySide:
     files = {p: change(e) if p == path else e for p, e in side.files.items()}
     return replace(side, files={p: e for p, e in files.items() if e is not None})
 
 
-def _noted(side: Side, path: str, change: Callable[[Noted], Noted]) -> Side:
+def _noted(side: CopySide, path: str, change: Callable[[Noted], Noted]) -> CopySide:
     assert side.manifest is not None
     files = {p: change(n) if p == path else n for p, n in side.manifest.files.items()}
     return replace(side, manifest=replace(side.manifest, files=files))
@@ -103,12 +103,12 @@ def test_other_digests_of_the_same_size_and_time_do_not_count(
 
 
 def test_a_second_name_of_one_inode_has_to_be_in_a_bucket_as_well() -> None:
-    here = Side({"c/a": Entry(1, 100, 1, 10), "c/b": Entry(1, 100, 1, 10)}, None, {})
+    here = CopySide({"c/a": Entry(1, 100, 1, 10), "c/b": Entry(1, 100, 1, 10)}, None, {})
     noted = {
         "c/a": Noted(1, 100, "d", etag="e"),
         "c/b": Noted(1, 100, "d", etag="e2", hardlink="c/a"),
     }
     objects = {"c/a": Entry(1, 900, etag="e"), "c/b": Entry(1, 900, etag="e2")}
-    there = Side(objects, _manifest(noted), None)
+    there = CopySide(objects, _manifest(noted), None)
     assert counts((here, there))
     assert not counts((here, _entry(there, "c/b", lambda _: None)))
