@@ -17,7 +17,7 @@ from ckptctl.stores._base import Store
 from ckptctl.survey import Reading
 from ckptctl.transfer.destination import (
     Destination,
-    Place,
+    ListedRun,
     look_there,
     make_destination,
     place_at,
@@ -34,7 +34,7 @@ class FarEnd:
     reading: Reading
     own_state: bool  # it has its own, wherever --state-dir is
 
-    def made(self, *, deep: bool = True) -> Place:
+    def made(self, *, deep: bool = True) -> ListedRun:
         """Make it where it is missing, and list as much as tells where its state is.
 
         Raises UnreadableError, UsageError.
@@ -49,7 +49,7 @@ class FarEnd:
             raise self._removed()
         return place
 
-    def state(self, place: Place) -> Store:
+    def state(self, place: ListedRun) -> Store:
         """Open its state for writing.  Raises as `made` does, and RefusedError where the disk is full."""
         root = place.view.store.root
         state = open_state(root, place.dirs)

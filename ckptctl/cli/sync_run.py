@@ -48,7 +48,7 @@ from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.carrying import carry
 from ckptctl.transfer.conflict import BY_FLAGS, outlook
 from ckptctl.transfer.delivery import Quay
-from ckptctl.transfer.destination import Destination, Place, records_in
+from ckptctl.transfer.destination import Destination, ListedRun, records_in
 from ckptctl.transfer.notes import begun_in
 from ckptctl.transfer.outcome import Status, SyncedRun
 from ckptctl.transfer.pairing import Pair
@@ -137,7 +137,7 @@ class SyncRun:
             refuse_unread(run)
         return _Meant(run, choice, tuple(self._loaded(run, reading, choice)))
 
-    def _carried_out(self, meant: _Meant, far: FarEnd, place: Place, policy: Policy) -> None:
+    def _carried_out(self, meant: _Meant, far: FarEnd, place: ListedRun, policy: Policy) -> None:
         """Copy, bring up to date and move, all under the lock at the destination."""
         with (
             closing(run_store(self.view, self.found)) as source,

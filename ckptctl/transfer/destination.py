@@ -25,7 +25,7 @@ from ckptctl.survey import Reading, Survey, read_run, state_dirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ListedRun:
     """A run that exists, listed and not read: enough to lock it."""
 
     view: Survey
@@ -108,7 +108,7 @@ def make_destination(location: str, like: str) -> None:
 
 def place_at(
     location: str, access: Access, formats: Formats, reading: Reading, *, deep: bool = True
-) -> Place | None:
+) -> ListedRun | None:
     """List the run at a destination; None where its directory does not exist.
 
     Without `deep` just what lies directly in it, and no checkpoints: enough where its state is known.
@@ -129,7 +129,7 @@ def place_at(
         look(folder, store, formats, os.path.basename(store.root)) if deep else Found(folder, ())
     )
     view = Survey(location, store, formats, (found,), access=remote)
-    return Place(
+    return ListedRun(
         view=view, found=found, dirs=state_dirs(view, found, reading.state_dir, reading.uid)
     )
 
