@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ckptctl.chosen import demand
 from ckptctl.cli.access import storage_options
 from ckptctl.cli.noted import noted_of
-from ckptctl.cli.run_by_run import Place, Read
+from ckptctl.cli.run_by_run import Read, ReadPlace
 from ckptctl.cli.runtime import Session
 from ckptctl.config import Config
 from ckptctl.decision import Context, Decision
@@ -124,7 +124,7 @@ def with_copies(
     return elsewhere.told(here)
 
 
-def with_copies_of(session: Session, place: Place, *, near: bool) -> Place:
+def with_copies_of(session: Session, place: ReadPlace, *, near: bool) -> ReadPlace:
     """Return a place whose runs tell their copies on other tiers, with `near` only on disks.
 
     A tier that cannot be reached is a problem of the run.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ckptctl.chosen import chosen
 from ckptctl.cli.noted import noted_of
 from ckptctl.cli.prune_run import PruneRun
-from ckptctl.cli.run_by_run import Place, Read, reading_of
+from ckptctl.cli.run_by_run import Read, ReadPlace, reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.verify_run import VerifyRun
@@ -106,7 +106,7 @@ class LifePrune:
             jobs=self.wish.jobs,
             scope=None,
         )
-        place = Place(where, self.view, (read,))
+        place = ReadPlace(where, self.view, (read,))
         return VerifyRun(self.session, place, read, None, wish, self.progress).verified(checkpoints)
 
     def _new(self, pruned: PruneRun, policy: Policy) -> Iterator[Checkpoint]:

@@ -9,7 +9,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Location
-from ckptctl.cli.run_by_run import Place, Read, parts_alone, read_place
+from ckptctl.cli.run_by_run import Read, ReadPlace, parts_alone, read_place
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import UsageError
 from ckptctl.known import known_formats
@@ -81,7 +81,7 @@ def list_runs(common: Common, options: ListOptions, location: Location = None) -
     )
 
 
-def _with_copies(session: Session, place: Place) -> Place:
+def _with_copies(session: Session, place: ReadPlace) -> ReadPlace:
     """Return the place with copies on other tiers: all for programs, for people those on disks."""
     from ckptctl.cli.elsewhere import with_copies_of  # noqa: PLC0415 - most lists have no tiers
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ckptctl.cli.ground import Ground
 from ckptctl.cli.life_run import LifeRun
-from ckptctl.cli.run_by_run import Place, Read
+from ckptctl.cli.run_by_run import Read, ReadPlace
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.tier_runs import look_on
@@ -29,7 +29,7 @@ class Owing:
 
     session: Session
     config: Config
-    places: Sequence[Place]
+    places: Sequence[ReadPlace]
     progress: Progress
 
     def owed(self, read: Read) -> SyncedRun | None:

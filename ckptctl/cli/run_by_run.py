@@ -31,7 +31,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReadPlace:
     """A location and the runs below it, in the order in which they were found."""
 
     location: str
@@ -44,14 +44,14 @@ class Place:
         return self.view.problems if self.view else ()
 
 
-def read_place(session: Session, location: str | None) -> Place:
+def read_place(session: Session, location: str | None) -> ReadPlace:
     """Read every run below a location.  Raises UnreadableError, UsageError."""
     layouts = session.config.formats if session.config else ()
     where = session.locate(location)
     access = access_of(session, session.config, where)
     view = survey(where, layouts, deep=session.common.recursive, access=access)
     runs = tuple(read_found(session, view, found) for found in view.found)
-    return Place(where, view, runs)
+    return ReadPlace(where, view, runs)
 
 
 def refuse_by_place(view: Survey, *, recursive: bool) -> None:
@@ -70,7 +70,7 @@ def refuse_by_place(view: Survey, *, recursive: bool) -> None:
         )
 
 
-def read_places(session: Session, locations: Sequence[str] | None) -> list[Place]:
+def read_places(session: Session, locations: Sequence[str] | None) -> list[ReadPlace]:
     """Read each location, by default the current directory.
 
     Of several, one that cannot be read is a run with an error; a single one raises it.
@@ -80,11 +80,11 @@ def read_places(session: Session, locations: Sequence[str] | None) -> list[Place
     return [_one_of(session, location) for location in locations]
 
 
-def _one_of(session: Session, location: str) -> Place:
+def _one_of(session: Session, location: str) -> ReadPlace:
     try:
         return read_place(session, location)
     except UnreadableError as error:
-        return Place(location, None, (Read(name=location, location=location, error=error),))
+        return ReadPlace(location, None, (Read(name=location, location=location, error=error),))
 
 
 def reading_of(session: Session, policy: Policy) -> Reading:
@@ -98,7 +98,7 @@ def reading_of(session: Session, policy: Policy) -> Reading:
     )
 
 
-def parts_alone(session: Session, place: Place) -> Place:
+def parts_alone(session: Session, place: ReadPlace) -> ReadPlace:
     """Return a place with nothing complete where each node has its own disk: parts may look whole."""
     return replace(place, runs=tuple(_parts_alone(session, read) for read in place.runs))
 

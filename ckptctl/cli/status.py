@@ -12,7 +12,7 @@ import typer
 from ckptctl.chosen import chosen
 from ckptctl.cli.elsewhere import needed, with_copies_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, parts_alone, read_places
+from ckptctl.cli.run_by_run import Read, ReadPlace, parts_alone, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.status_disk import disk_of, trash_of
 from ckptctl.cli.status_risk import risking
@@ -229,7 +229,7 @@ def _health(
 
 
 def _copied(
-    session: Session, places: Sequence[Place], read: Read, progress: Progress
+    session: Session, places: Sequence[ReadPlace], read: Read, progress: Progress
 ) -> Copied | None:
     """Return how far a run is copied; None where its tier is not copied from."""
     run = read.run
@@ -257,7 +257,7 @@ def _copied(
     )
 
 
-def _end(session: Session, limits: Limits, places: list[Place], runs: list[Health]) -> None:
+def _end(session: Session, limits: Limits, places: list[ReadPlace], runs: list[Health]) -> None:
     """Write the result, and leave with the exit code that the flags ask for."""
     session.warn()
     problems: tuple[Problem, ...] = tuple(p for place in places for p in place.problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptctl.cli.run_by_run import Place, Read
+from ckptctl.cli.run_by_run import Read, ReadPlace
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import Interrupted
 from ckptctl.group import Found
@@ -35,7 +35,7 @@ def note_damage(
     wish = VerifyWish(
         level=Level.DIGEST, record=False, reread=False, percent=None, jobs=jobs, scope=None
     )
-    verify = VerifyRun(session, Place(where, view, (read,)), read, None, wish, progress)
+    verify = VerifyRun(session, ReadPlace(where, view, (read,)), read, None, wish, progress)
     try:
         with session.signals.heeded():
             verified = verify.verified([c for c in run.checkpoints if c.member in members])

@@ -14,7 +14,7 @@ import typer
 
 from ckptctl.cli.completing import one_of
 from ckptctl.cli.options import Common, Locations
-from ckptctl.cli.run_by_run import Place, Read, read_place, read_places
+from ckptctl.cli.run_by_run import Read, ReadPlace, read_place, read_places
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.verify_run import VerifyRun, VerifyWish
 from ckptctl.errors import DamagedError, NotFoundError, UsageError
@@ -206,7 +206,7 @@ def _is_called(checkpoint: Checkpoint, name: str) -> bool:
     return wanted in paths or os.path.abspath(wanted) == os.path.abspath(checkpoint.path)
 
 
-def _refuse_unknown(places: Sequence[Place], names: Sequence[str]) -> None:
+def _refuse_unknown(places: Sequence[ReadPlace], names: Sequence[str]) -> None:
     """Refuse a name that no checkpoint has.  NotFoundError."""
     every = [c for place in places for read in place.runs if read.run for c in read.run.checkpoints]
     for name in names:
@@ -217,7 +217,7 @@ def _refuse_unknown(places: Sequence[Place], names: Sequence[str]) -> None:
             )
 
 
-def _beside(read: Read, against: Place | None) -> tuple[Place, Read | None] | None:
+def _beside(read: Read, against: ReadPlace | None) -> tuple[ReadPlace, Read | None] | None:
     """Return the same run at the other location, where one was named."""
     if against is None or read.found is None:
         return None

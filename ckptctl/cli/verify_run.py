@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ckptctl.cli.run_by_run import Place, Read
+from ckptctl.cli.run_by_run import Read, ReadPlace
 from ckptctl.cli.runtime import Session
 from ckptctl.errors import CkptctlError, PartialError, UnreadableError
 from ckptctl.hashing import Hashed, Stopped, Wanted
@@ -53,9 +53,9 @@ class VerifyRun:
     def __init__(
         self,
         session: Session,
-        place: Place,
+        place: ReadPlace,
         read: Read,
-        beside: tuple[Place, Read | None] | None,
+        beside: tuple[ReadPlace, Read | None] | None,
         wish: VerifyWish,
         progress: Progress,
     ) -> None:
