@@ -78,7 +78,7 @@ def runner(home: Path, warm: Warm) -> Ckptctl:
             *(os.fspath(a) for a in arguments),
         ]
         done = subprocess.run(
-            program, stdin=subprocess.DEVNULL, capture_output=True, env=clean, check=False, timeout=100,
+            program, stdin=subprocess.DEVNULL, capture_output=True, env=clean, check=False, timeout=200,
             encoding="utf-8", errors="surrogateescape",
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)

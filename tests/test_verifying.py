@@ -134,4 +134,4 @@ def test_many_files_saved_anew_take_no_time(tmp_path: Path) -> None:
     began = time.process_time()
     (finding,) = by_digests(Expected(checkpoint, manifest), hashed)
     assert finding.code == "stale-record"
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 15

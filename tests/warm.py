@@ -41,7 +41,7 @@ FORKED = {
 }
 """Modules that do something to the program in their own process, and may be forked like it."""
 
-_SECONDS = 100
+_SECONDS = 200
 """How long a call may take before it is killed."""
 
 

