@@ -56,11 +56,11 @@ def test_cron_on_the_login_node_and_epilogs_on_the_nodes_lose_nothing_of_one_run
     jobs = [cluster.sbatch("-N3", "--wrap", f"srun sh -c '{SAVE}'", cwd=folder) for _ in range(3)]
     codes: list[tuple[int, str]] = []
     while not codes or {cluster.state(job) for job in jobs} != {"COMPLETED"}:
-        done = cluster.login("apply", "-q", "--settle", "0s", cwd=folder)
+        done = cluster.login("apply", "-q", "--settle", "0s", "--lock-wait", "1m", cwd=folder)
         codes.append((done.code, done.stderr))
     cluster.settle()
     assert {code for code, _ in codes} == {0}, codes
-    assert cluster.login("apply", "-q", "--settle", "0s", cwd=folder).code == 0
+    assert cluster.login("apply", "-q", "--settle", "0s", "--lock-wait", "1m", cwd=folder).code == 0
     saved = [(int(job) * 3 + n) * 10 + task for job in jobs for n in (1, 2, 3) for task in range(3)]
     slow, fast = folder / "slow/run", folder / "fast/run"
     assert steps_left(slow) == sorted(saved)
