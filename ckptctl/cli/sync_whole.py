@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -84,9 +84,12 @@ class Making:
                 self.session, self.local, self.far, self.results, self.sender, root, applier
             )
             there = self.far.locked()
-            made = [self._one(key, keys[key], naming, there) for key in ready]
+            made: list[Whole] = []
+            for key in ready:
+                if whole := self._one(key, keys[key], naming, there, made):
+                    made.append(whole)
             after = self.far.locked()
-            naming.point(filter(None, made), after)
+            naming.point(made, after)
             carry(self.results.whole, self.local.run, records, after, applier.recorder())
             sweep(applier.state(), root, self.results.whole, self.session.clock())
 
@@ -113,8 +116,10 @@ class Making:
             self._said[number] = max(rolls, key=lambda roll: roll.looked_ns, default=None)
         return self._said[number]
 
-    def _one(self, key: str, sent: int, naming: Naming, there: Destination) -> Whole | None:
-        """Make one whole, and return it then."""
+    def _one(
+        self, key: str, sent: int, naming: Naming, there: Destination, made: Sequence[Whole]
+    ) -> Whole | None:
+        """Make one whole, and return it then; `made` are those that have come to be there since."""
         meeting = naming.meeting
         count = self._count(meeting, key)
         if not count.parts:
@@ -133,7 +138,7 @@ class Making:
                 replace(self.far.reading.context, now_ns=count.looked_ns),
                 self.local.found.folder.called,
             )
-            refuse_lost(whole, there.found.folder, naming.root, self.far.formats)
+            refuse_lost(whole, there.found.folder, made, naming.root, self.far.formats)
         except UnlikeError as error:
             text = f"{error}; nothing of it was published"
             self._tell(key, count, Status.CONFLICT, sent, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -32,13 +33,17 @@ class Amid:
         return self.union if path in self.union.small or path in self.union.files else self.there
 
 
-def refuse_lost(whole: Whole, there: Folder, reader: Reader, formats: Formats) -> None:
+def refuse_lost(
+    whole: Whole, there: Folder, made: Iterable[Whole], reader: Reader, formats: Formats
+) -> None:
     """Refuse a checkpoint that lacks what others of its family at the destination have: HalfError.
 
     A node that lost its disk says that it has nothing.  Where no name tells how many ranks there
     are, only the others do: what `list` would not call complete must not get its name.
     """
-    folder = _over(there, whole.union.folder)
+    folder = there
+    for one in (*made, whole):
+        folder = _over(folder, one.union.folder)
     for item in look(folder, Amid(whole.union, reader), formats, there.called).items:
         if item.path == whole.checkpoint.member and item.claim.missing is not None:
             raise HalfError(item.claim.missing)

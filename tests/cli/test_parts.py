@@ -511,6 +511,21 @@ def test_a_rank_that_others_of_the_family_have_is_missed(
     assert not any("200" in path for path in files(tmp_path / "to"))
 
 
+def test_a_rank_that_one_of_the_same_call_has_is_missed(
+    tmp_path: Path, hand: Callable[..., Done]
+) -> None:
+    """Node 1 was killed while it saved the first, and the training went on from elsewhere."""
+    rank, model = "zero_pp_rank_{}_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"
+    for node, names in enumerate(((rank.format(0), model), (rank.format(1),))):
+        for step in (100, 200) if node == 0 else (200,):
+            tree: dict[str, bytes | str] = {f"global_step{step}/{n}": torch_zip() for n in names}
+            make_tree(tmp_path / f"{node}/run", tree, age=7200)
+        done = hand(tmp_path / f"{node}/run", f"{node}/2")
+    assert done.code == 5
+    assert status(done) == {"global_step200": "done", "global_step100": "failed"}
+    assert not any("100" in path for path in files(tmp_path / "to"))
+
+
 def test_what_a_node_had_of_this_save_stays_though_its_disk_is_gone(
     tmp_path: Path, hand: Callable[..., Done]
 ) -> None:
