@@ -34,6 +34,7 @@ FORKED = {
         "dying_there",
         "interrupted",
         "meddling",
+        "outrun",
         "preloaded",
         "signalled",
         "unprivileged",

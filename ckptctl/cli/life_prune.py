@@ -11,8 +11,7 @@ from ckptctl.cli.prune_run import PruneRun
 from ckptctl.cli.run_by_run import Read, ReadPlace, reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_choice import Wish
-from ckptctl.cli.verify_run import VerifyRun
-from ckptctl.cli.verify_run import VerifyWish
+from ckptctl.cli.verify_run import VerifyRun, VerifyWish
 from ckptctl.decision import Decision, Verdict
 from ckptctl.errors import CkptctlError
 from ckptctl.group import Found

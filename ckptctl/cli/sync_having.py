@@ -16,15 +16,13 @@ from ckptctl.cli.sync_results import Results
 from ckptctl.group import Found
 from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
-from ckptctl.model import Run, State
+from ckptctl.model import Run
 from ckptctl.parts.adopting import Begun, with_parts_of
 from ckptctl.parts.handing import Offer
-from ckptctl.parts.part import Part
 from ckptctl.parts.whole import key_of
 from ckptctl.reading import Below
 from ckptctl.rules._base import Rule
 from ckptctl.survey import Reading, Survey, path_of, read_run
-from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.outcome import Status
 
 
@@ -85,12 +83,3 @@ class Having:
                 self.results.tell(checkpoint, Status.FAILED, text)
                 continue
             yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
-
-
-def known(begun: Sequence[Part], there: Destination) -> list[Begun]:
-    """Return what others have parts of, and what is whole: perhaps it was published without this caller."""
-    whole = (c for c in there.run.checkpoints if c.roots and c.state is State.COMPLETE)
-    return [
-        *(Begun(part.key, part.name, part.roots) for part in begun),
-        *(Begun(key_of(c), c.name, c.roots) for c in whole),
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from ckptctl.cli.deciding import policy_of
@@ -16,7 +16,7 @@ from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_adding import Adding
 from ckptctl.cli.sync_choice import Wish
 from ckptctl.cli.sync_far import FarEnd
-from ckptctl.cli.sync_having import Having, Here, known
+from ckptctl.cli.sync_having import Having, Here
 from ckptctl.cli.sync_naming import Local
 from ckptctl.cli.sync_results import Results, ended
 from ckptctl.cli.sync_whole import Making
@@ -25,6 +25,7 @@ from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.locate import local_path
 from ckptctl.model import Problem
+from ckptctl.parts.adopting import known
 from ckptctl.parts.handing import Hands, Offer
 from ckptctl.parts.meeting import Meeting
 from ckptctl.parts.part import Caller, Part
@@ -199,6 +200,11 @@ class PartRun:
         except (Stopped, LockedError):
             raise
         except OSError as error:
+            # One that it was handed in to before may have made it whole, and forgot all parts.
+            with suppress(OSError):
+                if hands.standing(offer, far.locked()) is Standing.EQUAL:
+                    self._results.tell(cargo.checkpoint, Status.EQUAL, None)
+                    return False
             text, _ = failure(error, cargo.member)
             self._results.tell(cargo.checkpoint, Status.FAILED, text)
         return False

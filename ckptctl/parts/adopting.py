@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from ckptctl.formats._base import Format
 from ckptctl.group import Found, Item
-from ckptctl.model import Claim, Kind
+from ckptctl.model import Claim, Kind, State
+from ckptctl.parts.part import Part
+from ckptctl.parts.whole import key_of
+from ckptctl.transfer.destination import Destination
 
 
 class Begun(NamedTuple):
@@ -45,3 +48,12 @@ def with_parts_of(found: Found, begun: Iterable[Begun], kind: Format) -> Found:
         taken.update(here)
         more.append(Item(kind, claim, one.name))
     return replace(found, items=(*found.items, *more))
+
+
+def known(begun: Iterable[Part], there: Destination) -> list[Begun]:
+    """Return what others have parts of, and what is whole: perhaps it was published without this caller."""
+    whole = (c for c in there.run.checkpoints if c.roots and c.state is State.COMPLETE)
+    return [
+        *(Begun(part.key, part.name, part.roots) for part in begun),
+        *(Begun(key_of(c), c.name, c.roots) for c in whole),
+    ]

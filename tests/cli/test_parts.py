@@ -445,6 +445,21 @@ def test_a_save_written_over_between_two_calls_is_never_mixed(
     assert files(tmp_path / "to") == {}
 
 
+def test_what_came_whole_while_it_was_handed_in_again_is_no_failure(
+    nodes: list[Path], hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """As where a step and an epilog call at the same time."""
+    for number in (0, 1):
+        hand(nodes[number], f"{number}/3")
+    last = ["sync", nodes[2], tmp_path / "to", "--part", "2/3", "--no-config"]
+    done = ckptctl(
+        "sync", nodes[0], tmp_path / "to", "--part", "0/3", "--json",
+        env={"OTHER": json.dumps(list(map(str, last)))}, module=("tests.faults.outrun",),
+    )  # fmt: skip
+    assert (done.code, status(done)) == (0, {"step-100": "equal"})
+    assert files(tmp_path / "to") == DCP
+
+
 def test_a_part_of_yesterdays_save_is_none_of_todays(
     nodes: list[Path], hand: Callable[..., Done], tmp_path: Path
 ) -> None:
