@@ -10,6 +10,7 @@ from ckptctl.parts.part import Caller
 from ckptctl.patterns import later
 
 _PART = later(r"([0-9]{1,7})/([0-9]{1,7})")
+_NUMBER = later(r"[0-9]{1,7}")
 _NODE = "node"
 _PID = later(r"[0-9]{1,10}")
 _TITLE = 4096
@@ -50,12 +51,21 @@ def _said(option: str) -> Caller:
 def _task(environ: Mapping[str, str]) -> Caller | None:
     if not environ.get("SLURM_STEP_ID"):
         return None
-    try:
-        number = int(environ["SLURM_PROCID"])
-        of = int(environ.get("SLURM_STEP_NUM_TASKS") or environ["SLURM_NTASKS"])
-    except (KeyError, ValueError):
+    number, of = environ.get("SLURM_PROCID", ""), _tasks(environ)
+    if of <= 1:
         return None
-    return Caller(number, of) if 0 <= number < of else None
+    if not _NUMBER.fullmatch(number) or int(number) >= of:  # else all would be taken for here
+        raise UsageError(
+            f"SLURM says that this is a step of {of:,} tasks, and not which one this is"
+            f" (SLURM_PROCID={number!r}); nothing was changed",
+            "outside of the step unset SLURM_STEP_ID; sync and verify can be told: --part 0/4",
+        )
+    return Caller(int(number), of)
+
+
+def _tasks(environ: Mapping[str, str]) -> int:
+    said = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS", "")
+    return int(said) if _NUMBER.fullmatch(said) else 1
 
 
 def _in_batch(environ: Mapping[str, str], processes: str) -> bool:

@@ -737,6 +737,15 @@ def test_a_task_of_a_step_of_several_has_a_part(
     assert status(done).get("step-100") == expected
 
 
+@pytest.mark.parametrize("number", ["", "3", "-1", "x"])
+def test_a_step_of_several_that_does_not_say_which_task_this_is_is_refused(number: str) -> None:
+    """What one node has would be copied as if it were all."""
+    slurm = {"SLURM_STEP_ID": "0", "SLURM_PROCID": number, "SLURM_STEP_NUM_TASKS": "3"}
+    with pytest.raises(UsageError, match="step of 3 tasks"):
+        caller_of(None, slurm)
+    assert caller_of("0/1", slurm) is None
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
