@@ -63,12 +63,13 @@ def remove_folder(folder: int, name: str, path: str, stop: Stop) -> Removed:
         )
     removed = Removed()
     try:
-        if mount_of(fd) != mount_of(folder):
+        with os.scandir(fd) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        # Of an empty one the kernel tells, when it is removed.
+        if names and mount_of(fd) != mount_of(folder):
             return Removed(
                 0, (f"{path}: another file system is mounted there, so it was left alone",)
             )
-        with os.scandir(fd) as entries:
-            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for child, is_folder in names:
             if stop():
                 return removed.plus(Removed(0, (f"{path}: left for later",)))
