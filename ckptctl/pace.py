@@ -1,4 +1,4 @@
-"""Do many small reads, one after the other where they are fast, side by side where they are slow."""
+"""Do many small things, one after the other where they are fast, side by side where they are slow."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def in_order(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     else:
         done += map(work, rest)
     return done
+
+
+def side_by_side(work: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:
+    """Return `work` of every item, in their order, of so many at once; the first exception is raised."""
+    if len(items) < 2 or jobs < 2:  # noqa: PLR2004 - none beside it
+        return list(map(work, items))
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most calls need no thread
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(work, items))

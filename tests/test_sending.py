@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ckptctl.listing import Entry
 from ckptctl.model import Kind
 from ckptctl.reading import VanishedError
+from ckptctl.stores._base import Capabilities
 from ckptctl.stores._moving import Giving
 from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
@@ -40,9 +42,25 @@ class Copying(LocalStore):
         return self.stat(target)
 
 
-def sender_of(source: LocalStore) -> Sender:
+class Meeting(LocalStore):
+    """A store like a bucket, that answers once so many files are on their way to it."""
+
+    def __init__(self, root: str, awaited: int) -> None:
+        super().__init__(root)
+        self.meeting = threading.Barrier(awaited)
+
+    @property
+    def able(self) -> Capabilities:
+        return Capabilities()
+
+    def copied(self, path: str, entry: Entry, source: Giving, target: str) -> Entry | None:
+        self.meeting.wait(60)
+        return super().copied(path, entry, source, target)
+
+
+def sender_of(source: LocalStore, jobs: int = 1, small_jobs: int = 1) -> Sender:
     free = Throttle(None, float, lambda _: None)
-    return Sender(source, free, 1, lambda: False, lambda _: None)
+    return Sender(source, free, jobs, small_jobs, lambda: False, lambda _: None)
 
 
 def test_what_changes_in_any_way_while_it_is_copied_is_no_copy(tmp_path: Path) -> None:
@@ -113,3 +131,16 @@ def test_notes_of_many_files_cost_little(tmp_path: Path) -> None:
     notes.flush()
     assert state.written < 9 * len(state.content)
     assert Notes(state, "step_1", 1).sent(piece) == (entry.version, "0" * 64)
+
+
+@pytest.mark.parametrize(("size", "jobs"), [(2**20, (1, 8)), (2**20 + 1, (8, 1))])
+def test_more_small_files_than_large_ones_are_on_their_way_to_a_bucket(
+    tmp_path: Path, size: int, jobs: tuple[int, int]
+) -> None:
+    make_tree(tmp_path, {f"here/{n}.pt": b"1" * size for n in range(8)} | {"there/": b""})
+    here = LocalStore(str(tmp_path / "here"))
+    files = here.listing().files.items()
+    pieces = [Piece(name, name, entry, entry.mtime_ns) for name, entry in files]
+    there = Meeting(str(tmp_path / "there"), awaited=8)
+    sent = sender_of(here, *jobs).send(pieces, there, str, Notes(here, "step_1", 0))
+    assert sent.keys() == dict(files).keys() == there.listing().files.keys()

@@ -169,8 +169,9 @@ class _Copy:
                 check=applier.check,
             )
             throttle = Throttle(None, time.monotonic, time.sleep)
-            jobs, stop = session.common.copies_at_once, session.signals.stopped
-            sender = Sender(source, throttle, jobs, stop, self._progress.advanced)
+            jobs = session.common.copies_at_once, session.common.small_copies_at_once
+            stop = session.signals.stopped
+            sender = Sender(source, throttle, *jobs, stop, self._progress.advanced)
             self._progress.started(f"{here.run.name}: copying", of_bytes=size)
             for cargo, pieces in chosen:
                 if pieces:

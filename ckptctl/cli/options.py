@@ -158,6 +158,11 @@ class Common:
         """Return how many files are copied side by side: one waits while another is hashed."""
         return self.jobs or min(4, max(2, os.cpu_count() or 1))
 
+    @property
+    def small_copies_at_once(self) -> int:
+        """Return how many small files are copied to or from a bucket: its server is waited for."""
+        return self.jobs or 16
+
 
 def fields_of(options: type) -> list[inspect.Parameter]:
     """Return a dataclass's fields as parameters that typer understands."""

@@ -109,6 +109,7 @@ class Naming:
                 whole.union,
                 own.throttle,
                 own.jobs,
+                own.small_jobs,
                 own.stop,
                 own.heard,
                 held=held_back(whole, state),

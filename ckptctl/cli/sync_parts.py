@@ -252,4 +252,5 @@ class PartRun:
     def _sender(self, source: Store) -> Sender:
         stopped, finish = self.session.signals.stopped, self.wish.finish_seconds
         over = finishing(stopped, time.monotonic, finish)
-        return Sender(source, self.throttle, self.wish.jobs, over, self.progress.advanced)
+        jobs = self.wish.jobs, self.session.common.small_copies_at_once
+        return Sender(source, self.throttle, *jobs, over, self.progress.advanced)

@@ -238,6 +238,7 @@ class SyncRun:
             source,
             self.throttle,
             self.wish.jobs,
+            self.session.common.small_copies_at_once,
             finishing(self.session.signals.stopped, time.monotonic, self.wish.finish_seconds),
             self.progress.advanced,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Entry, Folder
+from ckptctl.pace import side_by_side
 from ckptctl.reading import Reader, VanishedError
 from ckptctl.stores._moving import Giving, Incoming
 from ckptctl.transfer.cargo import Cargo, Piece
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _NOTED = 2**24
 """Bytes from which a file that is under way is worth a note of its own."""
+
+
+_SMALL = 2**20
+"""Bytes up to which a server takes longer to answer than they take on their way."""
 
 
 class Source(Reader, Giving, Protocol):
@@ -50,12 +55,11 @@ class Sender:
     source: Source
     throttle: Throttle
     jobs: int
+    small_jobs: int  # of small files to or from a bucket: each waits twice for its server
     stop: Callable[[], bool]
     heard: Callable[[int], None]
     bytes_sent: int = 0
-    _copies: bool = (
-        True  # whether the store may be able to copy by itself: else it is not asked again
-    )
+    _copies: bool = True  # the store may be able to copy by itself: else it is not asked again
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(
@@ -72,8 +76,6 @@ class Sender:
         name, and what it raises leaves the piece without.  Raises Stopped, DroppedError,
         VanishedError or OSError as soon as one of them fails; what was sent is noted.
         """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only who copies needs it
-
         failed: list[BaseException] = []
 
         def one(piece: Piece) -> tuple[str, Sent] | None:
@@ -85,19 +87,16 @@ class Sender:
                 failed.append(error)
                 return None
 
-        largest = sorted(pieces, key=lambda piece: -piece.entry.size)
+        large: list[Piece] = []
+        small: list[Piece] = []
+        for piece in sorted(pieces, key=lambda piece: -piece.entry.size):
+            waits = not (piece.entry.inode and target.able.rename)  # for a server, at either end
+            (small if waits and piece.entry.size <= _SMALL else large).append(piece)
         try:
-            if len(largest) > 1 and self.jobs > 1:
-                with ThreadPoolExecutor(self.jobs) as pool:
-                    done = list(pool.map(one, largest))
-            else:
-                done = list(map(one, largest))
+            done = side_by_side(one, large, self.jobs) + side_by_side(one, small, self.small_jobs)
         finally:
             try:
-                if failed:
-                    notes.flush()
-                else:
-                    notes.settle()
+                (notes.flush if failed else notes.settle)()
             except OSError:
                 if not failed:  # else what cannot be reached now is told by what failed first
                     raise

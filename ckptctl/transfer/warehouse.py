@@ -61,7 +61,8 @@ class Warehouse:
     def sender(self, sender: Sender) -> Sender:
         """Return what sends from there, with the same patience; its bytes were counted before."""
         files: Store = self.quay.state.below(f"{self._folder}/files")
-        return Sender(files, sender.throttle, sender.jobs, sender.stop, lambda _: None)
+        jobs = sender.jobs, sender.small_jobs
+        return Sender(files, sender.throttle, *jobs, sender.stop, lambda _: None)
 
     def clear(self) -> None:
         """Remove what lies there; what cannot be removed now is swept later."""
