@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from ckptctl.errors import CkptctlError
 from ckptctl.reading import TooLargeError, VanishedError
 from ckptctl.stores._again import GarbledError, garbled
 from ckptctl.stores._base import ChangedError, MistakenError
@@ -35,7 +34,7 @@ _CREDENTIALS = "credentials for"
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z]{1,60})(?:</Code>|\))")
 _WORD = re.compile(r"[A-Za-z]{1,60}")
-_OURS = (VanishedError, TooLargeError, ChangedError, GarbledError, MistakenError, CkptctlError)
+_OURS = (VanishedError, TooLargeError, ChangedError, GarbledError, MistakenError)
 _GARBLED = {"ResponseParserError", "JSONDecodeError"}
 _BROKEN = re.compile(
     r"Got invalid \w+ response|Error getting list response body|Unable to extract metadata"

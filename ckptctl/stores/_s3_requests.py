@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ckptctl.errors import Interrupted
 from ckptctl.patterns import later
 from ckptctl.stores._errors import seen_in, told, translated
 from ckptctl.stores._options import Credential, with_bucket
@@ -189,8 +188,6 @@ class S3Requests:
         try:
             got = self._session.send(prepared)
             content = bytes(got.content)
-        except Interrupted:  # by a signal: no answer, and no fault of a server's
-            raise
         except Exception as error:  # noqa: BLE001 - libraries raise what they like
             return error
         self._reached = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 
 import aiohttp
@@ -14,9 +13,8 @@ from fsspec.exceptions import FSTimeoutError
 from gcsfs.retry import HttpError
 from obstore.exceptions import GenericError
 
-from ckptctl.errors import Interrupted
 from ckptctl.reading import VanishedError
-from ckptctl.stores._errors import told, translated
+from ckptctl.stores._errors import told
 
 SECRET = "AKIASECRET"
 refreshing: Callable[[str], Exception] = google.auth.exceptions.RefreshError
@@ -134,9 +132,3 @@ def test_a_missing_key_is_gone_and_a_missing_bucket_is_missing() -> None:
     missing = told(through_obstore(404, "NoSuchBucket"), "reading", "s3://b", "key")
     assert isinstance(missing, FileNotFoundError)
     assert isinstance(told(FileNotFoundError("b/x"), "reading", "gs://b", "key"), VanishedError)
-
-
-def test_a_signal_that_comes_meanwhile_is_no_fault_of_the_server() -> None:
-    """It may come while a library waits for an answer, and was told as "the server refuses (130)"."""
-    with pytest.raises(Interrupted), translated("listing", "s3://b at host"):
-        raise Interrupted(signal.SIGINT)
