@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from ckptctl.cli.apart import refuse_same_place, refuse_within_runs
 from ckptctl.cli.ground import Ground
 from ckptctl.cli.life_run import LifeRun
 from ckptctl.cli.runtime import Session
@@ -88,8 +89,10 @@ class Life:
     def lived(self, runs: Sequence[str]) -> Applied:
         """Do all that is to be done for the runs at or below these paths (see `inners`).
 
-        NotFoundError where every tier was read and none has anything at such a path.
+        NotFoundError where every tier was read and none has anything at such a path; UsageError
+        where tiers are one place.
         """
+        refuse_same_place(self.config)
         missing = []
         done: set[str] = set()
         for inner in runs:
@@ -121,6 +124,7 @@ class Life:
         """Go through the runs at or below a path; return whether anything is there, or may be."""
         self.progress.started("listing")
         grounds = [ground for tier in self.config.tiers for ground in self._ground(tier, inner)]
+        refuse_within_runs(self.config, grounds)
         paths = dict.fromkeys(path for ground in grounds for path in ground.paths)
         full = {path: "/".join(part for part in (inner, path) if part) for path in paths}
         runs = [

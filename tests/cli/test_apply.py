@@ -380,3 +380,31 @@ def test_no_bucket_holds_up_the_copies_between_disks(
         r["checkpoint"] for r in done.json["results"] if (r["to"], r["status"]) == ("slow", "done")
     ]
     assert sorted(sent) == ["step_4", "step_4", "step_5", "step_5", "step_8", "step_8"]
+
+
+def test_tiers_that_are_one_directory_are_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    (tmp_path / "slow").rmdir()
+    (tmp_path / "slow").symlink_to("fast")
+    done = ckptctl("apply", "-c", config, "--json")
+    assert (done.code, done.json["code"]) == (2, 2)
+    assert "fast and slow are the same directory" in done.json["message"]
+    assert left(tmp_path)["fast"] == list(range(1, 9))
+
+
+def test_a_tier_that_is_a_run_of_the_tier_that_is_copied_to_it_is_refused(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    file = tmp_path / "ckptctl.yaml"
+    for inner in ("llm", "llm/deeper"):
+        (tmp_path / "fast" / inner).mkdir(exist_ok=True)
+        file.write_text(
+            f"version: 1\ntiers: {{fast: {{url: {tmp_path}/fast}}, slow: {{url: {tmp_path}/fast/{inner}}}}}\n"
+            "runs: [{match: '**', policy: p}]\npolicies:\n  p:\n    keep: [{last: 100}]\n"
+            "    tiers: {fast: {copy_to: slow}, slow: {keep: [{last: 1}]}}\n"
+        )
+        done = ckptctl("apply", "-c", str(file))
+        assert (done.code, "a run of the tier fast" in done.stderr) == (2, True), inner
+        assert steps_left(tmp_path / "fast" / "llm") == list(range(1, 9))
