@@ -52,6 +52,18 @@ def refuse_within_runs(config: Config, grounds: Sequence[Ground]) -> None:
                     )
 
 
+def refuse_same_run(here: str, there: str) -> None:
+    """Refuse to copy a run to what is the same directory, by a link or a mount.  UsageError."""
+    if not (is_local(here) and is_local(there)):
+        return
+    identity = _identity(local_path(here))
+    if identity is not None and identity == _identity(local_path(there)):
+        raise UsageError(
+            f"{there}: is the same directory as {here}; nothing was copied",
+            "each tier needs a directory of its own; check links and mounts",
+        )
+
+
 def _runs(ground: Ground) -> Iterator[str]:
     """Yield the directories of the runs that were found on a tier."""
     for path in ground.paths if is_local(ground.tier.url) else ():

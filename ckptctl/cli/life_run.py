@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ckptctl.cli.apart import refuse_same_run
 from ckptctl.cli.deciding import policy_of
 from ckptctl.cli.elsewhere import guard_of
 from ckptctl.cli.ground import Ground
@@ -157,6 +158,7 @@ class LifeRun:
             return None
         where = to.to(self.path)
         try:
+            refuse_same_run(path_of(*there), where)
             with self.session.signals.heeded():
                 meant = self._wanted(*there, policy)
             meant = meant if only is None else meant & only

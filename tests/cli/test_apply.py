@@ -393,6 +393,18 @@ def test_tiers_that_are_one_directory_are_refused(tmp_path: Path, ckptctl: Ckptc
     assert left(tmp_path)["fast"] == list(range(1, 9))
 
 
+def test_a_run_that_is_a_link_to_itself_on_the_next_tier_is_no_copy(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    config = tiers(tmp_path)
+    save(tmp_path / "fast" / "llm", dict.fromkeys(range(1, 9)))
+    (tmp_path / "slow" / "llm").symlink_to(tmp_path / "fast" / "llm")
+    done = ckptctl("apply", "-c", config, "--json")
+    assert (done.code, done.json["results"]) == (2, [])
+    assert "is the same directory as" in done.json["message"]
+    assert left(tmp_path)["fast"] == list(range(1, 9))
+
+
 def test_a_tier_that_is_a_run_of_the_tier_that_is_copied_to_it_is_refused(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
