@@ -149,7 +149,7 @@ def hands_of(number: int, node: Path, to: Place, sender: type[Sender]) -> tuple[
     hands = Hands(
         meeting=Meeting(state, time.time_ns), run=to.open(), caller=Caller(number, 3),
         sender=sender(
-            run_store(read.view, one.found), Throttle(None, time.monotonic, time.sleep), 1,
+            run_store(read.view, one.found), Throttle(None, time.monotonic, time.sleep), 1, 1,
             lambda: False, lambda _: None,
         ),
         by="a test", looked_ns=time.time_ns(), trackers={}, pointing={},
