@@ -175,39 +175,45 @@ class PartRun:
             self._results.problems.append(Problem("parts-unknown", text))
 
     def _one(self, offer: Offer, hands: Hands, far: FarEnd, there: Destination) -> bool:
-        """Hand in one part; return whether it is among those that may be whole now."""
-        cargo, sender = offer.cargo, hands.sender
+        """Hand in one part, or tell why not; return whether it is among those that may be whole now."""
+        error = None
         try:
-            if hands.share_only:
-                before = hands.meeting.part(offer.key, self.caller)
-                if before is not None and before.done and before.sees == sight_of(cargo):
-                    return (
-                        True  # by another task in its name, that may be making all of it whole now
-                    )
-                there = far.locked()  # one that has made it whole has removed the part since
-            opened = hands.meeting.opened(offer.key, self.caller)
-            how = hands.standing(offer, there, opened)
-            adding = Adding(self.session, far, sender)
-            if how is Standing.MORE and opened and adding.added(offer.key, cargo, opened):
-                self._results.tell(cargo.checkpoint, Status.DONE, None)
-            elif how is Standing.EQUAL:
-                self._results.tell(cargo.checkpoint, Status.EQUAL, None)
-            elif how in {Standing.OTHER, Standing.MORE} and not hands.was_named(offer):
-                self._results.tell(cargo.checkpoint, Status.CONFLICT, _CONFLICT)
-            else:
-                hands.hand_in(replace(offer, hidden=how is Standing.HIDE))
-                return True
+            status = self._became(offer, hands, far, there)
         except (Stopped, LockedError):
             raise
-        except OSError as error:
+        except OSError as wrong:
+            status, error = Status.FAILED, failure(wrong, offer.cargo.member)[0]
             # One that it was handed in to before may have made it whole, and forgot all parts.
             with suppress(OSError):
                 if hands.standing(offer, far.locked()) is Standing.EQUAL:
-                    self._results.tell(cargo.checkpoint, Status.EQUAL, None)
-                    return False
-            text, _ = failure(error, cargo.member)
-            self._results.tell(cargo.checkpoint, Status.FAILED, text)
+                    status, error = Status.EQUAL, None
+        if status is Status.PART:  # what is told of that is found out with all of them
+            return True
+        if status is Status.CONFLICT:
+            error = _CONFLICT
+        self._results.tell(offer.cargo.checkpoint, status, error)
         return False
+
+    def _became(self, offer: Offer, hands: Hands, far: FarEnd, there: Destination) -> Status:
+        """Hand in one part, where nothing there stands against it; return what became of it."""
+        if hands.share_only:
+            before = hands.meeting.part(offer.key, self.caller)
+            if before is not None and before.done and before.sees == sight_of(offer.cargo):
+                # By another task in its name, that may be making all of it whole now.
+                return Status.PART
+            there = far.locked()  # one that has made it whole has removed the part since
+        opened = hands.meeting.opened(offer.key, self.caller)
+        adding = Adding(self.session, far, hands.sender)
+        match hands.standing(offer, there, opened):
+            case Standing.EQUAL:
+                return Status.EQUAL
+            case Standing.MORE if opened and adding.added(offer.key, offer.cargo, opened):
+                return Status.DONE
+            case Standing.MORE | Standing.OTHER if not hands.was_named(offer):
+                return Status.CONFLICT
+            case how:
+                hands.hand_in(replace(offer, hidden=how is Standing.HIDE))
+                return Status.PART
 
     def _overtaken(
         self,
