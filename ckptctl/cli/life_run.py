@@ -156,6 +156,9 @@ class LifeRun:
         to = self.ground(policy.copy_to if policy else None)
         if there is None or policy is None or to is None:
             return None
+        place = self.config.place(path_of(*there))
+        if place is not None and place[0].name != ground.tier.name:
+            return None  # it lies on a tier inside this one, and is copied from there
         where = to.to(self.path)
         try:
             refuse_same_run(path_of(*there), where)

@@ -405,6 +405,23 @@ def test_a_run_that_is_a_link_to_itself_on_the_next_tier_is_no_copy(
     assert left(tmp_path)["fast"] == list(range(1, 9))
 
 
+def test_what_lies_on_a_tier_inside_another_one_is_copied_from_there_alone(
+    tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    save(tmp_path / "all" / "fast" / "llm", dict.fromkeys(range(1, 4)))
+    (tmp_path / "slow").mkdir()
+    file = tmp_path / "ckptctl.yaml"
+    file.write_text(
+        f"version: 1\ntiers: {{fast: {{url: {tmp_path}/all/fast}}, slow: {{url: {tmp_path}/slow}},"
+        f" all: {{url: {tmp_path}/all}}}}\nruns: [{{match: '**', policy: p}}]\n"
+        "policies: {p: {keep: [{last: 9}], tiers: {fast: {copy_to: slow}}}}\n"
+    )
+    done = ckptctl("apply", "-c", str(file), "--json")
+    assert done.code == 0, done.stdout
+    assert steps_left(tmp_path / "slow" / "llm") == [1, 2, 3]
+    assert not (tmp_path / "slow" / "fast").exists()
+
+
 def test_a_tier_that_is_a_run_of_the_tier_that_is_copied_to_it_is_refused(
     tmp_path: Path, ckptctl: Ckptctl
 ) -> None:
