@@ -142,7 +142,7 @@ def test_apply_is_silent_while_another_one_is_at_work(cron: Cron, machine: Machi
     command = entry.command.partition("; ")[2]  # without the sleep
     env = {"HOME": str(machine.home), "ckptctl": str(machine.program), "PATH": "/usr/bin:/bin"}
     apply = [str(machine.program), "apply", "-q", "-c", f"{machine.home}/ckptctl.yaml"]
-    slow = [*apply, "--bwlimit", "20"]
+    slow = [*apply, "--bwlimit", "1"]  # it is not to end before the others have tried
     with subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as other:
         assert until(lambda: any((machine.root / "lustre").glob(".ckptctl/*/staging/*")))
         assert mailed(run(["/bin/sh", "-c", command], env, machine.home)) == ""
