@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -22,6 +23,8 @@ _HEAD = struct.Struct("iIII")
 _MOST = 4096
 """Directories that are watched at most; the kernel allows a user 8,192 on small machines."""
 _OURS = ".ckptctl"
+_TURN = 1.0
+"""Seconds of one wait: Python handles a signal that comes just before a wait only after it."""
 _LOCAL = frozenset({
     "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs",
     "reiserfs", "tmpfs", "xfs", "zfs",
@@ -51,11 +54,14 @@ class Watcher:
 
         A signal handler that raises ends it.
         """
-        if self._fd < 0:
-            select.select([], [], [], seconds)
-            return False
-        ready, _, _ = select.select([self._fd], [], [], seconds)
-        return bool(ready) and self._heard()
+        watched = [] if self._fd < 0 else [self._fd]
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            if select.select(watched, [], [], max(0.0, min(left, _TURN)))[0]:
+                return self._heard()
+            if left <= _TURN:
+                return False
 
     def close(self) -> None:
         """Watch no more."""

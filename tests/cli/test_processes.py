@@ -372,3 +372,36 @@ except Arrived as error:
         [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=False
     )
     assert (done.stdout, done.stderr) == ("ended by 15\n", "")
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    ['confirm("Delete?", stdin=os.fdopen(nobody), stderr=sys.stderr)', "Watcher().wait(300)"],
+)
+def test_a_signal_that_comes_just_before_it_waits_is_not_lost(waiting: str) -> None:
+    """It interrupts nothing then, as one that another thread gets: Ctrl-C waited for the answer."""
+    program = f"""
+import os, signal, sys, threading, time
+from ckptctl.cli.signals import SIGNALS
+from ckptctl.errors import Arrived
+from ckptctl.ui.ask import confirm
+from ckptctl.watcher import Watcher
+
+def other():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGTERM}})
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+SIGNALS.reading()
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+threading.Thread(target=other, daemon=True).start()
+nobody, _ = os.pipe()
+try:
+    {waiting}
+except Arrived as arrived:
+    print("ended by", arrived.signal)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=False, timeout=60
+    )  # fmt: skip
+    assert done.stdout == "ended by 15\n", done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -47,6 +48,9 @@ def test_messages_are_printable_and_can_be_quiet(*, quiet: bool, written: str) -
     ],
 )
 def test_only_yes_is_yes(answer: str, *, yes: bool) -> None:
-    stderr = io.StringIO()
-    assert confirm("Delete 3?\x1b", stdin=io.StringIO(answer), stderr=stderr) is yes
+    stderr, (reader, writer) = io.StringIO(), os.pipe()
+    os.write(writer, answer.encode())
+    os.close(writer)
+    with os.fdopen(reader) as stdin:
+        assert confirm("Delete 3?\x1b", stdin=stdin, stderr=stderr) is yes
     assert stderr.getvalue() == "Delete 3?\\x1b [y/N] " + ("" if answer else "\n")
