@@ -66,6 +66,13 @@ def note_partial(state: Store, member: str, files: Mapping[str, Seen]) -> None:
     state.replace(f"{FOLDER}/{file_name(member)}", json.dumps(said).encode())
 
 
+def forget_partial(state: Store, member: str) -> None:
+    """Forget that a checkpoint was fetched in part: it is whole now.  Raises OSError."""
+    name = f"{FOLDER}/{file_name(member)}"
+    if state.stat(name) is not None:
+        state.remove_file(name)
+
+
 def is_partial(files: Mapping[str, Entry], noted: Mapping[str, Seen]) -> bool:
     """Whether a checkpoint is what was fetched so: then others of its files are missing.
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 from ckptctl.apply import Applier
 from ckptctl.cli.fetching import Fetched, LostError, all_of_step, fetch, held_at, lies_in
@@ -17,7 +16,7 @@ from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
 from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_far import FarEnd
-from ckptctl.errors import Interrupted, PartialError, UnreadableError, UsageError
+from ckptctl.errors import Interrupted, PartialError, UsageError
 from ckptctl.flags import PolicyFlags
 from ckptctl.hashing import Stopped
 from ckptctl.manifest import ManifestError
@@ -25,7 +24,6 @@ from ckptctl.manifests import remembered
 from ckptctl.model import Checkpoint
 from ckptctl.patterns import later
 from ckptctl.stores import is_local
-from ckptctl.stores._base import Store
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import path_of, run_store
 from ckptctl.transfer.cargo import Cargo, Piece
@@ -154,7 +152,7 @@ class _Copy:
             closing(run_store(here.view, here.found)) as source,
             closing(run_store(place.view, place.found)) as run,
             session.signals.noted(),
-            closing(self._noting(replace(far, own_state=True))) as noting,
+            closing(far.noting()) as noting,
             Applier(run, place.dirs, surroundings_of(session)) as applier,
         ):
             state = applier.state()
@@ -179,20 +177,6 @@ class _Copy:
             self.bytes_sent = sender.bytes_sent
             sweep(state, run, (), session.clock())
         return self
-
-    def _noting(self, far: FarEnd) -> Store:
-        """Open the state that lies at the run: a call that is given no --state-dir looks there alone.
-
-        Raises UnreadableError, UsageError and RefusedError where nothing can be noted.
-        """
-        try:
-            return far.state(far.made())
-        except (UnreadableError, UsageError) as error:
-            raise type(error)(
-                f"{self._to}: what is fetched in part is noted beside it, so that nothing takes it for "
-                f"whole; that could not be written: {error}",
-                "name another directory with --fetch, or fetch all of it: without --files",
-            ) from error
 
     def _one(
         self, cargo: Cargo, pieces: tuple[Piece, ...], delivery: FilesDelivery, sender: Sender

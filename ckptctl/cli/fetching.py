@@ -80,7 +80,8 @@ def fetch(
         if not rehearsal:
             stack.enter_context(held_at(session, place, step))
         began = time.monotonic()
-        done = _sync(session, place, step, to, progress, own_state=rehearsal)
+        ends = (session, place, step, to, progress)
+        done = _sync(*ends, own_state=rehearsal, joins=not rehearsal)
         seconds = round(time.monotonic() - began, 3)
     results = _whole(session, done, checkpoint, step)
     own = results[checkpoint.member]
@@ -122,7 +123,8 @@ def copied(
     refuse_destination(to, path_of(place.view, place.found), place.view.formats)
     try:
         with held_at(session, place, (checkpoint,)):
-            done = _sync(session, place, (checkpoint,), to, progress, own_state=False)
+            ends = (session, place, (checkpoint,), to, progress)
+            done = _sync(*ends, own_state=False, joins=False)
         return _whole(session, done, checkpoint, (checkpoint,))[checkpoint.member]
     except LostError as lost:
         raise PartialError(f"{checkpoint.path}: was not copied: {lost.text}") from lost
@@ -160,12 +162,14 @@ def _sync(
     progress: Progress,
     *,
     own_state: bool,
+    joins: bool,
 ) -> SyncedRun:
     wish = Wish(
         proven=frozenset(one.member for one in step),
         on_conflict="stop",
         jobs=session.common.copies_at_once,
         own_state=own_state,
+        joins=joins,
     )
     throttle = Throttle(None, time.monotonic, time.sleep)
     settle = PolicyFlags(settle="0s").draft()  # it was proven, so that its age says nothing

@@ -40,6 +40,7 @@ class Wish:
         False  # a round of the configuration, whose command has no flags for conflicts
     )
     own_state: bool = False  # the destination has its own, wherever --state-dir is
+    joins: bool = False  # what is there of a checkpoint already is completed
     finish_seconds: float = 0.0  # that a signal leaves to the checkpoint in hand
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ckptctl.apply import Applier
 from ckptctl.cli.access import access_of
 from ckptctl.cli.runtime import Session
-from ckptctl.errors import RefusedError, UnreadableError
+from ckptctl.errors import RefusedError, UnreadableError, UsageError
 from ckptctl.known import Formats
 from ckptctl.listing import Version
 from ckptctl.model import Checkpoint
@@ -56,6 +56,21 @@ class FarEnd:
         if state is None:
             raise RefusedError(f"{root}: no space for ckptctl's records; nothing was copied")
         return state
+
+    def noting(self) -> Store:
+        """Open the state that lies at the run: a call that is given no --state-dir looks there alone.
+
+        Raises UnreadableError, UsageError and RefusedError where nothing can be noted.
+        """
+        try:
+            far = replace(self, own_state=True)
+            return far.state(far.made())
+        except (UnreadableError, UsageError) as error:
+            raise type(error)(
+                f"{self.to}: what is fetched in part is noted beside it, so that nothing takes it for "
+                f"whole; that could not be written: {error}",
+                "name another, empty directory with --fetch, and fetch all of it: without --files",
+            ) from error
 
     def begun(self) -> bool:
         """Whether anything is there, be it a directory or our notes on what comes.  Raises as `made` does."""

@@ -259,6 +259,7 @@ class SyncRun:
             seconds=time.monotonic,
             log=self._results.heard,
             begun=begun_in(state),
+            noting=far.noting if self.wish.joins else None,
         )
 
     def _torn(self, task: Task, choice: Choice) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ckptctl.manifest import Manifest, Noted
@@ -87,6 +87,13 @@ def noted_of(piece: Piece, there: Sent) -> Noted:
         hardlink=piece.twin,
         sidecar=piece.sidecar,
     )
+
+
+def timed(cargo: Cargo, there: Mapping[str, Sent]) -> Cargo:
+    """Return a cargo with the times of its files on a disk, where they were before it came."""
+    times = {path: sent.entry.mtime_ns for path, sent in there.items()}
+    pieces = (p._replace(mtime_ns=times.get(p.target, p.mtime_ns)) for p in cargo.pieces)
+    return replace(cargo, pieces=tuple(pieces))
 
 
 def manifest_of(cargo: Cargo, sent: Mapping[str, Sent], said: Metadata, quay: Quay) -> Manifest:

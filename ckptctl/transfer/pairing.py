@@ -50,6 +50,27 @@ def pair(cargo: Cargo, there: There) -> Pair:
     return Pair.BEGUN if there.begun else Pair.OTHER
 
 
+def is_begin(cargo: Cargo, folder: Folder) -> bool:
+    """Whether what has its names is some of what it holds, by sizes and links, and nothing else.
+
+    The bytes may be others.
+    """
+    taken = _taken(cargo, folder)
+    sizes = {piece.target: piece.entry.size for piece in cargo.payload()}
+    sizes |= {path: len(content) for path, content in cargo.made.items()}
+    for root in taken.keys() & set(cargo.roots):
+        inside = folder.inside(root)
+        if inside is None:
+            return False
+        del taken[root]
+        for path, deep in inside.tree(f"{root}/"):
+            links = {f"{path}/{name}": text for name, text in deep.links.items()}
+            if deep.error or deep.others or not links.items() <= cargo.links.items():
+                return False
+    found = {path: folder.find(path) for path in taken}
+    return all(e is not None and e.size == sizes.get(path) for path, e in found.items())
+
+
 def _taken(cargo: Cargo, folder: Folder) -> dict[str, Entry]:
     """Return what is below its names at the destination, the sidecars beside it aside."""
     taken: dict[str, Entry] = {}

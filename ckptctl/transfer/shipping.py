@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,14 +14,16 @@ from ckptctl.manifest import Manifest, ManifestError
 from ckptctl.model import Checkpoint
 from ckptctl.recording import Recorder
 from ckptctl.remembering import said_of
+from ckptctl.stores._base import Store
 from ckptctl.transfer.cargo import Cargo
 from ckptctl.transfer.conflict import BY_FLAGS, conflict
-from ckptctl.transfer.delivery import NoRoomError, Quay, Room, manifest_of, noted_of
+from ckptctl.transfer.delivery import NoRoomError, Quay, Room, manifest_of, noted_of, timed
 from ckptctl.transfer.destination import Destination
 from ckptctl.transfer.failing import failure
+from ckptctl.transfer.joining import Joining
 from ckptctl.transfer.notes import Sent, note_name
 from ckptctl.transfer.outcome import Shipped, Status, copy_of
-from ckptctl.transfer.pairing import Pair, There, pair, stale_sidecars
+from ckptctl.transfer.pairing import Pair, There, is_begin, pair, stale_sidecars
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import write_sidecars, written
 from ckptctl.transfer.to_bucket import BucketDelivery
@@ -76,6 +79,8 @@ class Shipper:
     log: Callable[[Shipped], None]
     way_out: Callable[[Checkpoint], str] = lambda _: BY_FLAGS
     begun: frozenset[str] = frozenset()
+    noting: Callable[[], Store] | None = None
+    """Opens the state in which every call looks; None: what lacks files there is a conflict."""
     wrote: bool = False  # what is there may be other than it was seen before
     noted: bool = False  # a manifest was written
 
@@ -91,7 +96,7 @@ class Shipper:
         except (Stopped, LockedError):
             raise
         except UnreadableError:  # the records there: what this one became must not go untold
-            text = "its manifest could not be written: if its files came, the next call compares and notes them"
+            text = "its manifest, or a note on it, could not be written: if its files came, the next call compares and notes them"
             self.log(self._told(task, Status.FAILED, text))
             raise
         except OSError as error:
@@ -111,6 +116,8 @@ class Shipper:
             how = self._compared(task)
         if how is Pair.EQUAL:
             return self._brought_up_to_date(task)
+        if how is not Pair.ABSENT and (joined := self._joined(task)) is not None:
+            return joined
         if how is Pair.OTHER:
             return self._conflict(task, destination)
         return self._sent(task, cargo, over=how is Pair.OLDER)
@@ -124,6 +131,22 @@ class Shipper:
         if isinstance(delivery, BucketDelivery):
             delivery.settle(cargo)
         return self._told(task, Status.DONE, None, cargo)
+
+    def _joined(self, task: Task) -> Shipped | None:
+        """Bring the rest of what is there, if that is some of this very checkpoint; else None."""
+        cargo, there = task.cargo, task.there
+        on_disk = self.quay.run.able.rename
+        if self.noting is None or not on_disk or not is_begin(cargo, there.folder):
+            return None
+        with closing(self.noting()) as noting:
+            joining = Joining(self.quay, noting)
+            self.wrote = True
+            joined = joining.joined(cargo, there, self.sender)
+            if joined is None:
+                return None
+            self._keep(manifest_of(*joined, said_of(cargo.checkpoint), self.quay))
+            joining.settle(cargo)
+        return self._told(task, Status.DONE, None)
 
     def _conflict(self, task: Task, destination: Destination) -> Shipped:
         there, now_ns = task.there, self.quay.clock()
@@ -181,6 +204,8 @@ class Shipper:
                     entry, self.sender.digest(self.quay.run, piece.target, entry)
                 )
         sent |= write_sidecars(stale_sidecars(cargo, task.there), self.sender, self.quay)
+        if self.quay.run.able.rename:
+            cargo = timed(cargo, sent)
         self._keep(manifest_of(cargo, sent, said_of(cargo.checkpoint), self.quay))
         return Pair.EQUAL
 

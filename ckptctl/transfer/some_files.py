@@ -16,6 +16,7 @@ from ckptctl.stores.local import LocalStore
 from ckptctl.transfer.cargo import Cargo, Piece
 from ckptctl.transfer.delivery import giving_up
 from ckptctl.transfer.notes import Notes, stage_name
+from ckptctl.transfer.pairing import is_begin
 from ckptctl.transfer.sending import Sender
 from ckptctl.transfer.small import parent_of
 
@@ -65,9 +66,12 @@ class FilesDelivery:
         left = [piece for piece in pieces if not self._is_there(piece, sender)]
         if not left:
             return False
-        for path, seen in present.items():
-            if noted.get(path) != seen:
-                raise TakenError(f"{path} is there, which is no file that was fetched so")
+        others = present.items() - noted.items()
+        if others and not is_begin(cargo, self.folder):
+            raise TakenError(f"{min(others)[0]} is there, and not all that is there is of this one")
+        of_it = {piece.target: piece for piece in cargo.payload()}
+        for path, _ in sorted(others):
+            self._is_there(of_it[path], sender)
         if os.fstat(self.state.fd).st_dev != os.fstat(self.run.fd).st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), self.state.root)
         meant = {piece.target: (piece.entry.size, piece.mtime_ns) for piece in left}

@@ -52,10 +52,8 @@ class DiskDelivery:
         ):
             arrived = dict(_arrived(cargo, notes, run))
             named = frozenset(_named(cargo, arrived))
-            left = _left(cargo, arrived, named)
-            sent = {**self._stage(left, sender, staged, notes), **arrived}
-            if notes.existed:
-                _tidy(left, staged)
+            left = left_of(cargo, arrived, named)
+            sent = {**stage_all(left, sender, staged, notes), **arrived}
             sender.refuse_changed(cargo)
             self.quay.check()
             if room is not None:
@@ -69,31 +67,35 @@ class DiskDelivery:
         self._forget(state, notes, stage)
         return sent
 
-    def _stage(
-        self, cargo: Cargo, sender: Sender, staged: LocalStore, notes: Notes
-    ) -> dict[str, Sent]:
-        """Write all that is below its names into the staging directory, with links and times."""
-        for path in sorted(cargo.dirs):
-            staged.make_folder(path)
-        first = [piece for piece in cargo.payload() if piece.twin is None]
-        sent = sender.send(first, staged, lambda path: path, notes)
-        _link(cargo, staged)
-        for path, content in cargo.made.items():
-            sent[path] = _made(staged, path, content)
-        for piece in first:
-            entry = staged.set_time(piece.target, piece.mtime_ns)
-            sent[piece.target] = Sent(entry, sent[piece.target].digest)
-        for path in sorted(cargo.dirs, reverse=True):
-            staged.sync_folder(path)
-            if cargo.dirs[path]:
-                staged.set_time(path, cargo.dirs[path])
-        staged.sync_folder("")
-        return sent
-
     def _forget(self, state: LocalStore, notes: Notes, stage: str) -> None:
         with suppress(OSError):
             notes.forget()
         state.remove_tree(stage)
+
+
+def stage_all(cargo: Cargo, sender: Sender, staged: LocalStore, notes: Notes) -> dict[str, Sent]:
+    """Write all that is below its names into a staging directory, with links and times.
+
+    What an interrupted call has staged besides is removed.  Raises what `Sender.send` does.
+    """
+    for path in sorted(cargo.dirs):
+        staged.make_folder(path)
+    first = [piece for piece in cargo.payload() if piece.twin is None]
+    sent = sender.send(first, staged, lambda path: path, notes)
+    _link(cargo, staged)
+    for path, content in cargo.made.items():
+        sent[path] = _made(staged, path, content)
+    for piece in first:
+        entry = staged.set_time(piece.target, piece.mtime_ns)
+        sent[piece.target] = Sent(entry, sent[piece.target].digest)
+    for path in sorted(cargo.dirs, reverse=True):
+        staged.sync_folder(path)
+        if cargo.dirs[path]:
+            staged.set_time(path, cargo.dirs[path])
+    staged.sync_folder("")
+    if notes.existed:
+        _tidy(cargo, staged)
+    return sent
 
 
 def _link(cargo: Cargo, staged: LocalStore) -> None:
@@ -157,7 +159,7 @@ def _named(cargo: Cargo, arrived: Mapping[str, Sent]) -> Iterator[str]:
             yield name
 
 
-def _left(cargo: Cargo, arrived: Mapping[str, Sent], named: Collection[str]) -> Cargo:
+def left_of(cargo: Cargo, arrived: Mapping[str, Sent], named: Collection[str]) -> Cargo:
     """Return what is still to be staged; a second name of what is there already is a file of its own."""
     inside = tuple(f"{name}/" for name in named)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptctl.formats._samples import torch_zip
+from ckptctl.formats._samples import dcp_metadata, torch_zip
 from tests.cli.test_processes import ENV
 from tests.cli.test_resolve import tiers
 from tests.layouts import files
@@ -165,3 +165,85 @@ def test_a_directory_that_cannot_be_one(
     Path("file").write_text("no directory")
     done = ckptctl("resolve", "latest", "slow/llm", "--fetch", there)
     assert (done.code, done.stdout, said in done.stderr) == (code, "", True), done.stderr
+
+
+SHARDS = {
+    "step-100/.metadata": dcp_metadata({"__0_0.distcp": 4096, "__1_0.distcp": 4096}),
+    "step-100/__0_0.distcp": b"x" * 4096,
+    "step-100/__1_0.distcp": b"y" * 4096,
+}
+RANKS = {f"step_100_rank_{rank}.pt": torch_zip() for rank in range(3)}
+
+
+def part_of(tree: dict[str, bytes], *names: str) -> dict[str, bytes]:
+    return {path: tree[path] for path in tree if path.endswith(names)}
+
+
+@pytest.mark.parametrize(
+    ("tree", "own"),
+    [
+        (SHARDS, (".metadata", "__0_0.distcp")),
+        (SHARDS, ("__1_0.distcp",)),
+        (RANKS, ("rank_0.pt",)),
+        (RANKS, ("rank_1.pt", "rank_2.pt")),
+    ],
+)
+def test_the_part_that_a_node_has_of_it_is_completed(
+    tree: dict[str, bytes], own: tuple[str, ...], tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", tree, age=7200)
+    # The times of a node's own files are those that its trainer wrote them at.
+    mine = part_of(tree, *own)
+    node = make_tree(tmp_path / "nvme" / "run", mine, age=7300)
+    before = {path: (node / path).stat() for path in mine}
+    done = ckptctl("resolve", "latest", run, "--fetch", node, "--json")
+    assert done.code == 0, done.stdout
+    fetched = done.json["results"][0]["fetched"]
+    assert fetched["bytes_sent"] == sum(len(tree[path]) for path in tree.keys() - mine.keys())
+    assert {p: c for p, c in read_tree(node).items() if p in tree} == tree
+    for path, was in before.items():
+        now = (node / path).stat()
+        assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
+    (listed,) = ckptctl("list", node, "--json").json["runs"][0]["checkpoints"]
+    assert listed["state"] == "complete"
+    again = ckptctl("resolve", "latest", run, "--fetch", node, "--json").json["results"][0]
+    assert again["fetched"]["status"] == "equal"
+    # What a trainer saves there later is no part that was fetched.
+    make_tree(node, mine, age=3600)
+    (listed,) = ckptctl("list", node, "--json").json["runs"][0]["checkpoints"]
+    assert listed["state"] == "complete"
+
+
+@pytest.mark.parametrize("more", [(), ("--files", "__1_*")])
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"step-100/__0_0.distcp": b"z" * 4096},
+        {"step-100/__0_0.distcp": b"x" * 4095},
+        {"step-100/__0_0.distcp": b"x" * 4096, "step-100/__2_0.distcp": b"x"},
+        {"step-100/__0_0.distcp": b"x" * 4096, "step-100/optim": "-> /tmp"},
+        {"step-100": b"a file"},
+    ],
+)
+def test_what_is_no_part_of_it_is_a_conflict(
+    there: dict[str, bytes | str], more: tuple[str, ...], tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    run = make_tree(tmp_path / "run", SHARDS, age=7200)
+    node = make_tree(tmp_path / "node", there, age=7300)
+    before = read_tree(node)
+    done = ckptctl("resolve", "latest", run, "--fetch", node, *more)
+    assert (done.code, done.stdout) == (5, "")
+    assert {p: c for p, c in read_tree(node).items() if not p.startswith(".ckptctl")} == before
+
+
+def test_only_some_files_join_a_nodes_own_part(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    run = make_tree(tmp_path / "run", RANKS, age=7200)
+    node = make_tree(tmp_path / "node", part_of(RANKS, "rank_0.pt"), age=7200)
+    # With rank 1 alone it would be a whole grid of two.
+    done = ckptctl("resolve", "latest", run, "--fetch", node, "--files", "*_rank_1.pt")
+    assert done.code == 0, done.stderr
+    (listed,) = ckptctl("list", node, "--json").json["runs"][0]["checkpoints"]
+    assert (listed["state"], len(listed["files"])) == ("incomplete", 2)
+    assert ckptctl("resolve", "latest", run, "--fetch", node).code == 0
+    (listed,) = ckptctl("list", node, "--json").json["runs"][0]["checkpoints"]
+    assert (listed["state"], len(listed["files"])) == ("complete", 3)

@@ -217,6 +217,34 @@ def test_all_tasks_of_a_step_take_the_same_one(run: Path, ckptctl: Ckptctl) -> N
     assert taken(call(ckptctl, run, 0, number="1", restarts="1")) == "step_5.pt"
 
 
+@pytest.mark.parametrize("more", [(), ("--files", "__%t_*")])
+def test_after_a_requeue_each_node_completes_its_own_part(
+    more: tuple[str, ...], tmp_path: Path, ckptctl: Ckptctl
+) -> None:
+    sizes = {f"__{n}_0.distcp": 9 for n in range(4)}
+    tree = {"step-100/.metadata": dcp_metadata(sizes)}
+    tree |= {f"step-100/{name}": name[2:3].encode() * 9 for name in sizes}
+    run = make_tree(tmp_path / "scratch/llm", tree, age=7200)
+    for task in range(2):
+        nvme = tmp_path / f"node{task}"
+        own = {path: tree[path] for path in tree if path[-10:-9] == str(task + 2)}
+        own |= {} if task else {"step-100/.metadata": tree["step-100/.metadata"]}
+        make_tree(nvme / "llm", own, age=7200)
+        config = nvme / "ckptctl.yaml"
+        config.write_text(
+            "version: 1\ntiers:\n"
+            f"  nvme: {{url: {nvme}, per_node: true}}\n  scratch: {{url: {tmp_path}/scratch}}\n"
+        )
+        words = ("resolve", "latest", "@nvme/llm", "--fetch", "@nvme/llm", "-c", str(config), *more)
+        done = ckptctl(*words, env=step(task, 2))
+        assert done.code == 0, done.stderr
+        wanted = own | {path: tree[path] for path in tree if path[-10:-9] == str(task)}
+        there = fetched(nvme / "llm")
+        there.pop("ckptctl.yaml")
+        assert there == {f"llm/{path}": text for path, text in (wanted if more else tree).items()}
+    assert read_tree(run) == tree
+
+
 def test_what_one_finds_damaged_all_pass_over_while_nobody_has_it(
     run: Path, ckptctl: Ckptctl
 ) -> None:

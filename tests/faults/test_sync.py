@@ -121,3 +121,39 @@ def test_a_large_file_goes_on_where_it_was_killed(tmp_path: Path, ckptctl: Ckptc
     assert result["status"] == "done"
     assert 0 < result["bytes_sent"] < result["bytes"] * 0.75
     assert (there / "step_1.pt").read_bytes() == (run / "step_1.pt").read_bytes()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_a_fetch_to_a_nodes_own_part_at_every_call(
+    tmp_path: Path, ckptctl: Ckptctl, how: str, moments: Moments
+) -> None:
+    """Two ranks of three alone would be a whole grid; what is there already has its name all the time."""
+    ranks = {f"opt_step_1_rank{rank}.pt": torch_zip() for rank in range(3)}
+    run = make_tree(tmp_path / "run", ranks, age=7200)
+    dies = ("tests.faults.dying",)
+
+    def begun(base: Path) -> Path:
+        return make_tree(base / "node", {"opt_step_1_rank0.pt": torch_zip()}, age=7200)
+
+    def call(there: Path) -> tuple[str | Path, ...]:
+        return ("resolve", "latest", run, "--fetch", there)
+
+    done = ckptctl(how, "0", *call(begun(tmp_path / "counted")), module=dies)
+    found = re.search(r"calls=(\d+)", done.stderr)
+    assert (done.code, found is not None) == (0, True), done.stderr
+    assert found
+    for nth in moments(int(found[1]) + 1):
+        base = tmp_path / f"at{nth}"
+        there = begun(base)
+        ckptctl(how, str(nth), *call(there), module=dies)
+        now = {p: c for p, c in read_tree(there).items() if not p.startswith(".ckptctl")}
+        assert {"opt_step_1_rank0.pt": torch_zip()}.items() <= now.items() <= ranks.items(), nth
+        # As it was before the call, one rank alone is a grid of one.
+        whole = seen(ckptctl, there)
+        assert whole == now.keys() or not whole, nth
+        assert len(whole) != 2, nth
+        again = ckptctl(*call(there))
+        assert again.code == 0, (nth, again.stderr)
+        assert seen(ckptctl, there) == ranks.keys(), nth
+        shutil.rmtree(base)
