@@ -20,9 +20,9 @@ from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_damage import note_damage
 from ckptctl.cli.sync_far import FarEnd
+from ckptctl.cli.sync_pending import Pending, pending_at
 from ckptctl.cli.sync_points import near_side, pointed
 from ckptctl.cli.sync_results import Results, ended
-from ckptctl.coming import FOLDER
 from ckptctl.config import Config
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
@@ -209,14 +209,15 @@ class SyncRun:
 
     def _planned(self, meant: _Meant, destination: Destination | None, on_conflict: str) -> None:
         """Tell what would be done."""
-        begun, now_ns = _begun(destination), self.session.clock()
-        for cargo in meant.cargoes:
-            task = task_of(cargo, destination, begun)
-            if self._torn(task, meant.choice):
-                continue
-            way_out = self._way_out(cargo.checkpoint)
-            told = outlook(task.there, task.pair, on_conflict, now_ns, way_out)
-            self._results.tell(cargo.checkpoint, *told)
+        now_ns = self.session.clock()
+        with pending_at(destination) as pending:
+            for cargo in meant.cargoes:
+                task = task_of(cargo, destination, pending.begun)
+                if self._unfit(task, meant.choice, pending):
+                    continue
+                way_out = self._way_out(cargo.checkpoint)
+                told = outlook(task.there, task.pair, on_conflict, now_ns, way_out)
+                self._results.tell(cargo.checkpoint, *told)
 
     def _on_conflict(self, policy: Policy) -> str:
         return self.wish.on_conflict or policy.on_conflict
@@ -262,9 +263,13 @@ class SyncRun:
             noting=far.noting if self.wish.joins else None,
         )
 
-    def _torn(self, task: Task, choice: Choice) -> bool:
+    def _unfit(self, task: Task, choice: Choice, pending: Pending) -> bool:
         """Tell where one that is to be copied is not whole; of an equal one nothing is copied."""
         unfit = None if task.pair is Pair.EQUAL else choice.torn(task.checkpoint)
+        divided = not self.wish.joins and self.wish.on_conflict != "replace"
+        if unfit is None and task.pair is not Pair.EQUAL and divided:
+            text = pending.conflict(task.cargo)
+            unfit = None if text is None else (Status.CONFLICT, text)
         if unfit is not None:
             self._results.tell(task.checkpoint, *unfit)
         return unfit is not None
@@ -277,6 +282,7 @@ class SyncRun:
         choice: Choice,
     ) -> None:
         tasks = [task_of(cargo, destination, shipper.begun) for cargo in cargoes]
+        pending = Pending(shipper.quay.state, shipper.begun)
         due = sum(task.cargo.bytes for task in tasks if task.pair is not Pair.EQUAL)
         self.progress.started(f"{self.name}: copying", of_bytes=due)
         for task in tasks:
@@ -285,15 +291,5 @@ class SyncRun:
             if self.session.late():
                 self._results.tell(task.checkpoint, Status.SKIPPED, "not begun within --timeout")
                 continue
-            if not self._torn(task, choice):
+            if not self._unfit(task, choice, pending):
                 shipper.ship(task, destination)
-
-
-def _begun(there: Destination | None) -> frozenset[str]:
-    """Return the notes of what is on its way to a destination that nobody has locked.  Raises OSError."""
-    if there is None:
-        return frozenset()
-    for place in there.dirs.holding(FOLDER)[:1]:
-        with closing(there.dirs.open(place)) as state:
-            return begun_in(state)
-    return frozenset()

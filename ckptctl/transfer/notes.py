@@ -157,12 +157,12 @@ class Notes:
 
 
 def begun_in(state: Store) -> frozenset[str]:
-    """Return the notes of what is on its way to a destination."""
+    """Return the notes of what is on its way to a destination, and the directories beside them."""
     try:
-        names = state.listing(FOLDER, deep=False).files
+        listed = state.listing(FOLDER, deep=False)
     except FileNotFoundError:
         return frozenset()
-    return frozenset(f"{FOLDER}/{name}" for name in names)
+    return frozenset(f"{FOLDER}/{name}" for name in (*listed.files, *listed.folders))
 
 
 def note_name(member: str) -> str:

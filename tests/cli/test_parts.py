@@ -909,3 +909,40 @@ def test_what_nobody_goes_on_with_is_swept_after_a_week(
     time.sleep(0.01)
     assert ckptctl("sync", other, tmp_path / "to", "--settle", "0s").code == 0
     assert not read_tree(staging)
+
+
+def test_a_plain_sync_gives_no_name_to_what_others_have_more_of(
+    hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """One rank alone looks like a whole grid."""
+    ranks = {f"step_100_rank_{rank}.pt": torch_zip() for rank in range(3)}
+    nodes = [
+        make_tree(tmp_path / f"node{number}" / "run", {path: content}, age=7200)
+        for number, (path, content) in enumerate(ranks.items())
+    ]
+    to = tmp_path / "to"
+    assert status(hand(nodes[1], "1/3")) == {"step_100_rank_1": "part"}
+    for more in (("--dry-run",), ()):
+        done = ckptctl("sync", nodes[0], to, "--json", *more)
+        assert status(done) == {"step_100_rank_0": "conflict"}
+        assert (done.code, files(to)) == (5, {})
+        assert "--part K/3" in done.json["results"][0]["error"]
+    for number in (0, 2):
+        assert hand(nodes[number], f"{number}/3").code == 0
+    assert files(to) == ranks
+    # Who has all of it needs no parts, and who wants just this says so.
+    for own, flags in ((3, ()), (1, ("--overwrite",))):
+        there = tmp_path / f"to{own}"
+        assert ckptctl("sync", nodes[1], there, "--part", "1/3").code == 0
+        run = make_tree(tmp_path / f"run{own}", dict([*ranks.items()][:own]), age=7200)
+        assert ckptctl("sync", run, there, *flags).code == 0
+        assert len(files(there)) == own
+
+
+def test_a_part_of_an_earlier_save_holds_up_no_plain_sync(
+    hand: Callable[..., Done], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    old = make_tree(tmp_path / "old", {"step_100_rank_1.pt": torch_zip()}, age=90_000)
+    assert hand(old, "1/2").code == 0
+    run = make_tree(tmp_path / "run", {"step_100_rank_0.pt": torch_zip()}, age=7200)
+    assert ckptctl("sync", run, tmp_path / "to").code == 0
