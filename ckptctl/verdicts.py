@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ckptctl.comparing import HARMLESS, MISSING
@@ -32,7 +32,7 @@ class Status(StrEnum):
     DAMAGED = "damaged"
     SAVING = "saving"
     UNRECORDED = "unrecorded"
-    PART = "part"  # of those who divide it this one has read its share, and others have not yet
+    PART = "part"  # others have more of it: files on their nodes, or a share that they read
 
 
 BAD = frozenset({Status.INCOMPLETE, Status.DAMAGED})
@@ -72,6 +72,13 @@ def status_of(
     if level is Level.DIGEST and (stale or not covered):
         return Status.UNRECORDED
     return Status.OK
+
+
+def of_one_node(result: Result) -> Result:
+    """Return what is said of what one node has: never that it is whole, nor that it lacks what others have."""
+    wrong = {finding.code for finding in result.findings} - HARMLESS
+    lacks = result.status is Status.INCOMPLETE and wrong and wrong <= MISSING
+    return replace(result, status=Status.PART) if lacks or result.status is Status.OK else result
 
 
 def by_names(checkpoint: Checkpoint) -> list[Finding]:

@@ -24,7 +24,7 @@ from ckptctl.stores._base import Store
 from ckptctl.survey import run_store, state_dirs
 from ckptctl.ui.progress import Progress
 from ckptctl.ui.verifying import Verified
-from ckptctl.verdicts import BAD, Level, Result
+from ckptctl.verdicts import BAD, Level, Result, of_one_node
 from ckptctl.verifying import look_at_all, read_all
 from ckptctl.vouching import vouched, with_checksums
 
@@ -102,6 +102,8 @@ class VerifyRun:
         run = self._read.run
         order = {one.member: number for number, one in enumerate(checkpoints)}
         sound = [result for result in self._results if result.error is None]
+        if self._is_per_node():
+            sound = list(map(of_one_node, sound))
         return Verified(
             name=self._read.name,
             location=self._read.location,

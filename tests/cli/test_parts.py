@@ -673,10 +673,35 @@ def test_nothing_on_a_tier_of_each_node_is_complete_by_itself(
     (one,) = run["checkpoints"]
     assert one["state"] == "incomplete"
     assert "part-of-node" in {problem["code"] for problem in one["problems"]}
+    for level, said in (("names", "part"), ("structure", "part"), ("digest", "unrecorded")):
+        done = ckptctl("verify", "@nvme/run", "-c", config, "--json", "--level", level)
+        assert (done.code, [r["status"] for r in done.json["results"]]) == (0, [said])
+    for selector in ("latest", "step-100"):
+        done = ckptctl("promote", selector, "@nvme/run", "-c", config)
+        assert (done.code, done.stdout) == (8, ""), selector
+        assert ckptctl("resolve", selector, "@nvme/run", "-c", config).code == 8
+    assert not (tmp_path / "nvme/.ckptctl/run/records").exists()
     (found,) = ckptctl("status", "@nvme/run", "-c", config, "--json").json["runs"]
     assert found["copies"] is None
     said = ckptctl("status", "-c", config, "--json").json["runs"]
     assert [each for each in said if each["tier"] == "nvme"] == []
+
+
+def test_what_is_wrong_with_a_nodes_own_files_is_told(ckptctl: Ckptctl, tmp_path: Path) -> None:
+    config = tmp_path / "tiers.yaml"
+    config.write_text(f"version: 1\ntiers: {{nvme: {{url: {tmp_path}/nvme, per_node: true}}}}\n")
+    run, key = tmp_path / "nvme/run", {"step-100/.metadata": DCP["step-100/.metadata"]}
+    for own, code, said in (
+        ({**key, "step-100/__0_0.distcp": SHARD}, 0, "part"),
+        ({**key, "step-100/__0_0.distcp": SHARD[:100]}, 6, "damaged"),
+        ({"step-100/__0_0.distcp": SHARD}, 0, "part"),
+    ):
+        shutil.rmtree(run, ignore_errors=True)
+        make_tree(run, own, age=7200)
+        done = ckptctl("verify", "@nvme/run", "-c", config, "--json", "--level", "digest")
+        assert (done.code, [r["status"] for r in done.json["results"]]) == (code, [said]), (
+            own.keys()
+        )
 
 
 @pytest.mark.parametrize("part", ["3/3", "0/0", "-1/3", "1", "a/b", "1/2/3"])
