@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -52,8 +52,12 @@ class Trees:
                 yield run, own.get(run) or self._found(run, top), self._absent(meeting, run)
 
     def _absent(self, meeting: Meeting, run: str) -> Absent:
+        asked: list[Collection[int]] = []
+
         def absent(caller: Caller) -> Roll | None:
-            tree = meeting.tree(caller)
+            if not asked:
+                asked.append(meeting.announced(caller.of))
+            tree = meeting.tree(caller) if caller.number in asked[0] else None
             return None if tree is None else tree.roll(run, self.only)
 
         return absent
@@ -61,7 +65,7 @@ class Trees:
     def _of_others(self, meeting: Meeting) -> set[str]:
         """Return the runs that others have said they have, and that have begun to come."""
         runs: set[str] = set()
-        for number in range(self.caller.of):
+        for number in meeting.announced(self.caller.of):
             if number != self.caller.number:
                 tree = meeting.tree(Caller(number, self.caller.of))
                 runs.update(tree.runs if tree else ())

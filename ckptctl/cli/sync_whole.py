@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -56,6 +56,7 @@ class Making:
     sender: Sender  # that of this call, for what was held back
     absent: Callable[[Caller], Roll | None]  # whether a caller lacks the whole run
     _said: dict[int, Roll | None] = field(default_factory=dict)
+    _called: list[Collection[int]] = field(default_factory=list)  # once: whose rolls are asked for
 
     def make(self, keys: Mapping[str, int], meeting: Meeting) -> None:
         """Make whole what is all there, and tell of the rest; `keys` come with the bytes that were sent.
@@ -110,9 +111,12 @@ class Making:
         Read once for all checkpoints, when all of this caller was handed in: who says it later looks
         after that for what is all there.
         """
+        if not self._called:
+            self._called.append(meeting.called(self.caller.of))
         if number not in self._said:
             caller = Caller(number, self.caller.of)
-            rolls = filter(None, (meeting.roll(caller), self.absent(caller)))
+            own = meeting.roll(caller) if number in self._called[0] else None
+            rolls = filter(None, (own, self.absent(caller)))
             self._said[number] = max(rolls, key=lambda roll: roll.looked_ns, default=None)
         return self._said[number]
 

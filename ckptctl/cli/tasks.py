@@ -11,6 +11,9 @@ from ckptctl.patterns import later
 
 _PART = later(r"([0-9]{1,7})/([0-9]{1,7})")
 _NUMBER = later(r"[0-9]{1,7}")
+_MOST = 1_000_000
+"""More tasks or nodes than any cluster has."""
+
 _NODE = "node"
 _PID = later(r"[0-9]{1,10}")
 _TITLE = 4096
@@ -39,6 +42,8 @@ def _said(option: str) -> Caller:
     if found is None:
         raise UsageError(f"--part: {option!r} is no K/N, such as 0/4, nor {_NODE!r}")
     number, of = int(found[1]), int(found[2])
+    if of > _MOST:
+        raise UsageError(f"--part: {option} is of more than {_MOST:,} parts; nothing was changed")
     if number >= of:
         raise UsageError(
             f"--part: there is no part {option}: they are counted 0/{of} to {of - 1}/{of}"
@@ -64,8 +69,14 @@ def _task(environ: Mapping[str, str]) -> Caller | None:
 
 
 def _tasks(environ: Mapping[str, str]) -> int:
-    said = environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS", "")
-    return int(said) if _NUMBER.fullmatch(said) else 1
+    name = "SLURM_STEP_NUM_TASKS" if environ.get("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"
+    said = environ.get(name, "")
+    if said and not (_NUMBER.fullmatch(said) and 1 <= int(said) <= _MOST):
+        raise UsageError(
+            f"SLURM says that this is a step of {said!r} tasks ({name}), which cannot be; nothing was changed",
+            "outside of the step unset SLURM_STEP_ID; sync and verify can be told: --part 0/4",
+        )
+    return int(said or 1)
 
 
 def _in_batch(environ: Mapping[str, str], processes: str) -> bool:

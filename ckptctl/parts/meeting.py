@@ -7,7 +7,7 @@ no two callers are the same one, and a roll; of the directory of several runs it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +27,9 @@ from ckptctl.transfer.notes import CALLS
 
 _T = TypeVar("_T")
 
+_MANY, _NEARLY = 1000, 10
+"""From how many callers on it is listed first who has come, and which share of them is little."""
+
 _ABSENT = (FileNotFoundError, VanishedError, NoteError, TooLargeError)
 """Of what cannot be understood nothing is known: the part has to be handed in again."""
 
@@ -41,8 +44,7 @@ class Meeting:
     def parts(self, key: str, count: int) -> dict[int, Part]:
         """Return the parts of one checkpoint, by the numbers of their callers.  Raises OSError."""
         found = {}
-        # Each by its name: what was written a moment ago may be missing in a cached listing.
-        for number in range(count):
+        for number in self._numbers(folder_of(key), ".json", count):
             part = self.part(key, Caller(number, count))
             if part is not None:
                 found[number] = part
@@ -69,6 +71,30 @@ class Meeting:
                 if part.caller.of == count and folder_of(part.key) == f"{STAGING}/{name}":
                     yield part
                     break
+
+    def called(self, count: int) -> Collection[int]:
+        """Return whose rolls have to be asked for.  Raises OSError."""
+        return self._numbers(f"{STAGING}/{CALLS}", f"-of-{count}.json", count)
+
+    def announced(self, count: int) -> Collection[int]:
+        """Return whose trees have to be asked for.  Raises OSError."""
+        return self._numbers(f"{STAGING}/{CALLS}", f"-of-{count}.runs.json", count)
+
+    def _numbers(self, folder: str, ending: str, count: int) -> Collection[int]:
+        """Return whose notes have to be asked for: each by its name, not by a listing.
+
+        What was written a moment ago may be missing in a cached one.  Of very many callers one
+        tells enough as long as nearly all are still to come.
+        """
+        if count <= _MANY:
+            return range(count)
+        try:
+            names = self.state.listing(folder, deep=False).files
+        except FileNotFoundError:
+            return ()
+        stems = (name.removesuffix(ending) for name in names if name.endswith(ending))
+        there = {int(stem) for stem in stems if stem.isascii() and stem.isdigit()}
+        return sorted(there) if len(there) * _NEARLY < count else range(count)
 
     def note(self, part: Part) -> None:
         """Write down what a caller has handed in.  Raises OSError."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ from ckptctl.cli.hosts import hosts
 from ckptctl.cli.tasks import caller_of
 from ckptctl.errors import UsageError
 from ckptctl.formats._samples import dcp_metadata, safetensors, torch_zip
-from ckptctl.parts.part import Caller
+from ckptctl.parts.meeting import Meeting
+from ckptctl.parts.part import Caller, Part
+from ckptctl.parts.roll import Roll
+from ckptctl.stores.local import LocalStore
 from tests.faults.test_full_disk import in_small_file_system
 from tests.layouts import EXAMPLES
 from tests.program import Ckptctl, Done
@@ -760,6 +764,46 @@ def test_a_task_of_a_step_of_several_has_a_part(
     done = ckptctl("sync", nodes[1], tmp_path / "to", "--json", env=slurm)
     assert done.code == 0
     assert status(done).get("step-100") == expected
+
+
+@pytest.mark.parametrize("of", ["99999999999999999999", "2000000", "0", "-1", "x", "3 "])
+def test_a_step_of_a_number_of_tasks_that_cannot_be_is_no_step_of_one(
+    of: str, nodes: list[Path], ckptctl: Ckptctl, tmp_path: Path
+) -> None:
+    """What one node has would be copied as if it were all."""
+    slurm = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": of}
+    done = ckptctl("sync", nodes[1], tmp_path / "to", env=slurm)
+    assert (done.code, "SLURM_STEP_NUM_TASKS" in done.stderr) == (2, True)
+    assert not (tmp_path / "to").exists()
+    with pytest.raises(UsageError, match="more than 1,000,000"):
+        caller_of("0/2000000", {})
+
+
+def test_of_very_many_callers_who_has_come_is_listed_and_all_are_asked_in_the_end(
+    tmp_path: Path,
+) -> None:
+    asked: list[str] = []
+
+    class Counting(LocalStore):
+        def read(self, path: str, limit: int) -> bytes:
+            asked.append(path)
+            return super().read(path, limit)
+
+    count = 2000
+    with closing(Counting(str(tmp_path))) as state:
+        meeting = Meeting(state, time.time_ns)
+        few = Caller(7, count), Caller(1999, count)
+        for caller in few:
+            meeting.note(Part(key="a", name="a", roots=(), caller=caller, by="x", looked_ns=1))
+            meeting.call(Roll(caller=caller, looked_ns=1, keys=(), names=()))
+        assert list(meeting.parts("a", count)) == list(meeting.called(count)) == [7, 1999]
+        assert len(asked) == 2
+        assert list(meeting.announced(count)) == []
+        for number in range(count // 10):
+            (tmp_path / "staging/a.parts" / f"{number}.json").write_text("{")
+        # No listing says any more that nobody else can have come.
+        meeting.parts("a", count)
+        assert len(asked) == 2 + count
 
 
 @pytest.mark.parametrize("number", ["", "3", "-1", "x"])
