@@ -13,7 +13,9 @@ logs=/var/log/ckptctl
 # seconds after which a prune is ended; it begins nothing new after half of them
 limit=60
 # Where nodes have a disk of their own, the directory that holds one for each user (made on every node, by a prolog):
-# what a job wrote to NVME/USER/NAME is then copied to NAME, the directory where it was submitted, by all nodes together.
+# what a job wrote to NVME/USER/NAME is then copied to the directory where it was submitted, by all nodes together.  NAME
+# is the path of that directory below the first one called USER (/scratch/USER/expA/run: expA/run, and so is
+# /home/USER/expA/run), or all of it where none is (/proj/llm/run: proj/llm/run).
 nvme=
 # or to TO/USER/NAME, where this is s3://bucket/ckpt or a @tier of `config`, which root alone need be able to read
 to=
@@ -42,11 +44,25 @@ fi
     # there before the copy begins, and this waits for that: slurmd kills what is still in the epilog's process group.
     # No process of the job is left here that may still write: nothing has to settle.
     if [ -n "$nvme" ] && [ -d "$nvme/$SLURM_JOB_USER" ]; then
-        name=$SLURM_JOB_USER/${SLURM_JOB_WORK_DIR##*/}
-        target=${to:+$to/$name}
-        setsid sh -c '"$@" &' sh timeout -k 30 6h "$ckptctl" sync --part node "$nvme/$name" \
-            "${target:-$SLURM_JOB_WORK_DIR}" --as-user "$SLURM_JOB_USER" ${config:+-c "$config"} -q \
-            --settle 0s --lock-wait 1h --log-file "$actions" </dev/null >/dev/null 2>>"$log"
+        work=${SLURM_JOB_WORK_DIR%/}
+        case $work in
+        */"$SLURM_JOB_USER"/*) name=${work#*/"$SLURM_JOB_USER"/} ;;
+        *) name=${work#/} ;;
+        esac
+        case /$name/ in
+        */../* | */./* | *//*) # it would lead elsewhere
+            echo "job $SLURM_JOB_ID of $SLURM_JOB_USER: $SLURM_JOB_WORK_DIR is no plain path; nothing was copied" ;;
+        *)
+            # A node may have nothing of the run; what is above it has to be there.  The user makes it: root follows no link.
+            above=$nvme/$SLURM_JOB_USER/$name
+            above=${above%/*}
+            [ -d "$above" ] || timeout -k 5 "$limit" setpriv --reuid "$SLURM_JOB_USER" \
+                --regid "$(id -g "$SLURM_JOB_USER")" --init-groups mkdir -p "$above"
+            target=${to:+$to/$SLURM_JOB_USER/$name}
+            setsid sh -c '"$@" &' sh timeout -k 30 6h "$ckptctl" sync --part node "$nvme/$SLURM_JOB_USER/$name" \
+                "${target:-$SLURM_JOB_WORK_DIR}" --as-user "$SLURM_JOB_USER" ${config:+-c "$config"} -q \
+                --settle 0s --lock-wait 1h --log-file "$actions" </dev/null >/dev/null 2>>"$log" ;;
+        esac
     fi
 } </dev/null >>"$log" 2>&1
 exit 0

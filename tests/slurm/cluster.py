@@ -32,6 +32,10 @@ class Cluster:
     dir: Path
     user: str
 
+    def name_of(self, folder: Path) -> str:
+        """What the epilog looks for on a node's disk, of a directory that is no user's: all of its path."""
+        return str(folder).lstrip("/")
+
     @property
     def scratch(self) -> Path:
         """The user's own directory, which all nodes see."""

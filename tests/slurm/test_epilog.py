@@ -144,7 +144,7 @@ def test_a_long_copy_goes_on_behind_an_epilog_that_has_ended(
     local = cluster.dir / "slurm" / "local"
     settings = {"ckptctl": slow, "logs": logs, "nvme": local}
     cluster.script("epilog", example("epilog.sh", settings))
-    place = f"{local}/{cluster.user}/{run.name}"
+    place = f"{local}/{cluster.user}/{cluster.name_of(run)}"
     shards = f"mkdir -p {place} && cp -p ../whole.pt {place}/step_$((SLURM_PROCID + 1)).pt"
     assert cluster.srun("-N2", "sh", "-c", shards, cwd=run).code == 0
     _works(cluster)  # and that job's epilog has nothing to copy to where it was submitted

@@ -188,7 +188,8 @@ def test_epilogs_at_different_times_publish_it_with_keys_that_only_root_can_read
     """Each node's copy runs behind its epilog, when that node comes to it."""
     shards = _zero()
     folder = cluster.give(make_tree(cluster.scratch / bucket.name, {}))
-    deal(cluster, f"{cluster.user}/{bucket.name}", shards)
+    name = f"{cluster.user}/{cluster.name_of(folder)}"
+    deal(cluster, name, shards)
     tiers = tmp_path / "tiers.yaml"
     tiers.write_text(_tiers(cluster, bucket))
     tiers.chmod(0o600)
@@ -214,7 +215,7 @@ def test_epilogs_at_different_times_publish_it_with_keys_that_only_root_can_read
     assert cluster.srun("-N3", "true", cwd=folder).code == 0
     cluster.script("epilog", "#!/bin/sh\nexit 0\n")
     assert cluster.srun("-N3", "-t1", "--immediate=60", "true").code == 0
-    there = Bucket(f"s3://{BUCKET}/{cluster.user}/{bucket.name}", bucket.weed, bucket.ckptctl)
+    there = Bucket(f"s3://{BUCKET}/{name}", bucket.weed, bucket.ckptctl)
     (tmp_path / "node3").touch()
     cluster.until(lambda: there.handed_in("global_step5") == {2}, "the part of node3")
     assert set(there.states().values()) <= {"incomplete"}

@@ -13,7 +13,7 @@ from tests.trees import make_tree
 
 JOB = """
 cd {folder} || exit 1  # SLURM itself cannot: it is root yet when it goes there
-run=node$((SLURM_PROCID + 1)); local={local}/{user}/job; mkdir -p $run $local
+run=node$((SLURM_PROCID + 1)); local={local}/{user}{folder}; mkdir -p $run $local
 for n in 1 2 3 4; do cp {whole} $run/step_$n.pt; touch -d "-$((5 - n)) hours" $run/step_$n.pt; done
 cp -p $run/step_4.pt $local/step_$SLURM_PROCID.pt
 """
