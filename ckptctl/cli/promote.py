@@ -19,7 +19,7 @@ from ckptctl.cli.resolve import MetricName, SelectorText
 from ckptctl.cli.resolving import policy_metric, wrong_with
 from ckptctl.cli.run_by_run import reading_of
 from ckptctl.cli.runtime import Session
-from ckptctl.cli.tier_runs import RunThere, run_at
+from ckptctl.cli.tier_runs import RunThere, refuse_parts, run_at
 from ckptctl.config import policy_for
 from ckptctl.errors import DamagedError, NotFoundError, RefusedError, UnreadableError, UsageError
 from ckptctl.manifest import ManifestError
@@ -96,7 +96,7 @@ def promote(
             raise everywhere.errors[0]
         (place,) = everywhere.places
         if not options.demote:
-            _refuse_parts(session, place)
+            refuse_parts(session, place)
         metric = policy_metric(session, (place,)) if wanted.word is Word.BEST else None
         found, notes = select(wanted, [place.seen], metric, own=False)
         meant = found[0].checkpoint
@@ -110,18 +110,6 @@ def promote(
         _demote(session, _target(place, meant), meant, options.alias)
     else:
         _promote(session, place, meant, wanted, options, copy)
-
-
-def _refuse_parts(session: Session, place: RunThere) -> None:
-    """Refuse what lies on a tier of each node: no checkpoint is whole there.  NotFoundError."""
-    location = place.run.location
-    tier = session.config.place(location) if session.config else None
-    if tier is not None and tier[0].per_node:
-        raise NotFoundError(
-            f"{location}: lies on {tier[0].name}, of which each node has its own (per_node): there are "
-            "only parts of checkpoints; nothing was recorded",
-            "name the run on a tier that all nodes see",
-        )
 
 
 def _target(place: RunThere, meant: Checkpoint) -> Target:

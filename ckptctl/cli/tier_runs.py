@@ -210,6 +210,18 @@ def _named(looked: Sequence[Looked], runs: Sequence[str], inner: str) -> Iterato
         yield f"@{each.tier}/{below}" if each.tier else name_of(each.view, found)
 
 
+def refuse_parts(session: Session, place: RunThere) -> None:
+    """Refuse what lies on a tier of each node: no checkpoint is whole there.  NotFoundError."""
+    location = place.run.location
+    tier = session.config.place(location) if session.config else None
+    if tier is not None and tier[0].per_node:
+        raise NotFoundError(
+            f"{location}: lies on {tier[0].name}, of which each node has its own (per_node): there are "
+            "only parts of checkpoints; nothing was recorded",
+            "name the run on a tier that all nodes see",
+        )
+
+
 def unread_of(run: Run | None) -> list[CkptctlError]:
     """Return an error where something of a run could not be read."""
     if run is None or not run.unread:
