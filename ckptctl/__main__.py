@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 from ckptctl.ui import streams
@@ -13,6 +14,8 @@ _RARELY = 1_000_000
 
 def main() -> None:
     """Run the command line and exit with the code of the contract."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ours is there: no traceback
     streams.mend()
     if sys.argv[1:] in (["--version"], ["-V"]):
         # Answered before anything is imported: scripts ask this often.

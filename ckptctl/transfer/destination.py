@@ -20,6 +20,7 @@ from ckptctl.records import FOLDER as RECORDS
 from ckptctl.records import Record, RecordError, by_path, read_all
 from ckptctl.statedir import StateDirs
 from ckptctl.stores import Access, is_local, settled
+from ckptctl.stores._base import STATE_NAME
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Reading, Survey, read_run, state_dirs
 
@@ -47,7 +48,7 @@ class Destination:
 
 
 def refuse_destination(location: str, source: str, formats: Formats) -> None:
-    """Refuse a destination that is the source, lies in it or around it, or is in a checkpoint.
+    """Refuse a destination that is the source, lies in it or around it, or is in a checkpoint or our state.
 
     UsageError; nothing was changed.
     """
@@ -66,6 +67,11 @@ def refuse_destination(location: str, source: str, formats: Formats) -> None:
         raise UsageError(
             f"{source}: the source lies inside the destination {location}; nothing was copied",
             "name the run's own directory at the destination",
+        )
+    if STATE_NAME in there.split("/"):
+        raise UsageError(
+            f"{location}: {STATE_NAME} is ckptctl's own, where no run is looked for; nothing was copied",
+            "name a directory outside of it",
         )
     if is_local(location) and (inside := containing(local_path(location), formats)) is not None:
         raise UsageError(

@@ -405,3 +405,17 @@ except Arrived as arrived:
         [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=False, timeout=60
     )  # fmt: skip
     assert done.stdout == "ended by 15\n", done.stderr
+
+
+def test_an_interrupt_before_anything_is_imported_shows_no_traceback() -> None:
+    program = """
+import os, signal
+from ckptctl.ui import streams
+streams.mend = lambda: os.kill(os.getpid(), signal.SIGINT)
+from ckptctl.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

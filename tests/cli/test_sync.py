@@ -558,3 +558,13 @@ def test_a_sidecar_of_any_size_goes_along_in_little_memory(
     assert (there / "step_2.json").stat().st_size == 160 * 2**20
     assert times(there)["step_2.json"] == times(run)["step_2.json"]
     assert set(statuses(ckptctl("sync", run, there, "--json")).values()) == {"equal"}
+
+
+def test_a_destination_in_the_state_directory_is_refused(tmp_path: Path, ckptctl: Ckptctl) -> None:
+    """Nobody looks for a run there, so that with --move all would seem to be gone."""
+    run = save(tmp_path / "run", {1: None, 2: None})
+    for to in (tmp_path / ".ckptctl/run", tmp_path / "a/.ckptctl"):
+        done = ckptctl("sync", "--move", run, to)
+        assert (done.code, "ckptctl's own" in done.stderr) == (2, True), done.stderr
+        assert not to.exists()
+    assert steps_left(run) == [1, 2]
