@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ckptctl.arriving import arrival, really_made
+from ckptctl.cli.sync_choice import Choice
+from ckptctl.cli.sync_results import Results
+from ckptctl.decision import Context
 from ckptctl.group import Found
-from ckptctl.manifest import Manifest
-from ckptctl.model import Checkpoint
+from ckptctl.manifest import Manifest, ManifestError
+from ckptctl.model import Checkpoint, Run
 from ckptctl.stores import scheme_of
 from ckptctl.stores.local import LocalStore
 from ckptctl.survey import Survey, path_of
 from ckptctl.transfer.cargo import Cargo, load
+from ckptctl.transfer.outcome import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,22 @@ class Loader:
     view: Survey
     found: Found
     to: str
+
+    def chosen(
+        self, run: Run, choice: Choice, context: Context, results: Results
+    ) -> Iterator[Cargo]:
+        """Yield what there is to copy of what is chosen of the run, in order; what cannot be is told."""
+        for checkpoint, unfit in choice.of(run, context):
+            if unfit is not None:
+                results.tell(checkpoint, *unfit)
+                continue
+            try:
+                manifest = choice.manifests(checkpoint.member)
+            except ManifestError as error:
+                text = f"its manifest cannot be read ({error}); it was not copied"
+                results.tell(checkpoint, Status.FAILED, text)
+                continue
+            yield self.cargo(checkpoint, manifest)
 
     def cargo(self, checkpoint: Checkpoint, manifest: Manifest | None) -> Cargo:
         """Return what there is to copy of one; `manifest` is its own at the source."""

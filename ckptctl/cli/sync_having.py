@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from ckptctl.cli.sync_cargo import Loader
 from ckptctl.cli.sync_choice import Choice, Wish
 from ckptctl.cli.sync_results import Results
 from ckptctl.group import Found
-from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
 from ckptctl.model import Run
 from ckptctl.parts.adopting import Begun, with_parts_of
@@ -23,7 +22,6 @@ from ckptctl.parts.whole import key_of
 from ckptctl.reading import Below
 from ckptctl.rules._base import Rule
 from ckptctl.survey import Reading, Survey, path_of, read_run
-from ckptctl.transfer.outcome import Status
 
 
 class Here(NamedTuple):
@@ -65,21 +63,7 @@ class Having:
         whole = replace(run, checkpoints=tuple(map(counted_whole, run.checkpoints)))
         reader = Below(self.view.store, found.folder.path)
         choice = Choice(wish, self.rules, self.view.by_name, reader, manifests)
-        return Here(
-            run,
-            found,
-            tuple(self._offered(whole, choice, Loader(self.view, found, self.to))),
-        )
-
-    def _offered(self, run: Run, choice: Choice, loader: Loader) -> Iterator[Offer]:
-        for checkpoint, unfit in choice.of(run, self.reading.context):
-            if unfit is not None:
-                self.results.tell(checkpoint, *unfit)
-                continue
-            try:
-                manifest = choice.manifests(checkpoint.member)
-            except ManifestError as error:
-                text = f"its manifest cannot be read ({error}); it was not copied"
-                self.results.tell(checkpoint, Status.FAILED, text)
-                continue
-            yield Offer(key=key_of(checkpoint), cargo=loader.cargo(checkpoint, manifest))
+        loader = Loader(self.view, found, self.to)
+        cargoes = loader.chosen(whole, choice, self.reading.context, self.results)
+        offers = (Offer(key=key_of(cargo.checkpoint), cargo=cargo) for cargo in cargoes)
+        return Here(run, found, tuple(offers))

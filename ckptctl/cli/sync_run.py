@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +27,6 @@ from ckptctl.config import Config
 from ckptctl.group import Found
 from ckptctl.hashing import Stopped
 from ckptctl.listing import Folder
-from ckptctl.manifest import ManifestError
 from ckptctl.manifests import remembered
 from ckptctl.model import Checkpoint, Run
 from ckptctl.policy import Draft, Policy
@@ -135,7 +134,9 @@ class SyncRun:
         self.session.note(run.problems)
         if self.wish.proven is None:
             refuse_unread(run)
-        return _Meant(run, choice, tuple(self._loaded(run, reading, choice)))
+        loader = Loader(self.view, self.found, self.to)
+        cargoes = loader.chosen(run, choice, reading.context, self._results)
+        return _Meant(run, choice, tuple(cargoes))
 
     def _carried_out(self, meant: _Meant, far: FarEnd, place: ListedRun, policy: Policy) -> None:
         """Copy, bring up to date and move, all under the lock at the destination."""
@@ -191,21 +192,6 @@ class SyncRun:
         rules = policy.keep if self.flags.keep is not None else self.wish.rules
         reader = Below(self.view.store, self.found.folder.path)
         return Choice(self.wish, rules, self.view.by_name, reader, manifests)
-
-    def _loaded(self, run: Run, reading: Reading, choice: Choice) -> Iterator[Cargo]:
-        """Yield what is to be copied, in order; what cannot be is told."""
-        loader = Loader(self.view, self.found, self.to)
-        for checkpoint, unfit in choice.of(run, reading.context):
-            if unfit is not None:
-                self._results.tell(checkpoint, *unfit)
-                continue
-            try:
-                manifest = choice.manifests(checkpoint.member)
-            except ManifestError as error:
-                text = f"its manifest cannot be read ({error}); it was not copied"
-                self._results.tell(checkpoint, Status.FAILED, text)
-                continue
-            yield loader.cargo(checkpoint, manifest)
 
     def _planned(self, meant: _Meant, destination: Destination | None, on_conflict: str) -> None:
         """Tell what would be done."""
