@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from types import FrameType
 
 from ckptctl.errors import Arrived, Interrupted
@@ -60,31 +60,16 @@ class Signals:
         if self.arrived is not None:
             raise Interrupted(self.arrived)
 
-    @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def heeded(self) -> AbstractContextManager[None]:
         """Raise Interrupted where one comes, even inside `noted`: where it only looks, nothing is cut."""
-        before = self.changing
-        self.changing = False
-        try:
-            self.heed()
-            yield
-        except Arrived as arrived:
-            raise Interrupted(arrived.signal) from None
-        finally:
-            self.changing = before
+        return _Mode(self, changing=False)
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
+    def noted(self) -> AbstractContextManager[None]:
         """Only note signals meanwhile: what is written is not cut, by how many ever.
 
         Around a command's work and its telling, so that whatever was done is told.
         """
-        before = self.changing
-        self.changing = True
-        try:
-            yield
-        finally:
-            self.changing = before
+        return _Mode(self, changing=True)
 
     def _install(self) -> None:
         for number in _NUMBERS:
@@ -101,14 +86,14 @@ class Signals:
         # interrupted code may hold.
         _thread.start_new_thread(_send_again, (lost.exc_value.signal,))
 
-    def _on(self, number: int, _: FrameType | None) -> None:
+    def _on(self, number: int, frame: FrameType | None) -> None:
         first = self.arrived is None
         self.arrived = number
         if self.changing:
             return
         if self._loading:
             self._leave(128 + number)
-        if first:
+        if first and (frame is None or frame.f_code not in _BETWEEN):
             raise Arrived(number)
 
     def _leave(self, code: int) -> None:
@@ -116,6 +101,37 @@ class Signals:
             with suppress(OSError):
                 os.write(1, (_EARLY % code).encode())
         os._exit(code)
+
+
+class _Mode:
+    """How signals are taken meanwhile.
+
+    No generator of `contextlib`: raised in its code, before that resumes ours, Arrived would pass as
+    it is, and leave the mode.  In our own few lines a signal is only noted, and heeded right after.
+    """
+
+    def __init__(self, signals: Signals, *, changing: bool) -> None:
+        self._signals = signals
+        self._changing = changing
+        self._before = changing
+
+    def __enter__(self) -> None:
+        self._before = self._signals.changing
+        if not self._changing:
+            self._signals.heed()
+        self._signals.changing = self._changing
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._signals.changing = self._before
+        if self._changing:
+            return
+        if isinstance(error, Arrived):
+            raise Interrupted(error.signal) from None
+        if error is None:
+            self._signals.heed()
+
+
+_BETWEEN = {_Mode.__enter__.__code__, _Mode.__exit__.__code__}
 
 
 def _send_again(number: int) -> None:
